@@ -1,0 +1,41 @@
+"""FLOPs of a graph: 2 x MACs of convolutions and linear layers, per living weight and real sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..graph import Graph, operator
+
+
+@dataclass(frozen=True)
+class WeightCost:
+    """Cost of one weight tensor. For n living weights, m of them trained, and B samples:
+    forward 2*n*positions*B; backward 2*n*positions*B for the input (when ``input_gradient``) plus
+    2*m*positions*B for the weights.
+    """
+
+    name: str
+    node: str
+    positions: int
+    input_gradient: bool
+
+    def forward(self, living: int, samples: int) -> int:
+        return 2 * living * self.positions * samples
+
+    def backward(self, living: int, trained: int, samples: int) -> int:
+        return 2 * (living * self.input_gradient + trained) * self.positions * samples
+
+
+def weight_costs(graph: Graph) -> tuple[WeightCost, ...]:
+    """One entry per convolution and linear layer, in graph order. A layer whose input depends on no trained
+    parameter needs no input gradient.
+    """
+    trained_upstream = {graph.input: False}
+    costs = []
+    for node in graph.nodes:
+        upstream = any(trained_upstream[i] for i in node.inputs)
+        positions = operator(node.op, node.name).positions(graph.shapes[node.output])
+        if positions:
+            costs.append(WeightCost(node.parameters[0], node.name, positions, upstream))
+        trained_upstream[node.output] = upstream or any(graph.parameters[p].trained for p in node.parameters)
+    return tuple(costs)

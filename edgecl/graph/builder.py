@@ -1,0 +1,63 @@
+"""GraphBuilder: appends nodes by name and keeps shapes; the only way graphs are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..errors import BadInput
+from .graph import Graph, Node, ParameterSpec, Shape
+from .registry import operator
+
+
+class GraphBuilder:
+    """Builds a `Graph` node by node.
+
+    >>> g = GraphBuilder("tiny", (1, 28, 28), "uint8")
+    >>> x = g.add("normalise", [g.input], name="input_norm", mean=[0.13], std=[0.31], pad=0)
+    >>> x = g.add("conv2d", [x], name="conv1", out=8, kernel=[3, 3], stride=[1, 1], padding=[1, 1], groups=1,
+    ...           bias=False, prunable=True)
+    """
+
+    def __init__(self, name: str, input_shape: Shape, input_dtype: str = "uint8") -> None:
+        if input_dtype not in ("uint8", "float32"):
+            raise BadInput(f"Input dtype '{input_dtype}' is not supported.", "Use uint8 or float32.")
+        self.name = name
+        self.input = "input"
+        self.input_dtype = input_dtype
+        self.shapes: dict[str, Shape] = {self.input: tuple(input_shape)}
+        self.nodes: list[Node] = []
+        self.parameters: dict[str, ParameterSpec] = {}
+        self.notes: dict[str, Any] = {}
+
+    def add(
+        self, op: str, inputs: list[str], *, name: str, prunable: bool = False, **attributes: Any
+    ) -> str:
+        """Append one node; returns the name of its output tensor (the node's name)."""
+        if name in self.shapes:
+            raise BadInput(f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name.")
+        entry = operator(op, name)
+        attributes = {**entry.optional_attributes, **attributes}
+        shapes = [self.shapes[i] for i in inputs]
+        output = entry.shape(shapes, attributes)
+        specs = entry.parameters(shapes, attributes)
+        for local, spec in specs.items():
+            full = f"{name}.{local}"
+            self.parameters[full] = replace(spec, name=full, prunable=prunable and spec.role == "weight")
+        self.nodes.append(
+            Node(op, name, tuple(inputs), name, tuple(f"{name}.{local}" for local in specs), attributes)
+        )
+        self.shapes[name] = tuple(output)
+        return name
+
+    def build(self, logits: str) -> Graph:
+        return Graph(
+            self.name,
+            self.input,
+            self.input_dtype,
+            logits,
+            tuple(self.nodes),
+            dict(self.shapes),
+            dict(self.parameters),
+            dict(self.notes),
+        )

@@ -1,0 +1,5 @@
+"""Importing this package registers every operator."""
+
+from . import activation, add, conv2d, dropout, flatten, linear, norm, normalise, pool
+
+__all__ = ["activation", "add", "conv2d", "dropout", "flatten", "linear", "norm", "normalise", "pool"]

@@ -1,0 +1,81 @@
+"""One entry per operator: shape rule, parameters, FLOP and byte rule, reference forward and backward, torch twin.
+
+The compiler, the engines and the tests read only this. Files in `ops/` register themselves on import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import EdgeclError
+from .graph import ParameterSpec, Shape
+
+Array = np.ndarray
+
+
+class Operator:
+    """Base of registry entries. Shapes exclude the batch; arrays include it as the first axis.
+
+    ``forward`` and ``backward`` are the plain reference in the dtype of their inputs (float64 for gradient
+    checks). ``params`` maps the local parameter name (``weight``, ``bias``, ...) to its array.
+    """
+
+    name: str = ""
+    optional_attributes: Mapping[str, Any] = {}
+
+    def shape(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
+        """Output shape. Raises `EdgeclError` when the inputs do not fit."""
+        raise NotImplementedError
+
+    def parameters(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> dict[str, ParameterSpec]:
+        """Local parameter name -> spec (its ``name`` is filled in by the builder)."""
+        return {}
+
+    def positions(self, output: Shape) -> int:
+        """MACs per living weight and sample: output positions of a convolution, 1 for linear, else 0."""
+        return 0
+
+    def forward(
+        self, inputs: Sequence[Array], params: Mapping[str, Array], attributes: Mapping[str, Any], training: bool
+    ) -> tuple[Array, Any]:
+        """Returns (output, context for backward). Batch norm also puts ``mean`` and ``var`` in the context."""
+        raise NotImplementedError
+
+    def backward(
+        self, grad: Array, context: Any, params: Mapping[str, Array], attributes: Mapping[str, Any]
+    ) -> tuple[list[Array | None], dict[str, Array]]:
+        """Returns (gradient per input, gradient per trained local parameter)."""
+        raise NotImplementedError
+
+    def torch(self, inputs: Sequence[Any], params: Mapping[str, Any], attributes: Mapping[str, Any], training: bool):
+        """The same operator on torch tensors (autograd gives the backward)."""
+        raise NotImplementedError
+
+
+_OPERATORS: dict[str, Operator] = {}
+
+
+def register(entry: Operator) -> Operator:
+    _OPERATORS[entry.name] = entry
+    return entry
+
+
+def operators() -> Mapping[str, Operator]:
+    """All registry entries by name."""
+    from . import ops  # noqa: F401  (registers on import)
+
+    return _OPERATORS
+
+
+def operator(name: str, place: str = "") -> Operator:
+    """The entry called ``name``; an unknown operator is refused with its place."""
+    found = operators().get(name)
+    if found is None:
+        where = f" at '{place}'" if place else ""
+        raise EdgeclError(
+            f"Operator '{name}'{where} is not supported.", f"Supported: {', '.join(sorted(_OPERATORS))}."
+        )
+    return found
