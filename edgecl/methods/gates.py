@@ -1,0 +1,148 @@
+"""Gate policies: which replayed samples to exchange with the store (CarM, DAC 2022, `algorithms.md` 2.3).
+
+A gate sees only what the training step computed anyway: logits and labels of the replayed rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import BadInput, unknown_name
+from .losses import entropy
+
+Array = np.ndarray
+Gate = Callable[..., Array]
+
+
+def none(
+    logits: Array,
+    y: Array,
+    slots: Array,
+    *,
+    ratio: float = 0.5,
+    rng: np.random.Generator,
+    epoch: int | None = None,
+    epochs: int | None = None,
+) -> Array:
+    """No exchange."""
+    return np.zeros(0, np.int64)
+
+
+def every(
+    logits: Array,
+    y: Array,
+    slots: Array,
+    *,
+    ratio: float = 0.5,
+    rng: np.random.Generator,
+    epoch: int | None = None,
+    epochs: int | None = None,
+) -> Array:
+    """``all``: every replayed sample, whatever the ratio (CarM-100)."""
+    return np.asarray(slots, np.int64)
+
+
+def at_random(
+    logits: Array,
+    y: Array,
+    slots: Array,
+    *,
+    ratio: float = 0.5,
+    rng: np.random.Generator,
+    epoch: int | None = None,
+    epochs: int | None = None,
+) -> Array:
+    """``random``: ceil(ratio * R) of the slots, uniformly, in the order they were replayed."""
+    slots = np.asarray(slots, np.int64)
+    take = rng.choice(slots.size, quota(ratio, slots.size), replace=False)
+    return slots[np.sort(take)]
+
+
+def hybrid_balanced_p(
+    logits: Array,
+    y: Array,
+    slots: Array,
+    *,
+    ratio: float = 0.5,
+    rng: np.random.Generator,
+    epoch: int | None = None,
+    epochs: int | None = None,
+) -> Array:
+    """Per class, first the correctly predicted by entropy ascending, then the wrong by entropy descending.
+
+    Class c gives floor(ratio * n_c); the units missing to ceil(ratio * R) go to classes with a fractional
+    rest, drawn without replacement. Classes ascending, within a class in the order taken; ties keep the order
+    of the rows.
+    """
+    slots, y = np.asarray(slots, np.int64), np.asarray(y)
+    if slots.size == 0:
+        return slots
+    classes, counts = np.unique(y, return_counts=True)
+    share = _checked(ratio) * counts
+    quotas = np.floor(share + 1e-9).astype(np.int64)
+    rest = np.flatnonzero(share - quotas > 1e-9)
+    extra = min(quota(ratio, slots.size) - int(quotas.sum()), rest.size)
+    quotas[rng.choice(rest, extra, replace=False)] += 1
+    uncertainty = entropy(logits)
+    wrong = np.argmax(logits, axis=1) != y
+    taken = []
+    for c, q in zip(classes, quotas):
+        rows = np.flatnonzero(y == c)
+        order = np.lexsort((np.where(wrong[rows], -uncertainty[rows], uncertainty[rows]), wrong[rows]))
+        taken.append(slots[rows[order[:q]]])
+    return np.concatenate(taken)
+
+
+def dynamic(
+    logits: Array,
+    y: Array,
+    slots: Array,
+    *,
+    ratio: float = 0.5,
+    rng: np.random.Generator,
+    epoch: int | None = None,
+    epochs: int | None = None,
+) -> Array:
+    """Random while epoch <= epochs / 2, hybrid_balanced_p afterwards: breadth first, then selectivity.
+
+    Where epochs are unknown (an open-ended stream) it is hybrid_balanced_p throughout.
+    """
+    early = epoch is not None and epochs is not None and epoch <= epochs / 2
+    return (at_random if early else hybrid_balanced_p)(logits, y, slots, ratio=ratio, rng=rng)
+
+
+_GATES: dict[str, Gate] = {
+    "none": none,
+    "all": every,
+    "random": at_random,
+    "hybrid_balanced_p": hybrid_balanced_p,
+    "dynamic": dynamic,
+}
+
+
+def gates() -> dict[str, Gate]:
+    """Gate policies by name. Each is called as
+
+    gate(logits float32 [R, C], y int [R], slots int [R], ratio=, rng=, epoch=, epochs=) -> int64 slots.
+    """
+    return dict(_GATES)
+
+
+def gate(name: str) -> Gate:
+    """The policy called ``name``."""
+    if name not in _GATES:
+        raise unknown_name("gate", name, _GATES)
+    return _GATES[name]
+
+
+def quota(ratio: float, rows: int) -> int:
+    """ceil(ratio * rows), with room for rounding of the product."""
+    return min(rows, int(np.ceil(_checked(ratio) * rows - 1e-9)))
+
+
+def _checked(ratio: float) -> float:
+    if not 0.0 <= ratio <= 1.0:
+        raise BadInput(f"The swap ratio is {ratio}.", "Use a fraction from 0 to 1.")
+    return ratio

@@ -1,0 +1,52 @@
+"""DGM: dynamic gradient masking of SparCL (`algorithms.md` 1.5): which living weights get a gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engine.model import Parameter
+from ..errors import BadInput
+from .base import Array, StepInfo
+from .masks import exact_count, top_k
+
+
+class DGM:
+    """keep : fraction of the target's living weights that are trained, (0, 1)
+    refresh : iterations between refreshes; the count restarts with every epoch
+    form : ``released``, by |gradient of the whole loss| at the refresh step; ``paper``, by
+        alpha |g_current| + beta |g_replay| (CGI, equation 3)
+
+    Per tensor exactly round(keep * target density * n) weights are trained, also while TDM has it denser.
+    On a refresh step the gradient of all living weights is computed, then the subset is chosen and that same
+    step already uses it (released); the paper's form knows the subset before the step. A refresh also follows
+    every pattern change, as the old subset has lost its meaning.
+    """
+
+    def __init__(
+        self,
+        keep: float,
+        *,
+        refresh: int = 30,
+        form: str = "released",
+        alpha: float = 0.5,
+        beta: float = 0.5,
+    ) -> None:
+        if not 0.0 < keep < 1.0:
+            raise BadInput(f"The gradient keep fraction is {keep}.", "Use a fraction above 0 and up to 1.")
+        if refresh < 1:
+            raise BadInput(f"The gradient mask's refresh is {refresh}.", "Use at least 1 iteration.")
+        self.keep, self.refresh, self.form = keep, refresh, form
+        self.alpha, self.beta = alpha, beta
+
+    def due(self, info: StepInfo, pattern_changed: bool) -> bool:
+        count = info.step if info.epoch_steps is None else info.iteration
+        return pattern_changed or count % self.refresh == 0
+
+    def subset(self, parameter: Parameter, density: float, importance: Array) -> Array:
+        """Positions within the living weights that keep their gradient: int32, sorted."""
+        return top_k(importance, max(1, exact_count(self.keep * density, parameter.spec.size)))
+
+    def importance(self, current: Array, replay: Array | None) -> Array:
+        """The paper's continual gradient importance, float32 [living]."""
+        score = np.float32(self.alpha) * current
+        return score if replay is None else score + np.float32(self.beta) * replay

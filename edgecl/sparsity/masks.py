@@ -1,0 +1,53 @@
+"""Index patterns: sorted distinct int32 positions of living weights, in canonical (out, in, kh, kw) order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def exact_count(fraction: float, size: int) -> int:
+    """``fraction`` of ``size`` rounded half up, within [0, size]."""
+    return min(size, max(0, int(np.floor(fraction * size + 0.5))))
+
+
+def top_k(scores: Array, k: int) -> Array:
+    """Positions of the ``k`` largest scores [n], sorted, int32. Ties go to the lower position; NaN counts as
+    lowest. O(n) by selection of the k-th value. Exactly min(k, n) positions come back.
+
+    SparCL's code keeps what is strictly greater than a percentile, so it drops all ties at the threshold; an
+    exact count keeps the density, and with it the plan, exact.
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    if k <= 0:
+        return np.zeros(0, np.int32)
+    if k >= scores.size:
+        return np.arange(scores.size, dtype=np.int32)
+    threshold = np.partition(scores, scores.size - k)[scores.size - k]
+    keep = scores > threshold
+    ties = np.flatnonzero(scores == threshold)
+    keep[ties[: k - np.count_nonzero(keep)]] = True
+    return np.flatnonzero(keep).astype(np.int32)
+
+
+def magnitude_pattern(weights: Array, density: float) -> Array:
+    """One-shot magnitude pruning: the exact_count(density, n) largest |w| of a dense tensor, as a pattern."""
+    flat = np.abs(weights).reshape(-1)
+    return top_k(flat, exact_count(density, flat.size))
+
+
+def dead_positions(pattern: Array, ranks: Array) -> Array:
+    """Flat position of the r-th dead weight (0-based) for each of ``ranks``, without a dense mask."""
+    dead_before = pattern - np.arange(pattern.size)
+    return (ranks + np.searchsorted(dead_before, ranks, side="right")).astype(np.int32)
+
+
+def grow_at_random(pattern: Array, size: int, count: int, rng: np.random.Generator) -> Array:
+    """``pattern`` plus ``count`` dead positions (all when fewer) drawn uniformly without replacement."""
+    dead = size - pattern.size
+    count = min(count, dead)
+    if count <= 0:
+        return pattern
+    ranks = rng.choice(dead, count, replace=False, shuffle=False)
+    return np.sort(np.concatenate([pattern, dead_positions(pattern, ranks)])).astype(np.int32)
