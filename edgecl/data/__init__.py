@@ -1,1 +1,24 @@
+"""Streams of labelled samples, read from disk in pieces; augmentation; data removal."""
 
+from .augment import AUGMENTATIONS, get_augmentation
+from .removal import DataRemoval, check_removal, expected_visits, removal_points
+from .source import ArraySource, FileSource, SampleSource
+from .streams import Stream, StreamInfo, Task, fetch_stream_data, list_streams, load_stream
+
+__all__ = [
+    "AUGMENTATIONS",
+    "ArraySource",
+    "DataRemoval",
+    "FileSource",
+    "SampleSource",
+    "Stream",
+    "StreamInfo",
+    "Task",
+    "check_removal",
+    "expected_visits",
+    "fetch_stream_data",
+    "get_augmentation",
+    "list_streams",
+    "load_stream",
+    "removal_points",
+]

@@ -1,0 +1,184 @@
+"""The cache folder, and data sets in their plain form: raw samples, small arrays, one JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BadInput, EdgeclError
+from .source import FileSource
+
+FORMAT = 1
+
+
+def cache_folder() -> Path:
+    """$EDGECL_CACHE, else $XDG_CACHE_HOME/edgecl, else ~/.cache/edgecl (not created)."""
+    if own := os.environ.get("EDGECL_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgecl"
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that becomes it when the block succeeds and vanishes when it fails.
+
+    Files are flushed before the rename and the parent folder after it: ``target`` is whole or absent.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise EdgeclError(
+            f"Cannot write to the cache folder {target.parent}: {error.strerror}.",
+            "Set EDGECL_CACHE to a folder you may write to.",
+        ) from error
+    try:
+        yield work
+        for file in work.iterdir():
+            flush(file)
+        flush(work)
+        if target.exists():  # another process was faster, or a replacement was asked for
+            shutil.rmtree(target)
+        work.rename(target)
+        flush(target.parent)
+    except OSError as error:
+        raise EdgeclError(
+            f"Writing {target} failed: {error.strerror or error}.",
+            "Free some space or set EDGECL_CACHE elsewhere.",
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """fsync a file or a folder."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class PlainDataset:
+    """A data set in the cache.
+
+    samples : every sample, labels as head units in the natural order of ``labels``
+    test : bool [n], True where the fixed split puts a sample into the test set
+    tasks : int32 [n] or None, for data that names its own tasks
+    mean, std : per channel, raw units, over the training part
+    """
+
+    samples: FileSource
+    labels: tuple[str | int, ...]
+    test: np.ndarray
+    tasks: np.ndarray | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class DatasetWriter:
+    """Writes the plain form into a folder, a block of samples at a time.
+
+    ``shape`` (C, H, W), ``dtype`` 'uint8' or 'float32'. Nothing but the current block is resident.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int], dtype: str) -> None:
+        self.folder, self.shape, self.dtype = folder, tuple(int(s) for s in shape), np.dtype(dtype)
+        self.count = 0
+        self._file = open(folder / "samples.raw", "wb")  # noqa: SIM115 - closed by finish()
+
+    def append(self, block: np.ndarray) -> None:
+        """``block`` [k, C, H, W], or anything that reshapes to it. NaN and infinity are refused by index."""
+        block = np.ascontiguousarray(block).reshape(-1, *self.shape)
+        if block.dtype.kind == "f":
+            bad = ~np.isfinite(block).all(axis=(1, 2, 3))
+            if bad.any():
+                raise BadInput(
+                    f"Sample {self.count + int(np.argmax(bad))} holds NaN or infinity ({int(bad.sum())} such in its block).",
+                    "Remove or repair these samples.",
+                )
+        self._file.write(block.astype(self.dtype, copy=False).tobytes())
+        self.count += len(block)
+
+    def finish(
+        self,
+        labels: tuple[str | int, ...],
+        units: np.ndarray,
+        test: np.ndarray,
+        subjects: np.ndarray | None = None,
+        tasks: np.ndarray | None = None,
+        **about: object,
+    ) -> None:
+        """Write labels, split, statistics and ``about`` (licence, source ...)."""
+        self._file.close()
+        for name, array in (("units", units), ("test", test), ("subjects", subjects), ("tasks", tasks)):
+            if array is not None:
+                if len(array) != self.count:
+                    raise BadInput(f"{self.count} samples but {len(array)} {name}.", "Give one per sample.")
+                np.save(self.folder / f"{name}.npy", array.astype(bool if name == "test" else np.int32))
+        mean, std = self._statistics(np.flatnonzero(~test.astype(bool)))
+        meta = {
+            "format": FORMAT,
+            "shape": self.shape,
+            "dtype": self.dtype.name,
+            "labels": list(labels),
+            "mean": mean,
+            "std": std,
+            **about,
+        }
+        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1))
+
+    def _statistics(self, train: np.ndarray) -> tuple[list[float], list[float]]:
+        source = FileSource(
+            self.folder / "samples.raw", self.shape, self.dtype.name, np.zeros(self.count, np.int32)
+        )
+        channels = self.shape[0]
+        total, square, n = np.zeros(channels), np.zeros(channels), 0
+        for start in range(0, train.size, 1024):
+            x = source.read(train[start : start + 1024]).astype(np.float64)
+            total += x.sum(axis=(0, 2, 3))
+            square += np.square(x).sum(axis=(0, 2, 3))
+            n += x.size // channels
+        source.close()
+        mean = total / max(n, 1)
+        std = np.sqrt(np.maximum(square / max(n, 1) - mean**2, 0))
+        std[std < 1e-6] = 1.0  # a constant channel is only centred
+        return [round(v, 6) for v in mean.tolist()], [round(v, 6) for v in std.tolist()]
+
+
+def open_dataset(folder: Path) -> PlainDataset | None:
+    """The data set in ``folder``, or None when it is not there or of an older format."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BadInput(
+            f"{folder}/meta.json is damaged.", "Remove that folder and fetch the data set again."
+        ) from error
+    if meta.get("format") != FORMAT:
+        return None
+
+    def array(name: str) -> np.ndarray | None:
+        path = folder / f"{name}.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
+    units, test = array("units"), array("test")
+    if units is None or test is None:
+        raise BadInput(f"{folder} is incomplete.", "Remove that folder and fetch the data set again.")
+    samples = FileSource(
+        folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects")
+    )
+    return PlainDataset(
+        samples, tuple(meta["labels"]), test, array("tasks"), tuple(meta["mean"]), tuple(meta["std"])
+    )

@@ -1,0 +1,171 @@
+"""Samples read by index: from a raw file (pread, never mapped), an array, or a subset of another source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BadInput
+
+
+class SampleSource:
+    """n samples of one shape and dtype.
+
+    shape : of one sample; dtype : numpy dtype of its values
+    labels : int32 [n], head unit of each sample
+    subjects : int32 [n] or None
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    labels: np.ndarray
+    subjects: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return int(self.labels.size)
+
+    @property
+    def sample_bytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def read(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Samples at ``indices`` (ints [k]) as [k, *shape], into ``out[:k]`` when given (C-contiguous, [>=k, *shape])."""
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise BadInput(
+                "Sample indices must be a one-dimensional array of integers.", "Pass e.g. np.arange(8)."
+            )
+        if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
+            raise BadInput(
+                f"A sample index lies outside 0..{len(self) - 1}.",
+                "Pass indices into this source, not into its parent.",
+            )
+        k = int(indices.size)
+        if out is None:
+            out = np.empty((k, *self.shape), self.dtype)
+        elif (
+            out.dtype != self.dtype
+            or out.shape[1:] != self.shape
+            or out.shape[0] < k
+            or not out.flags.c_contiguous
+        ):
+            raise BadInput(
+                f"The buffer is {out.dtype} {out.shape}, the samples are {self.dtype} ({k}, {self.shape}).",
+                "Pass a C-contiguous buffer of the source's dtype and shape, at least as many rows as indices.",
+            )
+        out = out[:k]
+        self._fill(indices, out)
+        return out
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def subset(self, indices: np.ndarray) -> SampleSource:
+        """The same samples seen through an index array; nothing is read or copied."""
+        return SubsetSource(self, np.asarray(indices))
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(x, labels) in order; x is one buffer, overwritten by the next batch."""
+        buffer = np.empty((min(size, max(len(self), 1)), *self.shape), self.dtype)
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield self.read(np.arange(start, stop), buffer), self.labels[start:stop]
+
+    def close(self) -> None:
+        """Release the file, if any."""
+
+
+class FileSource(SampleSource):
+    """Samples back to back in a raw little-endian file. Resident: the labels only (4 bytes a sample)."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: str,
+        labels: np.ndarray,
+        subjects: np.ndarray | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.labels = np.ascontiguousarray(labels, np.int32)
+        self.subjects = None if subjects is None else np.ascontiguousarray(subjects, np.int32)
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        size, expected = os.fstat(self._fd).st_size, len(self) * self.sample_bytes
+        if size != expected:
+            self.close()
+            raise BadInput(
+                f"{self.path} has {size} bytes, {len(self)} samples need {expected}.",
+                "Remove that folder and fetch the data set again.",
+            )
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        if not indices.size:
+            return
+        rows = memoryview(out.reshape(-1).view(np.uint8))
+        size = self.sample_bytes
+        # one call per run of consecutive samples: an evaluation pass is one read a batch
+        starts = np.concatenate(
+            ([0], np.flatnonzero(np.diff(indices.astype(np.int64)) != 1) + 1, [indices.size])
+        )
+        for first, last in zip(starts[:-1].tolist(), starts[1:].tolist()):
+            self._read_exactly(rows[first * size : last * size], int(indices[first]) * size)
+
+    def _read_exactly(self, view: memoryview, offset: int) -> None:
+        while view:
+            got = os.preadv(self._fd, [view], offset)
+            if got <= 0:
+                raise OSError(f"{self.path} ended at byte {offset}: it was cut while in use")
+            view, offset = view[got:], offset + got
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+
+class ArraySource(SampleSource):
+    """Samples held in RAM: ``x`` [n, *shape] with int32 labels [n]."""
+
+    def __init__(self, x: np.ndarray, labels: np.ndarray, subjects: np.ndarray | None = None) -> None:
+        if len(x) != len(labels):
+            raise BadInput(f"{len(x)} samples but {len(labels)} labels.", "Pass one label per sample.")
+        self.x = x
+        self.shape = tuple(x.shape[1:])
+        self.dtype = x.dtype
+        self.labels = np.ascontiguousarray(labels, np.int32)
+        self.subjects = None if subjects is None else np.ascontiguousarray(subjects, np.int32)
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        np.take(self.x, indices, axis=0, out=out)
+
+
+class SubsetSource(SampleSource):
+    """A source seen through an index array; subsets of subsets point at the original."""
+
+    def __init__(self, base: SampleSource, indices: np.ndarray) -> None:
+        if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= len(base)):
+            raise BadInput(
+                f"A subset index lies outside 0..{len(base) - 1}.", "Pass indices into the source."
+            )
+        if isinstance(base, SubsetSource):
+            base, indices = base.base, base.indices[indices]
+        self.base = base
+        self.indices = np.ascontiguousarray(indices, np.int32)
+        self.shape, self.dtype = base.shape, base.dtype
+        self.labels = base.labels[self.indices]
+        self.subjects = None if base.subjects is None else base.subjects[self.indices]
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        self.base._fill(self.indices[indices], out)
+
+    def close(self) -> None:
+        self.base.close()

@@ -1,0 +1,315 @@
+"""Streams: a data set cut into tasks, in a fixed order of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput, unknown_name
+from .cache import PlainDataset, open_dataset
+from .child import run_in_child
+from .datasets import DATASETS, dataset_folder, last_part_of_each, load_dataset
+from .source import SampleSource
+from .user import open_user_data
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: ``classes`` are the head units it trains and tests; the sources' labels are head units."""
+
+    index: int
+    name: str
+    classes: tuple[int, ...]
+    train: SampleSource
+    test: SampleSource
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Tasks in order over one sample shape and one head.
+
+    input_shape : (C, H, W); signals are (C, 1, T). input_dtype : 'uint8' or 'float32'
+    labels : the user's label of head unit k, in natural order
+    mean, std : per channel, raw units, of the training part (for the graph's first node)
+    kind : 'image' or 'signal'
+    defaults : run options that suit this stream
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    input_dtype: str
+    labels: tuple[str | int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    kind: str
+    tasks: tuple[Task, ...]
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_count(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_bytes(self) -> int:
+        return int(np.prod(self.input_shape)) * np.dtype(self.input_dtype).itemsize
+
+    @property
+    def train_size(self) -> int:
+        return sum(len(task.train) for task in self.tasks)
+
+    @property
+    def test_size(self) -> int:
+        return sum(len(task.test) for task in self.tasks)
+
+    @property
+    def identity(self) -> str:
+        """12 hex digits over name, shape, dtype and labels: tells a store of another stream apart."""
+        about = json.dumps([self.name, self.input_shape, self.input_dtype, self.labels])
+        return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+    def close(self) -> None:
+        """Close the sample file."""
+        for task in self.tasks:
+            task.train.close()
+            task.test.close()
+
+
+# One task before its sources are cut: name, head units, indices of training and test samples
+Cut = tuple[str, tuple[int, ...], np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A registered stream: ``cut`` turns its data set into tasks."""
+
+    name: str
+    dataset: str
+    summary: str
+    kind: str
+    task_count: int
+    input_shape: tuple[int, int, int]
+    train_size: int
+    test_size: int
+    cut: Callable[[PlainDataset], list[Cut]]
+    defaults: dict[str, Any]
+
+
+def split_by_classes(per_task: int, first: int | None = None) -> Callable[[PlainDataset], list[Cut]]:
+    """Tasks of ``per_task`` classes in natural order; a single class left over joins the last task.
+
+    first: use only the first so many classes.
+    """
+
+    def cut(data: PlainDataset) -> list[Cut]:
+        units = data.samples.labels
+        count = len(data.labels) if first is None else first
+        starts = list(range(0, count, per_task))
+        if len(starts) > 1 and count - starts[-1] < min(2, per_task):
+            starts.pop()
+        cuts = []
+        for start, stop in zip(starts, [*starts[1:], count]):
+            classes = tuple(range(start, stop))
+            here = (units >= start) & (units < stop)
+            name = "/".join(str(data.labels[c]) for c in classes)
+            cuts.append((name, classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test)))
+        return cuts
+
+    return cut
+
+
+def split_by_named_tasks(data: PlainDataset) -> list[Cut]:
+    """One task per task number the data carries, ascending."""
+    assert data.tasks is not None
+    cuts = []
+    for number in np.unique(data.tasks):
+        here = data.tasks == number
+        classes = tuple(np.unique(data.samples.labels[here]).tolist())
+        cuts.append(
+            (f"task {number}", classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test))
+        )
+    return cuts
+
+
+def split_by_subjects(data: PlainDataset) -> list[Cut]:
+    """One task per training subject, ascending, all classes in each; every task tests on the unseen subjects."""
+    subjects = data.samples.subjects
+    if subjects is None:
+        raise BadInput("This data set names no subjects.", "Use a stream split by classes.")
+    classes = tuple(range(len(data.labels)))
+    test = np.flatnonzero(data.test)
+    return [
+        (f"subject {s}", classes, np.flatnonzero((subjects == s) & ~data.test), test)
+        for s in np.unique(subjects[~data.test]).tolist()
+    ]
+
+
+IMAGE_DEFAULTS: dict[str, Any] = {"model": "cnn", "augment": "none", "batch": 32, "epochs": 10}
+STREAMS: dict[str, StreamSpec] = {}
+
+
+def register(spec: StreamSpec) -> None:
+    """Add a stream under its name."""
+    STREAMS[spec.name] = spec
+
+
+register(
+    StreamSpec(
+        "split-mnist5k", "mnist5k", "digits 0/1 to 8/9, 5 tasks of 2 classes, 800 training images each", "image",
+        5, (1, 28, 28), 4000, 1000, split_by_classes(2), {**IMAGE_DEFAULTS},
+    )
+)  # fmt: skip
+register(
+    StreamSpec(
+        "split-fashion", "fashion", "Fashion-MNIST, 5 tasks of 2 classes, 12000 training images each", "image",
+        5, (1, 28, 28), 60000, 10000, split_by_classes(2), {**IMAGE_DEFAULTS},
+    )
+)  # fmt: skip
+register(
+    StreamSpec(
+        "split-digits", "digits", "8x8 digits, 5 tasks of 2 classes, about 290 training images each", "image",
+        5, (1, 8, 8), 1438, 359, split_by_classes(2), {**IMAGE_DEFAULTS, "model": "mlp"},
+    )
+)  # fmt: skip
+
+
+def load_stream(
+    name_or_path: str | Path,
+    limit_train: int | None = None,
+    validation: float | None = None,
+    fetch: bool = True,
+) -> Stream:
+    """A registered stream, a folder of class folders, or an .npz file.
+
+    limit_train : training samples in all, shared equally by every class of every task; the first in file order
+    validation : fraction in (0, 1); the last part of every class's training samples of a task replaces its test set
+        (tuning never sees the test set)
+    fetch : download a missing data set into the cache folder
+
+    Raises BadInput for an unknown name, unusable data or fractions; FetchError's cause when a download fails.
+    """
+    if limit_train is not None and (
+        isinstance(limit_train, bool) or int(limit_train) != limit_train or limit_train < 1
+    ):
+        raise BadInput(f"limit_train is {limit_train}.", "Give a whole number of samples, at least one.")
+    if validation is not None and not 0 < validation < 1:
+        raise BadInput(f"validation is {validation}.", "Give a fraction between 0 and 1, such as 0.1.")
+    name = str(name_or_path)
+    if name in STREAMS:
+        spec = STREAMS[name]
+        data = load_dataset(spec.dataset, fetch)
+        cuts, kind, defaults = spec.cut(data), spec.kind, spec.defaults
+    elif Path(name).exists():
+        data = open_user_data(Path(name))
+        cuts = split_by_classes(2)(data) if data.tasks is None else split_by_named_tasks(data)
+        shape = data.samples.shape
+        kind = "signal" if shape[1] == 1 and shape[2] > 1 else "image"
+        defaults = {**IMAGE_DEFAULTS, "model": "cnn1d"} if kind == "signal" else IMAGE_DEFAULTS
+        name = Path(name).name
+    elif "/" in name or name.endswith(".npz"):
+        raise BadInput(
+            f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names."
+        )
+    else:
+        raise unknown_name("stream", name, STREAMS)
+    return _assemble(name, data, cuts, kind, defaults, limit_train, validation)
+
+
+def _assemble(
+    name: str,
+    data: PlainDataset,
+    cuts: list[Cut],
+    kind: str,
+    defaults: dict[str, Any],
+    limit_train: int | None,
+    validation: float | None,
+) -> Stream:
+    units = data.samples.labels
+    groups = sum(len(classes) for _, classes, _, _ in cuts)
+    tasks = []
+    for index, (title, classes, train, test) in enumerate(cuts):
+        if limit_train is not None:
+            share = limit_train // groups
+            if share < 1:
+                raise BadInput(
+                    f"limit_train {limit_train} is less than one sample for each of {groups} class and task pairs.",
+                    f"Give at least {groups}.",
+                )
+            train = np.sort(np.concatenate([train[units[train] == c][:share] for c in classes]))
+        if validation is not None:
+            held_out = last_part_of_each(units[train], validation)
+            train, test = train[~held_out], train[held_out]
+        if not train.size or not test.size:
+            part = "training" if not train.size else "test"
+            raise BadInput(
+                f"Task {index} ({title}) of '{name}' has no {part} samples.",
+                "Give every class several samples.",
+            )
+        tasks.append(Task(index, title, classes, data.samples.subset(train), data.samples.subset(test)))
+    c, h, w = data.samples.shape
+    return Stream(
+        name,
+        (c, h, w),
+        data.samples.dtype.name,
+        data.labels,
+        data.mean,
+        data.std,
+        kind,
+        tuple(tasks),
+        dict(defaults),
+    )
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """A line of 'edgecl data list'."""
+
+    name: str
+    summary: str
+    tasks: int
+    input_shape: tuple[int, int, int]
+    train_size: int
+    test_size: int
+    dataset: str
+    licence: str
+    origin: str
+    download_bytes: int
+    cached: bool
+
+
+def list_streams() -> list[StreamInfo]:
+    """Registered streams, whether or not their data is in the cache."""
+    lines = []
+    for s in STREAMS.values():
+        d = DATASETS[s.dataset]
+        cached = (dataset_folder(s.dataset) / "meta.json").exists()
+        lines.append(
+            StreamInfo(
+                s.name, s.summary, s.task_count, s.input_shape, s.train_size, s.test_size,
+                s.dataset, d.licence, d.origin, d.download_bytes, cached,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def fetch_stream_data(name: str, source_dir: str | Path | None = None) -> Path:
+    """Fetch a stream's data set into the cache, or take the standard files in ``source_dir``; the folder it is in.
+
+    Already there and no ``source_dir``: nothing is done.
+    """
+    if name not in STREAMS:
+        raise unknown_name("stream", name, STREAMS)
+    folder = dataset_folder(STREAMS[name].dataset)
+    if source_dir is None and (found := open_dataset(folder)) is not None:
+        found.samples.close()
+        return folder
+    return run_in_child(
+        "dataset",
+        name=STREAMS[name].dataset,
+        source_dir=None if source_dir is None else str(Path(source_dir).resolve()),
+    )
