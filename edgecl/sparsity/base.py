@@ -56,7 +56,7 @@ class Importances:
 
 
 class SparsityPolicy(Protocol):
-    """At its schedule, given importances, returns a new pattern per tensor."""
+    """At its schedule, given importances, returns new patterns per tensor."""
 
     name: ClassVar[str]
     two_gradients: bool  # wants Importances.current and .replay, from passes of their own
@@ -68,15 +68,17 @@ class SparsityPolicy(Protocol):
     def due_after(self, info: StepInfo) -> bool:
         """Whether the gradient of this step is the one an update will look at."""
 
-    def new_pattern(
+    def new_patterns(
         self,
         parameter: Parameter,
         density: float,
         update: Update,
         importances: Importances,
         rng: np.random.Generator,
-    ) -> Array:
-        """The tensor's next pattern; ``density`` is its target."""
+    ) -> list[Array]:
+        """Patterns to set one after the other; ``density`` is the tensor's target. Shrinking and growing are
+        two patterns, so that a weight dropped and grown again starts at zero like any newcomer.
+        """
 
     def max_density(self, density: float) -> float:
         """The highest density a tensor of target ``density`` reaches over the schedule."""

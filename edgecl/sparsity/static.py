@@ -23,16 +23,15 @@ class Static:
     def due_after(self, info: StepInfo) -> bool:
         return False
 
-    def new_pattern(
+    def new_patterns(
         self,
         parameter: Parameter,
         density: float,
         update: Update,
         importances: Importances,
         rng: np.random.Generator,
-    ) -> Array:
-        assert parameter.pattern is not None
-        return parameter.pattern
+    ) -> list[Array]:
+        return []
 
     def max_density(self, density: float) -> float:
         return density

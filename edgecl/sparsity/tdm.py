@@ -96,25 +96,28 @@ class TDM:
                 score += np.float32(factor) * gradient
         return score
 
-    def new_pattern(
+    def new_patterns(
         self,
         parameter: Parameter,
         density: float,
         update: Update,
         importances: Importances,
         rng: np.random.Generator,
-    ) -> Array:
+    ) -> list[Array]:
         assert parameter.pattern is not None
         pattern, size = parameter.pattern, parameter.spec.size
         delta = self.step_of(density)
+        stages = []
         if update.prune is not None:
             keep = exact_count(density - update.prune * delta, size)
             if keep < pattern.size:
                 pattern = pattern[top_k(self.importance(parameter, importances), keep)]
+                stages.append(pattern)
         if update.grow is not None:
             target = exact_count(density - update.grow * delta, size)
-            pattern = grow_at_random(pattern, size, target - pattern.size, rng)
-        return pattern
+            if target > pattern.size:
+                stages.append(grow_at_random(pattern, size, target - pattern.size, rng))
+        return stages
 
     def step_of(self, density: float) -> float:
         """delta for a tensor of this density: at most half of it, so no shrink empties the tensor."""

@@ -162,9 +162,10 @@ class SparseTraining:
                 current=current.get(name),
                 replay=None if replayed is None else replayed[name],
             )
-            pattern = self.policy.new_pattern(p, density, update, importances, rng)
-            assert p.pattern is not None
-            if not p.frozen and not np.array_equal(pattern, p.pattern):
+            patterns = self.policy.new_patterns(p, density, update, importances, rng)
+            if p.frozen:  # drawn all the same, so that freezing one tensor does not change another's draws
+                continue
+            for pattern in patterns:
                 engine.set_pattern(name, pattern)
                 changed = True
         self._last = {}
