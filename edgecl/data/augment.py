@@ -1,4 +1,4 @@
-"""Seeded augmentations of a batch, in numpy. Registered by name; each returns a new array of the same shape and dtype."""
+"""Seeded augmentations of a batch, in numpy, by name. Each returns a new array of equal shape and dtype."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def get_augmentation(name: str, kind: str, shape: tuple[int, ...]) -> Augmentati
 
 
 def crop_padding(shape: tuple[int, ...]) -> int:
-    """Padding of the random crop: an eighth of the side, so 4 at 32; 2 at 28, whose digits nearly touch the border."""
+    """Padding of the random crop: an eighth of the side, so 4 at 32; 2 at 28, which has little border."""
     side = min(shape[1], shape[2])
     return 2 if side == 28 else max(1, side // 8)
 

@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes it when the block succeeds and vanishes when it fails.
+    """A temporary folder that becomes ``target`` when the block succeeds and vanishes when it fails.
 
     Files are flushed before the rename and the parent folder after it: ``target`` is whole or absent.
     """
@@ -104,7 +104,7 @@ class DatasetWriter:
             bad = ~np.isfinite(block).all(axis=(1, 2, 3))
             if bad.any():
                 raise BadInput(
-                    f"Sample {self.count + int(np.argmax(bad))} holds NaN or infinity ({int(bad.sum())} such in its block).",
+                    f"Sample {self.count + int(np.argmax(bad))} holds NaN or infinity.",
                     "Remove or repair these samples.",
                 )
         self._file.write(block.astype(self.dtype, copy=False).tobytes())

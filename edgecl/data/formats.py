@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from ..errors import BadInput
 def open_maybe_gzip(path: Path) -> IO[bytes]:
     with open(path, "rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
+    return cast(IO[bytes], gzip.open(path, "rb")) if zipped else open(path, "rb")
 
 
 def read_idx(path: Path, block: int = 1024) -> Iterator[np.ndarray]:
-    """Blocks of an idx file of uint8: [k, ...] each. idx: 00 00 08 rank, then rank big-endian uint32 sizes, then data.
+    """Blocks [k, ...] of an idx file of uint8.
+
+    idx: bytes 00 00 08 rank, then rank big-endian uint32 sizes, then data.
 
     Raises BadInput when the file is not idx of uint8, or is cut, or has bytes left over.
     """

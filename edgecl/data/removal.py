@@ -1,4 +1,4 @@
-"""Dynamic data removal (DDR, SparCL): samples a task has learned are no longer visited for the rest of the task."""
+"""Dynamic data removal (DDR, SparCL): samples a task has learned are not visited again during it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class DataRemoval:
     total : proportion removed over all stages, in [0, 1); every stage removes int(total * n / stages)
     criterion : 'forgetting' (released code) scores correct -> wrong transitions, a sample never correct 50;
         'errors' (paper) scores wrong predictions, a sample never visited 50
-    tie_break : among equal scores remove first by 'order' (index; released code), 'loss' (lowest mean loss), 'random'.
-        Most scores are 0, so ties decide: 'order' on a task stored class after class empties its first class;
-        'loss' is the better choice.
+    tie_break : among equal scores remove first by 'order' (index; released code), 'loss' (lowest mean loss) or
+        'random'. Most scores are 0, so ties decide: 'order' on a task stored class after class empties its
+        first class; 'loss' is the better choice.
     labels : int [n]; when given, every class loses the same share (within one sample)
-    carry_over : keep the statistics across stages instead of forgetting them (released code forgets). With one visit
-        between stages a transition can only be seen across a stage.
+    carry_over : keep the statistics across stages instead of forgetting them (released code forgets). With one
+        visit between stages a transition can only be seen across a stage.
 
     Lowest score goes first; a removed sample never comes back. The next task starts with a new object.
     """
@@ -60,8 +60,10 @@ class DataRemoval:
         self._loss = np.zeros(self.n, np.float64)
 
     def observe(self, indices: np.ndarray, correct: np.ndarray, losses: np.ndarray | None = None) -> None:
-        """One visit of each of ``indices`` (ints [b], distinct): predicted correctly or not over all seen classes, on the
-        training-mode forward; ``losses`` [b] for the tie-break 'loss'.
+        """One visit of each of ``indices`` (ints [b], distinct).
+
+        correct : bool [b], predicted correctly over all classes by the training-mode forward
+        losses : [b], for the tie-break 'loss'
         """
         if losses is None and self.tie_break == "loss":
             raise BadInput("The tie-break 'loss' needs the samples' losses.", "Pass losses to observe().")
@@ -112,7 +114,7 @@ class DataRemoval:
         return self.kept[np.lexsort((self.kept, tie, score))]
 
     def _equal_shares(self, order: np.ndarray, count: int) -> np.ndarray:
-        """The first of ``order`` such that classes have lost shares as equal as can be, ``count`` samples in all."""
+        """``count`` of ``order``, the first of each class, such that all classes have lost about the same share."""
         assert self.labels is not None
         sizes = dict(zip(*(a.tolist() for a in np.unique(self.labels, return_counts=True))))
         queues = {c: order[self.labels[order] == c] for c in sizes}
@@ -153,8 +155,9 @@ class DataRemoval:
 
 
 def removal_points(epochs: int, stages: int = 4) -> tuple[float, ...]:
-    """When the stages fall, in epochs since the task began: P, 2P, 3P, ... with P = max(1, round(E / 10)), 5 at the
-    released E = 50; below 10 epochs the same fractions of the task, E/10 apart, within epochs.
+    """When the stages fall, in epochs since the task began: P, 2P, 3P, ... with P = max(1, round(E / 10)).
+
+    P is 5 at the released E = 50. Below 10 epochs the same fractions of the task, E/10 apart, within epochs.
 
     A stage fires at the start of the first step with epoch + step / steps_in_epoch >= point.
     """
@@ -163,8 +166,9 @@ def removal_points(epochs: int, stages: int = 4) -> tuple[float, ...]:
 
 
 def expected_visits(epochs: int, total: float, stages: int = 4) -> float:
-    """Mean fraction of the task's samples an epoch visits. A sample is removed after it was visited, so a stage within
-    an epoch saves from the next epoch on. 0.775 at total 0.30 and 10, 20 or 50 epochs.
+    """Mean fraction of the task's samples an epoch visits: 0.775 at total 0.30 and 10, 20 or 50 epochs.
+
+    A sample is removed after it was visited, so a stage within an epoch saves from the next epoch on.
     """
     points = removal_points(epochs, stages)
     removed = [total / stages * sum(p <= epoch + 1e-9 for p in points) for epoch in range(epochs)]
@@ -172,7 +176,7 @@ def expected_visits(epochs: int, total: float, stages: int = 4) -> float:
 
 
 def check_removal(n: int, epochs: int, batch: int, total: float, stages: int = 4) -> None:
-    """Raise BadInput when removal is asked for (total > 0) and would never save a visit on a task of ``n`` samples."""
+    """Raise BadInput when removal is asked for (total > 0) and would never save a visit of ``n`` samples."""
     _check(total, stages)
     if total == 0:
         return
@@ -183,7 +187,7 @@ def check_removal(n: int, epochs: int, batch: int, total: float, stages: int = 4
         )
     if removal_points(epochs, stages)[0] > epochs - 1 + 1e-9 or math.ceil(n / batch) * epochs < 2:
         raise BadInput(
-            f"Data removal never takes effect in {epochs} epoch{'s' * (epochs != 1)}: every sample has its last visit before.",
+            f"Data removal never takes effect with epochs={epochs}: every sample has its last visit before.",
             "Train 2 epochs a task or more, or set removal to 0.",
         )
 

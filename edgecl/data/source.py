@@ -32,7 +32,7 @@ class SampleSource:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def read(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Samples at ``indices`` (ints [k]) as [k, *shape], into ``out[:k]`` when given (C-contiguous, [>=k, *shape])."""
+        """Samples at ``indices`` (ints [k]) as [k, *shape]; into ``out[:k]`` when given (C-contiguous)."""
         indices = np.asarray(indices)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise BadInput(
@@ -54,7 +54,7 @@ class SampleSource:
         ):
             raise BadInput(
                 f"The buffer is {out.dtype} {out.shape}, the samples are {self.dtype} ({k}, {self.shape}).",
-                "Pass a C-contiguous buffer of the source's dtype and shape, at least as many rows as indices.",
+                "Pass a C-contiguous buffer of the source's dtype and shape, a row per index.",
             )
         out = out[:k]
         self._fill(indices, out)
@@ -106,7 +106,7 @@ class FileSource(SampleSource):
     def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
         if not indices.size:
             return
-        rows = memoryview(out.reshape(-1).view(np.uint8))
+        rows = memoryview(out.reshape(-1).view(np.uint8).data)
         size = self.sample_bytes
         # one call per run of consecutive samples: an evaluation pass is one read a batch
         starts = np.concatenate(
@@ -150,6 +150,9 @@ class ArraySource(SampleSource):
 
 class SubsetSource(SampleSource):
     """A source seen through an index array; subsets of subsets point at the original."""
+
+    base: SampleSource
+    indices: np.ndarray
 
     def __init__(self, base: SampleSource, indices: np.ndarray) -> None:
         if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= len(base)):

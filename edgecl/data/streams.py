@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput, unknown_name
+from . import inertial  # noqa: F401 - registers the data set hapt
 from .cache import PlainDataset, open_dataset
 from .child import run_in_child
 from .datasets import DATASETS, dataset_folder, last_part_of_each, load_dataset
@@ -137,7 +138,7 @@ def split_by_named_tasks(data: PlainDataset) -> list[Cut]:
 
 
 def split_by_subjects(data: PlainDataset) -> list[Cut]:
-    """One task per training subject, ascending, all classes in each; every task tests on the unseen subjects."""
+    """One task per training subject, ascending, all classes in each; all test on the unseen subjects."""
     subjects = data.samples.subjects
     if subjects is None:
         raise BadInput("This data set names no subjects.", "Use a stream split by classes.")
@@ -150,6 +151,7 @@ def split_by_subjects(data: PlainDataset) -> list[Cut]:
 
 
 IMAGE_DEFAULTS: dict[str, Any] = {"model": "cnn", "augment": "none", "batch": 32, "epochs": 10}
+SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "model": "cnn1d"}
 STREAMS: dict[str, StreamSpec] = {}
 
 
@@ -160,13 +162,15 @@ def register(spec: StreamSpec) -> None:
 
 register(
     StreamSpec(
-        "split-mnist5k", "mnist5k", "digits 0/1 to 8/9, 5 tasks of 2 classes, 800 training images each", "image",
+        "split-mnist5k", "mnist5k", "digits 0/1 to 8/9, 5 tasks of 2 classes, 800 training images each",
+        "image",
         5, (1, 28, 28), 4000, 1000, split_by_classes(2), {**IMAGE_DEFAULTS},
     )
 )  # fmt: skip
 register(
     StreamSpec(
-        "split-fashion", "fashion", "Fashion-MNIST, 5 tasks of 2 classes, 12000 training images each", "image",
+        "split-fashion", "fashion", "Fashion-MNIST, 5 tasks of 2 classes, 12000 training images each",
+        "image",
         5, (1, 28, 28), 60000, 10000, split_by_classes(2), {**IMAGE_DEFAULTS},
     )
 )  # fmt: skip
@@ -174,6 +178,20 @@ register(
     StreamSpec(
         "split-digits", "digits", "8x8 digits, 5 tasks of 2 classes, about 290 training images each", "image",
         5, (1, 8, 8), 1438, 359, split_by_classes(2), {**IMAGE_DEFAULTS, "model": "mlp"},
+    )
+)  # fmt: skip
+
+
+register(
+    StreamSpec(
+        "hapt-activities", "hapt", "inertial signals, 3 tasks of 2 activities, tested on unseen subjects",
+        "signal", 3, (6, 1, 128), 8197, 2214, split_by_classes(2), {**SIGNAL_DEFAULTS},
+    )
+)  # fmt: skip
+register(
+    StreamSpec(
+        "hapt-subjects", "hapt", "inertial signals, 24 subjects one after another, tested on 6 unseen ones",
+        "signal", 24, (6, 1, 128), 8197, 24 * 2214, split_by_subjects, {**SIGNAL_DEFAULTS},
     )
 )  # fmt: skip
 
@@ -186,8 +204,8 @@ def load_stream(
 ) -> Stream:
     """A registered stream, a folder of class folders, or an .npz file.
 
-    limit_train : training samples in all, shared equally by every class of every task; the first in file order
-    validation : fraction in (0, 1); the last part of every class's training samples of a task replaces its test set
+    limit_train : training samples in all, shared equally by the classes of all tasks; the first in file order
+    validation : fraction in (0, 1); the last part of every class's training samples replaces the test set
         (tuning never sees the test set)
     fetch : download a missing data set into the cache folder
 
@@ -209,7 +227,7 @@ def load_stream(
         cuts = split_by_classes(2)(data) if data.tasks is None else split_by_named_tasks(data)
         shape = data.samples.shape
         kind = "signal" if shape[1] == 1 and shape[2] > 1 else "image"
-        defaults = {**IMAGE_DEFAULTS, "model": "cnn1d"} if kind == "signal" else IMAGE_DEFAULTS
+        defaults = SIGNAL_DEFAULTS if kind == "signal" else IMAGE_DEFAULTS
         name = Path(name).name
     elif "/" in name or name.endswith(".npz"):
         raise BadInput(
@@ -237,7 +255,7 @@ def _assemble(
             share = limit_train // groups
             if share < 1:
                 raise BadInput(
-                    f"limit_train {limit_train} is less than one sample for each of {groups} class and task pairs.",
+                    f"limit_train {limit_train} is less than one sample a class of {groups} in all tasks.",
                     f"Give at least {groups}.",
                 )
             train = np.sort(np.concatenate([train[units[train] == c][:share] for c in classes]))
@@ -298,7 +316,7 @@ def list_streams() -> list[StreamInfo]:
 
 
 def fetch_stream_data(name: str, source_dir: str | Path | None = None) -> Path:
-    """Fetch a stream's data set into the cache, or take the standard files in ``source_dir``; the folder it is in.
+    """Fetch a stream's data set, or take the standard files in ``source_dir``; its folder in the cache.
 
     Already there and no ``source_dir``: nothing is done.
     """

@@ -1,4 +1,4 @@
-"""A user's own data: an .npz, or a folder of class folders. Converted once into the plain form in the cache."""
+"""A user's own data, an .npz or a folder of class folders, converted once into the plain form in the cache."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ def open_user_data(path: Path) -> PlainDataset:
     return found
 
 
-# --- npz ------------------------------------------------------------------------------------------------------------
+# --- npz ---------------------------------------------------------------------------------------------------
 
 
 def convert_npz(path: Path, target: Path) -> Path:
-    """x: uint8 or float [n, C, H, W], [n, H, W] (grey) or [n, F]; y: ints or strings [n]; optional task, subject (ints
-    [n]) and test (bool [n]; default: the last fifth of every class). Objects are refused: nothing is ever unpickled.
+    """The plain form of an .npz of plain arrays; objects are refused, nothing is ever unpickled.
+
+    x : uint8 or float [n, C, H, W], [n, H, W] (grey) or [n, F]; y : ints or strings [n]
+    task, subject : optional, ints [n]; test : optional, bool [n], default the last fifth of every class
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -171,7 +173,7 @@ def _sample_blocks(
     return (c, h, w), target, blocks()
 
 
-# --- folder of class folders ----------------------------------------------------------------------------------------
+# --- folder of class folders -------------------------------------------------------------------------------
 
 
 def class_files(path: Path) -> list[tuple[str, Path]]:
@@ -202,20 +204,20 @@ def _parts(path: Path) -> list[Path]:
 
 
 def convert_folder(path: Path, target: Path) -> Path:
-    """Every file becomes one sample. Images are read as they are (grey or RGB by the first one; uint8) and all must
-    have one size; .npy files hold one sample [C, H, W] or [H, W], uint8 or float. The folder's name is the label.
+    """Every file becomes one sample with its folder's name as the label; all must have one size.
+
+    Images are uint8, grey or RGB as the first one is; .npy files hold [C, H, W] or [H, W], uint8 or float.
     """
     files = class_files(path)
     with new_folder(target) as out:
         writer: DatasetWriter | None = None
-        first = files[0][1]
         for _, file in files:
             sample = _load_sample(file, None if writer is None else writer.shape[0])
             if writer is None:
                 writer = DatasetWriter(out, sample.shape, sample.dtype.name)
             if sample.shape != writer.shape or sample.dtype != writer.dtype:
                 raise BadInput(
-                    f"{file} is {sample.dtype} {sample.shape}, {first.name} is {writer.dtype} {writer.shape}.",
+                    f"{file} is {sample.dtype} {sample.shape}, others are {writer.dtype} {writer.shape}.",
                     "Bring all samples to one size and type.",
                 )
             try:
