@@ -20,6 +20,7 @@ class StepInfo:
     step : steps done in the task;  steps : planned total, or None
     epoch, epochs : current and planned;  iteration : steps done in the epoch;  epoch_steps : batches in it
     An open-ended stream has steps, epochs and epoch_steps None and a step count that goes on rising.
+    Data removal may end a task before ``steps``; only ``epoch_steps`` must be exact.
     """
 
     task: int | None

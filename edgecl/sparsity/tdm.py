@@ -58,7 +58,7 @@ class TDM:
         self.last_gradient = form == "released"
 
     def due(self, info: StepInfo) -> Update | None:
-        if info.steps is None and info.epochs is None:
+        if timing.open_ended(info):
             return Update(1, 0) if info.step and info.step % self.update_every == 0 else None
         at = timing.position(info)
         if at is None:
@@ -80,7 +80,7 @@ class TDM:
         return Update(0, None) if expands and now == timing.period_epochs(total) else Update(1, 0)
 
     def due_after(self, info: StepInfo) -> bool:
-        if info.steps is None and info.epochs is None:
+        if timing.open_ended(info):
             return (info.step + 1) % self.update_every == 0
         return timing.last_before_update(info)
 

@@ -18,6 +18,11 @@ def in_epochs(info: StepInfo) -> bool:
     return info.epochs is not None and info.epochs >= PERIODS
 
 
+def open_ended(info: StepInfo) -> bool:
+    """Whether the end of the task is unknown, so that no schedule by fractions is possible."""
+    return info.steps is None and not in_epochs(info)
+
+
 def position(info: StepInfo) -> tuple[int, int] | None:
     """(epochs or periods done, their total) when an update is due before this step, else None.
 

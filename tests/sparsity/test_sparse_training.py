@@ -52,7 +52,7 @@ def living(engine):
 
 
 def test_setup_keeps_the_largest_weights_with_an_exact_count(net):
-    sparse, engine = setup(net, sparsity=0.75)
+    _, engine = setup(net, sparsity=0.75)
     dense = Model(net, np.random.default_rng(0))
     for name in NAMES:
         p = engine.model[name]
@@ -148,6 +148,32 @@ def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(net):
     assert all(t == expected for t in trained.values())
 
 
+@pytest.mark.parametrize("refresh", [1, 1000])
+def test_an_update_keeps_what_the_released_importance_says(net, refresh):
+    sparse, engine = setup(net, sparsity=0.5, gradient_keep=0.5, refresh=refresh, weight=40.0)
+    rng, score, by_weight = np.random.default_rng(1), {}, {}
+    run(sparse, engine, rng, 0, 3)
+
+    def watch(step, e):
+        for n in NAMES:
+            g = np.zeros(e.model[n].living, np.float32)
+            subset = e.model[n].gradient_subset
+            g[subset] = np.abs(e.gradients[n][subset])
+            score[n] = g
+
+    run(sparse, engine, rng, 3, 4, watch=watch)
+    old = {n: engine.model[n].pattern for n in NAMES}
+    for n in NAMES:
+        by_weight[n] = np.abs(engine.model[n].values)
+        score[n] = by_weight[n] + 40 * score[n]
+    assert sparse.before_forward(engine, StepInfo(0, 4, 40, 0, 1, 4, 40), *batch_at(4), rng)
+    for n in NAMES:
+        k = exact_count(0.49, engine.model[n].spec.size)
+        kept = old[n][top_k(score[n], k)]
+        assert np.isin(kept, engine.model[n].pattern).all()
+        assert not np.isin(old[n][top_k(by_weight[n], k)], engine.model[n].pattern).all()
+
+
 def test_the_papers_gradients_are_single_head_and_leave_no_trace(net):
     from edgecl.sparsity.gradients import two_gradients
 
@@ -155,11 +181,13 @@ def test_the_papers_gradients_are_single_head_and_leave_no_trace(net):
     run(sparse, engine, np.random.default_rng(1), 0, 6)
     batch, replay = batch_at(50, task=1)
     before = {k: v.copy() for k, v in engine.state().items()}
+    subsets = {n: engine.model[n].gradient_subset.copy() for n in NAMES}
     current, replayed = two_gradients(engine, batch, replay, NAMES)
     small = two_gradients(engine, batch, replay, NAMES, micro_batch=3)
     after = engine.state()
     assert before.keys() == after.keys() and all(np.array_equal(before[k], after[k]) for k in before)
     assert not np.any(engine.gradients.flat)
+    assert all(np.array_equal(engine.model[n].gradient_subset, subsets[n]) for n in NAMES)
     for n in NAMES:
         engine.set_gradient_mask(n, None)
     for data, units, found, parts in (
