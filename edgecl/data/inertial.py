@@ -1,7 +1,7 @@
 """UCI HAPT: smartphone inertial data of 30 subjects, cut into windows.
 
-The package holds a gzip pickle of pandas frames. It is never unpickled: its opcodes are read one by one and only
-numbers and text are copied out; nothing named in it is ever imported or called.
+The package holds a gzip pickle of pandas frames. It is never unpickled: its opcodes are read one by one and
+only numbers and text are copied out; nothing named in it is ever imported or called.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -46,7 +46,9 @@ def _convert_hapt(folder: Path, out: Path) -> None:
     subjects: list[int] = []
     try:
         with gzip.open(find_file(folder, "HAPT.pkl")) as stream:
-            people = read_frames(stream)
+            people = read_frames(cast(IO[bytes], stream))
+    except BadInput:
+        raise
     except (EOFError, OSError, ValueError) as error:
         raise BadInput(f"HAPT.pkl.gz cannot be read: {error}.", REMEDY) from error
     for subject, recordings in sorted(people.items()):
@@ -95,7 +97,7 @@ class _Call:
 
 
 def read_frames(stream: IO[bytes]) -> dict[int, list[tuple[np.ndarray, np.ndarray]]]:
-    """{subject: [(signals float32 [6, T], labels int64 [T]), ...]} from the opcodes of a pickled dict of lists of frames.
+    """{subject: [(signals float32 [6, T], labels int64 [T]), ...]} from a pickled dict of lists of frames.
 
     Raises BadInput for any opcode or structure other than those of numbers in frames.
     """
@@ -107,8 +109,8 @@ def read_frames(stream: IO[bytes]) -> dict[int, list[tuple[np.ndarray, np.ndarra
 
 def _frame(frame: Any) -> tuple[np.ndarray, np.ndarray]:
     try:
-        axes, blocks, items = frame.state["_data"].state[:3]
-        columns = {}
+        _, blocks, items = frame.state["_data"].state[:3]
+        columns: dict[str, np.ndarray] = {}
         for index, block in zip(items, blocks):
             columns.update(zip(_index_values(index), block))
         signals = np.stack([columns[name] for name in SIGNALS]).astype(np.float32)
@@ -124,8 +126,10 @@ def _index_values(index: Any) -> list[str]:
 
 
 def _walk(stream: IO[bytes]) -> Any:
-    """Run the pickle's stack machine on plain values only. Calls are recorded as `_Call`, save two: text encoded as
-    latin-1 becomes bytes, an array of plain numbers becomes a numpy array."""
+    """Run the pickle's stack machine on plain values only; what it would call is recorded as `_Call`.
+
+    Two exceptions: text encoded as latin-1 becomes bytes, an array of plain numbers a numpy array.
+    """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 
@@ -139,6 +143,7 @@ def _walk(stream: IO[bytes]) -> Any:
 
     try:
         for opcode, arg, position in pickletools.genops(stream):
+            value: Any = arg
             match opcode.name:
                 case "PROTO" | "FRAME":
                     pass
@@ -153,26 +158,28 @@ def _walk(stream: IO[bytes]) -> Any:
                 case "NONE":
                     stack.append(None)
                 case "INT" | "BININT" | "BININT1" | "BININT2" | "BINUNICODE" | "NEWTRUE" | "NEWFALSE":
-                    stack.append(arg)
+                    stack.append(value)
                 case "GLOBAL":
-                    stack.append(_Name(arg))
+                    stack.append(_Name(value))
                 case "TUPLE":
                     stack.append(tuple(to_mark()))
                 case "BINPUT" | "LONG_BINPUT":
                     # sample data is used once: remembering it would keep the whole file in memory
                     top = stack[-1]
-                    memo[arg] = None if isinstance(top, (str, bytes, np.ndarray)) and len(top) > 1000 else top
+                    memo[value] = (
+                        None if isinstance(top, (str, bytes, np.ndarray)) and len(top) > 1000 else top
+                    )
                 case "BINGET" | "LONG_BINGET":
-                    stack.append(memo[arg])
+                    stack.append(memo[value])
                 case "APPEND":
-                    value = stack.pop()
-                    stack[-1].append(value)
+                    last = stack.pop()
+                    stack[-1].append(last)
                 case "APPENDS":
                     values = to_mark()
                     stack[-1].extend(values)
                 case "SETITEM":
-                    value, key = stack.pop(), stack.pop()
-                    stack[-1][key] = value
+                    last, key = stack.pop(), stack.pop()
+                    stack[-1][key] = last
                 case "SETITEMS":
                     values = to_mark()
                     stack[-1].update(zip(values[::2], values[1::2]))
@@ -193,13 +200,15 @@ def _walk(stream: IO[bytes]) -> Any:
                     raise BadInput(
                         f"The file holds {other} at byte {position}, which plain data does not.", REMEDY
                     )
+    except BadInput:
+        raise
     except (IndexError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise BadInput(f"The file's structure is damaged: {error!r}.", REMEDY) from error
     raise BadInput("The file ends too early.", REMEDY)
 
 
 def _array(state: Any) -> Any:
-    """The array of a pickled ndarray's state (version, shape, dtype, Fortran order, bytes or list of objects)."""
+    """The array of a pickled ndarray's state: version, shape, dtype, Fortran order, bytes or objects."""
     _, shape, dtype, fortran, data = state
     if isinstance(data, list):
         return data

@@ -18,14 +18,14 @@ class DataRemoval:
     """Which of a task's ``n`` samples are still visited.
 
     total : proportion removed over all stages, in [0, 1); every stage removes int(total * n / stages)
-    criterion : 'forgetting' (released code) scores correct -> wrong transitions, a sample never correct 50;
-        'errors' (paper) scores wrong predictions, a sample never visited 50
-    tie_break : among equal scores remove first by 'order' (index; released code), 'loss' (lowest mean loss) or
-        'random'. Most scores are 0, so ties decide: 'order' on a task stored class after class empties its
-        first class; 'loss' is the better choice.
+    criterion : 'forgetting' (released code) scores correct -> wrong transitions, a sample never correct
+        50; 'errors' (paper) scores wrong predictions, a sample never visited 50
+    tie_break : among equal scores remove first by 'order' (index; released code), 'loss' (lowest mean
+        loss) or 'random'. Most scores are 0, so ties decide: 'order' on a task stored class after class
+        empties its first class; 'loss' is the better choice.
     labels : int [n]; when given, every class loses the same share (within one sample)
-    carry_over : keep the statistics across stages instead of forgetting them (released code forgets). With one
-        visit between stages a transition can only be seen across a stage.
+    carry_over : keep the statistics across stages instead of forgetting them (released code forgets).
+        With one visit between stages a transition can only be seen across a stage.
 
     Lowest score goes first; a removed sample never comes back. The next task starts with a new object.
     """
@@ -114,7 +114,7 @@ class DataRemoval:
         return self.kept[np.lexsort((self.kept, tie, score))]
 
     def _equal_shares(self, order: np.ndarray, count: int) -> np.ndarray:
-        """``count`` of ``order``, the first of each class, such that all classes have lost about the same share."""
+        """``count`` of ``order``, the first of each class, so that classes have lost about equal shares."""
         assert self.labels is not None
         sizes = dict(zip(*(a.tolist() for a in np.unique(self.labels, return_counts=True))))
         queues = {c: order[self.labels[order] == c] for c in sizes}

@@ -160,7 +160,8 @@ class SubsetSource(SampleSource):
                 f"A subset index lies outside 0..{len(base) - 1}.", "Pass indices into the source."
             )
         if isinstance(base, SubsetSource):
-            base, indices = base.base, base.indices[indices]
+            indices = base.indices[indices]
+            base = base.base
         self.base = base
         self.indices = np.ascontiguousarray(indices, np.int32)
         self.shape, self.dtype = base.shape, base.dtype

@@ -185,13 +185,13 @@ register(
 register(
     StreamSpec(
         "hapt-activities", "hapt", "inertial signals, 3 tasks of 2 activities, tested on unseen subjects",
-        "signal", 3, (6, 1, 128), 8197, 2214, split_by_classes(2), {**SIGNAL_DEFAULTS},
+        "signal", 3, (6, 1, 128), 8097, 2314, split_by_classes(2), {**SIGNAL_DEFAULTS},
     )
 )  # fmt: skip
 register(
     StreamSpec(
         "hapt-subjects", "hapt", "inertial signals, 24 subjects one after another, tested on 6 unseen ones",
-        "signal", 24, (6, 1, 128), 8197, 24 * 2214, split_by_subjects, {**SIGNAL_DEFAULTS},
+        "signal", 24, (6, 1, 128), 8097, 24 * 2314, split_by_subjects, {**SIGNAL_DEFAULTS},
     )
 )  # fmt: skip
 

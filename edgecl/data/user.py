@@ -1,4 +1,4 @@
-"""A user's own data, an .npz or a folder of class folders, converted once into the plain form in the cache."""
+"""A user's own data, an .npz or a folder of class folders, converted once into the plain form."""
 
 from __future__ import annotations
 
