@@ -1,0 +1,144 @@
+"""Values as people write them: sizes, counts, fractions, durations. Each refuses what it cannot mean."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import BadInput, unknown_name
+
+Parser = Callable[[str, Any], Any]  # (option name, raw value) -> value
+
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)},
+    **{f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)},
+    **{p: 1000**i for i, p in enumerate("kmgt", 1)},
+}
+_COUNT_UNITS = {"": 1, **{p: 1000**i for i, p in enumerate("kmgtpe", 1)}}
+_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def _number(name: str, raw: Any, what: str) -> float:
+    if isinstance(raw, bool) or raw is None:
+        raise BadInput(f"{name} is {raw!r}.", f"Give {what}.")
+    try:
+        return float(raw)
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} is '{raw}', which is not a number.", f"Give {what}.") from None
+
+
+def _quantity(name: str, raw: Any, units: dict[str, int], example: str) -> int:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        value, factor = float(raw), 1
+    else:
+        found = _QUANTITY.fullmatch(str(raw))
+        if found is None or found[2].lower() not in units:
+            raise BadInput(f"{name} is '{raw}', which cannot be read.", f"Write it like {example}.")
+        value, factor = float(found[1]), units[found[2].lower()]
+    if not math.isfinite(value) or value <= 0:
+        raise BadInput(f"{name} is {raw}.", f"Give a positive amount, like {example}.")
+    return max(1, round(value * factor))
+
+
+def size(name: str, raw: Any) -> int:
+    """Bytes: ``96MB`` (10^6), ``1GiB`` (2^30), or a plain number of bytes."""
+    return _quantity(name, raw, _SIZE_UNITS, "96MB or 1GiB")
+
+
+def amount(name: str, raw: Any) -> int:
+    """A large count: ``1e15`` or ``2.5T``."""
+    return _quantity(name, raw, _COUNT_UNITS, "1e15 or 2.5T")
+
+
+def store_limit(name: str, raw: Any) -> int | str:
+    """Bytes, or ``5000 samples`` (kept as that text)."""
+    if isinstance(raw, str) and (found := re.fullmatch(r"\s*(\d+)\s*samples?\s*", raw)):
+        if int(found[1]) < 1:
+            raise BadInput(f"{name} is '{raw}'.", "Keep at least one sample.")
+        return f"{int(found[1])} samples"
+    return size(name, raw)
+
+
+def count(low: int = 0) -> Parser:
+    """A whole number of at least ``low``."""
+
+    def parse(name: str, raw: Any) -> int:
+        value = _number(name, raw, f"a whole number of at least {low}")
+        if not math.isfinite(value) or value != int(value) or value < low:
+            raise BadInput(f"{name} is {raw}.", f"Give a whole number of at least {low}.")
+        return int(value)
+
+    return parse
+
+
+def fraction(low_open: bool = False, high_open: bool = False) -> Parser:
+    """A fraction between 0 and 1, ends excluded as asked. NaN is refused."""
+
+    def parse(name: str, raw: Any) -> float:
+        bounds = f"a fraction {'above' if low_open else 'from'} 0 {'and below' if high_open else 'up to'} 1"
+        value = _number(name, raw, bounds)
+        inside = (value > 0 if low_open else value >= 0) and (value < 1 if high_open else value <= 1)
+        if not inside:
+            raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
+        return value
+
+    return parse
+
+
+def real(low: float = 0.0, low_open: bool = False) -> Parser:
+    """A finite number of at least (or above) ``low``."""
+
+    def parse(name: str, raw: Any) -> float:
+        bounds = f"a finite number {'above' if low_open else 'of at least'} {low:g}"
+        value = _number(name, raw, bounds)
+        if not math.isfinite(value) or value < low or (low_open and value == low):
+            raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
+        return value
+
+    return parse
+
+
+def choice(known: Sequence[str]) -> Parser:
+    """One of the known names; the closest match is named otherwise."""
+
+    def parse(name: str, raw: Any) -> str:
+        if str(raw) not in known:
+            raise unknown_name(name, str(raw), known)
+        return str(raw)
+
+    return parse
+
+
+def text(name: str, raw: Any) -> str:
+    if not isinstance(raw, str) or not raw or "\0" in raw:
+        raise BadInput(f"{name} is {raw!r}.", "Give a name or a path.")
+    return raw
+
+
+def flag(name: str, raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if str(raw).lower() in ("true", "yes", "1", "false", "no", "0"):
+        return str(raw).lower() in ("true", "yes", "1")
+    raise BadInput(f"{name} is {raw!r}.", "Say true or false.")
+
+
+def count_or_auto(low: int) -> Parser:
+    parse_count = count(low)
+
+    def parse(name: str, raw: Any) -> int | str:
+        return "auto" if raw == "auto" else parse_count(name, raw)
+
+    return parse
+
+
+def durability(name: str, raw: Any) -> str:
+    """``durable`` or ``batched:MS``."""
+    found = re.fullmatch(r"batched:(\d+)", str(raw))
+    if raw != "durable" and (found is None or int(found[1]) < 1):
+        raise BadInput(f"{name} is '{raw}'.", "Use 'durable' or 'batched:MS', such as batched:1000.")
+    return str(raw)
