@@ -1,0 +1,70 @@
+"""Networks by name: `build` makes the graph for a stream's shape and number of classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...errors import BadInput, unknown_name
+from ..graph import Graph, Shape
+from ._parts import Head
+from .cnn import cnn
+from .cnn1d import cnn1d
+from .mlp import mlp
+from .mobilenetv2 import mobilenetv2
+from .resnet import resnet18, resnet20
+
+__all__ = ["build", "builders"]
+
+_BUILDERS: dict[str, Callable[..., Graph]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet20": resnet20,
+    "resnet18": resnet18,
+    "mobilenetv2": mobilenetv2,
+    "cnn1d": cnn1d,
+}
+
+
+def builders() -> tuple[str, ...]:
+    """Names that `build` knows."""
+    return tuple(_BUILDERS)
+
+
+def build(
+    name: str,
+    input_shape: Shape,
+    classes: int,
+    *,
+    input_dtype: str = "uint8",
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    norm: str | None = None,
+    **options: Any,
+) -> Graph:
+    """The graph of network ``name`` for samples of ``input_shape`` (without batch) and ``classes`` outputs.
+
+    input_dtype : ``uint8`` or ``float32``, of the raw samples
+    mean, std : per channel or one number, in units of the raw input; default 0 and 255 (uint8) or 0 and 1
+    norm : ``batch`` or ``group``; default ``batch``, for ``mlp`` none
+    options : of the network: ``hidden``, ``dropout`` (mlp); ``widths``, ``dropout`` (cnn); ``widths``, ``kernel``
+        (cnn1d); ``width`` (resnets, mobilenetv2)
+
+    The first node is ``input_norm``, the last ``logits``; ``graph.notes["features"]`` names the classifier's input
+    and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown name or
+    option and on a shape that does not suit the network.
+    """
+    if name not in _BUILDERS:
+        raise unknown_name("network", name, _BUILDERS)
+    shape = tuple(int(n) for n in input_shape)
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise BadInput(f"Samples of shape {shape} do not suit a network.", "Use (C, H, W), (C, 1, L) or (F,).")
+    if classes < 1:
+        raise BadInput(f"A network with {classes} outputs is not possible.", "Use at least one class.")
+    make = _BUILDERS[name]
+    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of network '{name}'", option, known)
+    return make(Head(name, shape, int(classes), input_dtype, mean, std, norm), **options)

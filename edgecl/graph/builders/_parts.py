@@ -1,0 +1,113 @@
+"""What the builders share: the first and last node, convolution + normalisation + activation, shape checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import BadInput
+from ..builder import GraphBuilder
+from ..graph import Graph, Shape
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every builder is given: the stream's side of the network.
+
+    mean, std : per channel (or one for all), in units of the raw input; default 0 and 255 for uint8, 0 and 1 for
+        float32
+    norm : ``batch``, ``group`` or, where a network can do without, ``none``; None is the network's own default
+    """
+
+    name: str
+    input_shape: Shape
+    classes: int
+    input_dtype: str
+    mean: Sequence[float] | float | None
+    std: Sequence[float] | float | None
+    norm: str | None
+
+
+def start(head: Head, pad: int = 0) -> tuple[GraphBuilder, str]:
+    """The builder and the normalised input, ``input_norm``."""
+    g = GraphBuilder(head.name, head.input_shape, head.input_dtype)
+    channels = head.input_shape[0]
+    std_default = 255.0 if head.input_dtype == "uint8" else 1.0
+    x = g.add(
+        "normalise",
+        [g.input],
+        name="input_norm",
+        mean=_per_channel(head.mean, 0.0, channels),
+        std=_per_channel(head.std, std_default, channels),
+        pad=pad,
+    )
+    if pad:
+        g.notes["padded"] = {"from": list(head.input_shape), "to": list(g.shapes[x])}
+    return g, x
+
+
+def finish(g: GraphBuilder, head: Head, features: str) -> Graph:
+    """The dense classifier ``logits`` on the vector ``features``."""
+    g.notes["features"] = features
+    return g.build(g.add("linear", [features], name="logits", out=head.classes, bias=True))
+
+
+def conv(
+    g: GraphBuilder,
+    x: str,
+    name: str,
+    out: int,
+    kernel: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    *,
+    groups: int = 1,
+    prunable: bool = False,
+) -> str:
+    """Bias-free convolution padded to keep the size at stride 1."""
+    padding = [k // 2 for k in kernel]
+    return g.add(
+        "conv2d", [x], name=name, out=out, kernel=list(kernel), stride=list(stride), padding=padding, groups=groups,
+        bias=False, prunable=prunable,
+    )  # fmt: skip
+
+
+def norm(g: GraphBuilder, x: str, name: str, kind: str) -> str:
+    """Batch or group normalisation; groups of C/8 channels (fewer groups where 8 does not divide C)."""
+    if kind == "none":
+        return x
+    if kind == "batch":
+        return g.add("batch_norm", [x], name=name)
+    return g.add("group_norm", [x], name=name, groups=math.gcd(g.shapes[x][0], 8))
+
+
+def norm_kind(head: Head, default: str, allowed: Sequence[str] = ("batch", "group")) -> str:
+    kind = default if head.norm is None else head.norm
+    if kind not in allowed:
+        raise BadInput(f"Normalisation '{kind}' is not possible in '{head.name}'.", f"Use {' or '.join(allowed)}.")
+    return kind
+
+
+def require_map(head: Head, smallest: int) -> None:
+    """Refuse inputs that are not images of at least ``smallest`` x ``smallest``."""
+    shape = head.input_shape
+    if len(shape) != 3 or min(shape[1:]) < smallest:
+        raise BadInput(
+            f"Network '{head.name}' takes images (C, H, W) of at least {smallest}x{smallest}; "
+            f"the stream's samples have shape {shape}.",
+            "Use 'cnn1d' for windows (C, 1, L) and 'mlp' for anything else.",
+        )
+
+
+def pad_to_32(head: Head) -> int:
+    """Pixels to add on each side: 28x28 becomes 32x32, other sizes stay."""
+    return 2 if tuple(head.input_shape[1:]) == (28, 28) else 0
+
+
+def _per_channel(value: Sequence[float] | float | None, default: float, channels: int) -> list[float]:
+    if value is None:
+        value = default
+    if isinstance(value, (int, float)):
+        return [float(value)] * channels
+    values = [float(v) for v in value]
+    return values * channels if len(values) == 1 else values

@@ -1,0 +1,48 @@
+"""y = x weight^T + bias on vectors."""
+
+from __future__ import annotations
+
+from ...errors import require
+from ..graph import ParameterSpec
+from ..registry import Operator, register
+from ._check import refuse
+
+
+class Linear(Operator):
+    """attributes: out, bias. weight [out, in], bias [out]."""
+
+    name = "linear"
+    optional_attributes = {"bias": True}
+
+    def shape(self, inputs, attributes):
+        if len(inputs) != 1 or len(inputs[0]) != 1 or attributes["out"] < 1:
+            raise refuse(self.name, inputs, "it takes one vector (F,)", "Flatten or pool the map first.")
+        return (attributes["out"],)
+
+    def parameters(self, inputs, attributes):
+        out, fan_in = attributes["out"], inputs[0][0]
+        specs = {"weight": ParameterSpec("", (out, fan_in), "weight", "kaiming_uniform", fan_in)}
+        if attributes["bias"]:
+            specs["bias"] = ParameterSpec("", (out,), "bias", "bias_uniform", fan_in)
+        return specs
+
+    def positions(self, output):
+        return 1
+
+    def forward(self, inputs, params, attributes, training):
+        (x,) = inputs
+        y = x @ params["weight"].T
+        return (y + params["bias"] if "bias" in params else y), x
+
+    def backward(self, grad, context, params, attributes):
+        grads = {"weight": grad.T @ context}
+        if "bias" in params:
+            grads["bias"] = grad.sum(0)
+        return [grad @ params["weight"]], grads
+
+    def torch(self, inputs, params, attributes, training):
+        torch = require("torch", "torch")
+        return torch.nn.functional.linear(inputs[0], params["weight"], params.get("bias"))
+
+
+register(Linear())
