@@ -1,6 +1,7 @@
 """Graph + choices -> plan: backward pass, fusion, lifetimes, one arena, exact FLOPs and bytes."""
 
+from .compile import compile_plan
 from .flops import WeightCost, weight_costs
 from .plan import Optimizer, Plan
 
-__all__ = ["Optimizer", "Plan", "WeightCost", "weight_costs"]
+__all__ = ["Optimizer", "Plan", "WeightCost", "compile_plan", "weight_costs"]

@@ -1,0 +1,114 @@
+"""Buffers of one arena: geometry with halo, lifetimes over the operations, offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALIGNMENT = 64
+
+
+@dataclass
+class Buffer:
+    """Maps of one tensor or gradient: [blocks][channels][top+height+bottom][left+width+right][lanes] float32.
+
+    ``first`` and ``last`` are indices into the program's operations (forward then backward).
+    """
+
+    channels: int
+    height: int
+    width: int
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+    first: int = -1
+    last: int = -1
+    clean: bool = False  # the halo is zero after the latest write
+    offset: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.top + self.height + self.bottom
+
+    @property
+    def columns(self) -> int:
+        return self.left + self.width + self.right
+
+    @property
+    def has_halo(self) -> bool:
+        return bool(self.top or self.bottom or self.left or self.right)
+
+    def need_halo(self, top: int, bottom: int, left: int, right: int) -> None:
+        self.top, self.bottom = max(self.top, top), max(self.bottom, bottom)
+        self.left, self.right = max(self.left, left), max(self.right, right)
+
+    def touch(self, operation: int) -> None:
+        if self.first < 0 or operation < self.first:
+            self.first = operation
+        self.last = max(self.last, operation)
+
+    def bytes(self, blocks: int, lanes: int) -> int:
+        n = blocks * self.channels * self.rows * self.columns * lanes * 4
+        return (n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+    def row(self) -> list[int]:
+        """As the native session takes it."""
+        return [
+            self.offset,
+            self.channels,
+            self.height,
+            self.width,
+            self.top,
+            self.left,
+            self.rows,
+            self.columns,
+        ]
+
+    def plane(self) -> list[int]:
+        return [self.rows, self.columns, self.top, self.left]
+
+
+def place(buffers: list[Buffer], blocks: int, lanes: int) -> int:
+    """Gives every buffer an offset such that buffers alive together do not overlap; returns the arena's bytes.
+
+    Largest first, each at the lowest offset that is free over its lifetime.
+    """
+    placed: list[Buffer] = []
+    end = 0
+    for buffer in sorted(buffers, key=lambda b: (-b.bytes(blocks, lanes), b.first)):
+        size = buffer.bytes(blocks, lanes)
+        conflicts = sorted(
+            (p.offset, p.offset + p.bytes(blocks, lanes))
+            for p in placed
+            if p.first <= buffer.last and buffer.first <= p.last
+        )
+        offset = 0
+        for start, stop in conflicts:
+            if offset + size <= start:
+                break
+            offset = max(offset, stop)
+        buffer.offset = offset
+        placed.append(buffer)
+        end = max(end, offset + size)
+    return end
+
+
+def forward_halo(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """Zero rows a convolution reads before and after an axis of ``size``."""
+    return padding, max(0, (out - 1) * stride + kernel - 1 - padding - (size - 1))
+
+
+def backward_halo(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """Zero rows the backward pass for the input reads before and after the output gradient's axis.
+
+    Input position phase + stride * j takes tap k from output row j + (phase + padding - k) / stride.
+    """
+    before = after = 0
+    for phase in range(min(stride, size)):
+        last = (size - 1 - phase) // stride
+        for k in range(kernel):
+            if (phase + padding - k) % stride == 0:
+                shift = (phase + padding - k) // stride
+                before = max(before, -shift)
+                after = max(after, last + shift - (out - 1))
+    return before, after

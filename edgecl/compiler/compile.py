@@ -1,0 +1,74 @@
+"""compile_plan: graph and choices -> Plan for the native engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph import Graph
+from .flops import weight_costs
+from .plan import Optimizer, Plan
+from .program import Lowering
+
+# Cost of one lane relative to the widest vector (kernel study: narrower vectors use the same tiles less well).
+LANE_COST = {16: 1.0, 8: 1.18, 4: 1.7}
+# Bytes per living weight: value, gradient (4 each); forward and backward list entries of offset, value, position.
+WEIGHT_BYTES, LIST_BYTES = 8, 12
+# Bytes the native engine keeps per thread for sums and gradient accumulators (WEIGHT_CHUNK in kernels/conv.cpp).
+SCRATCH_VECTORS = 16384
+
+
+def choose_lanes(batch: int, available: Sequence[int]) -> int:
+    """Vector width that wastes least on ``batch`` samples."""
+    widest = max(available)
+    return min(
+        available, key=lambda w: (-(-batch // w)) * w * LANE_COST[w] / LANE_COST[widest] if w in LANE_COST else batch
+    )
+
+
+def compile_plan(
+    graph: Graph,
+    *,
+    batch: int,
+    predict_batch: int | None = None,
+    densities: Mapping[str, float] | None = None,
+    optimizer: Optimizer | None = None,
+    threads: int = 1,
+    lanes: int | None = None,
+    fetch: Sequence[str] = (),
+) -> Plan:
+    """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
+
+    ``densities`` gives the highest density of each weight tensor over the schedule (absent: 1). ``lanes`` forces a
+    vector width. ``fetch`` names tensors to fetch beside the logits. Nothing is allocated.
+    """
+    from .. import _kernels
+
+    optimizer = optimizer or Optimizer()
+    densities = dict(densities or {})
+    lanes = lanes or choose_lanes(batch, _kernels.lanes())
+    predict_batch = predict_batch or batch
+    fetched = (graph.logits, *(f for f in fetch if f not in ("logits", graph.logits)))
+    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched).program()
+    predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
+    memory = {
+        "arena": train["arena_bytes"],
+        "predict_arena": predict["arena_bytes"],
+        **parameter_bytes(graph, densities, optimizer),
+        "scratch": threads * (SCRATCH_VECTORS * (lanes + 1) * 4),
+    }
+    program = {"lanes": lanes, "isa": _kernels.isa(), "train": train, "predict": predict}
+    return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory)
+
+
+def parameter_bytes(graph: Graph, densities: Mapping[str, float], optimizer: Optimizer) -> dict[str, int]:
+    """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
+    costs = {c.name: c for c in weight_costs(graph)}
+    parameters = lists = 0
+    for p in graph.parameters.values():
+        density = densities.get(p.name, 1.0)
+        living = round(p.size * density)
+        state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
+        parameters += living * (state + (4 if density < 1 else 0))
+        if p.name in costs:
+            lists += living * LIST_BYTES * (2 if costs[p.name].input_gradient else 1)
+    return {"parameters": parameters, "lists": lists}

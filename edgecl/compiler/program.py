@@ -1,0 +1,319 @@
+"""Program: the native engine's operations and buffers of one entry point, in plain numbers.
+
+Operation codes and arguments are those of kernels/program.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import EdgeclError
+from ..graph import Graph, Node
+from .buffers import Buffer, backward_halo, forward_halo, place
+from .fusion import Unit, fuse
+
+CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO = 0, 1, 2, 3, 4, 5, 6
+CONV_WEIGHT, CONV_INPUT, MASK, NORM_INPUT, GROUP_NORM_INPUT, POOL_INPUT, BIAS = 16, 17, 18, 19, 20, 21, 22
+
+
+def as_map(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(C, H, W) of a tensor; a vector is F maps of one position."""
+    return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def geometry(graph: Graph, node: Node) -> list[int]:
+    """A convolution or linear layer as the kernels take it: out, in, kernel, stride, padding, groups."""
+    a = node.attributes
+    channels = graph.shapes[node.inputs[0]][0]
+    if node.op == "linear":
+        return [a["out"], channels, 1, 1, 1, 1, 0, 0, 1]
+    return [a["out"], channels, *a["kernel"], *a["stride"], *a["padding"], a["groups"]]
+
+
+class Lowering:
+    """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass."""
+
+    def __init__(self, graph: Graph, blocks: int, lanes: int, training: bool, fetch: Sequence[str]) -> None:
+        self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
+        self.fetch = tuple(fetch)
+        self.units = fuse(graph, set(fetch))
+        self.buffers: list[Buffer] = []
+        self.forward: list[list[Any]] = []
+        self.backward: list[list[Any]] = []
+        self.tensors: dict[str, int] = {}
+        self.gradients: dict[str, int] = {}
+        self.factors: dict[str, int] = {}
+        self.weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
+        self.norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
+        self.weight_index = {n.name: i for i, n in enumerate(self.weights)}
+        self.norm_index = {n.name: i for i, n in enumerate(self.norms)}
+        # Parameters in graph order, trained ones only: the optimizer's and the flat gradient's order.
+        self.trained = [p.name for p in graph.parameters.values() if p.trained]
+        self.planes: dict[str, tuple[int, int]] = {}
+
+    # ---- helpers ---------------------------------------------------------------------------------------------
+    def new(self, shape: Sequence[int]) -> int:
+        self.buffers.append(Buffer(*as_map(shape)))
+        return len(self.buffers) - 1
+
+    def emit(self, backward: bool, code: int, args: list[int], touched: Sequence[int]) -> None:
+        (self.backward if backward else self.forward).append([code, args])
+        for b in touched:
+            if b >= 0:
+                self.buffers[b].touch(self.now)
+
+    @property
+    def now(self) -> int:
+        """Index of the operation emitted last, over forward then backward; loads between the two count as one."""
+        return len(self.forward) - 1 if not self.backward else len(self.forward) + len(self.backward)
+
+    def clean_halo(self, backward: bool, b: int) -> None:
+        buffer = self.buffers[b]
+        if buffer.has_halo and not buffer.clean:
+            self.emit(backward, HALO, [b], [b])
+            buffer.clean = True
+
+    def pool_arguments(self, node: Node) -> list[int]:
+        if node.op == "global_avg_pool":
+            _, h, w = as_map(self.graph.shapes[node.inputs[0]])
+            return [h, w, h, w, 0, 0, 0]
+        a = node.attributes
+        return [*a["kernel"], *a["stride"], *a["padding"], int(node.op == "max_pool")]
+
+    # ---- forward ---------------------------------------------------------------------------------------------
+    def lower_forward(self) -> None:
+        shapes = self.graph.shapes
+        statistics: dict[str, Node] = {}  # tensor -> the batch norm whose sums its convolution can take along
+        for unit in self.units:
+            for t in unit.terms:
+                if t.norm is not None:
+                    statistics.setdefault(t.tensor, t.norm)
+        for unit in self.units:
+            node = unit.node
+            out = self.new(shapes[unit.output])
+            self.tensors[unit.output] = out
+            ins = [self.tensors[i] for i in unit.inputs if i != self.graph.input]
+            if unit.kind == "normalise":
+                if unit.node.inputs[0] != self.graph.input:
+                    raise EdgeclError(
+                        f"The normalisation '{node.name}' is not the graph's first node.", "Normalise the input only."
+                    )
+                self.feed = out
+                self.buffers[out].clean = True
+                self.buffers[out].touch(0)
+            elif unit.kind in ("conv2d", "linear"):
+                x = self.buffers[ins[0]]
+                g = geometry(self.graph, node)
+                o = self.buffers[out]
+                x.need_halo(
+                    *forward_halo(x.height, o.height, g[2], g[4], g[6]),
+                    *forward_halo(x.width, o.width, g[3], g[5], g[7]),
+                )
+                self.clean_halo(False, ins[0])
+                norm = statistics.get(unit.output)
+                fused = norm is not None and self.training and o.height * o.width > 1
+                stats = self.norm_index[norm.name] if norm is not None and fused else -1
+                self.emit(False, CONV, [self.weight_index[node.name], ins[0], out, stats], [ins[0], out])
+                self.planes[node.name] = (ins[0], -1)
+                if norm is not None and self.training and not fused:
+                    self.emit(False, STATS, [self.norm_index[norm.name], out], [out])
+            elif unit.kind == "affine":
+                terms: list[int] = []
+                for t, b in zip(unit.terms, ins):
+                    n = -1 if t.norm is None else self.norm_index[t.norm.name]
+                    by_conv = statistics.get(t.tensor) is t.norm and self.produced_by_conv(t.tensor)
+                    if n >= 0 and self.training and not by_conv:
+                        self.emit(False, STATS, [n, b], [b])
+                    terms += [b, n]
+                terms += [-1, -1] * (2 - len(unit.terms))
+                self.emit(False, AFFINE, [out, unit.activation, *terms], [out, *ins])
+                self.buffers[out].clean = True
+            elif unit.kind == "group_norm":
+                self.emit(False, GROUP_NORM, [self.norm_index[node.name], ins[0], out], [ins[0], out])
+                self.buffers[out].clean = True
+            elif unit.kind in ("avg_pool", "max_pool", "global_avg_pool"):
+                self.emit(False, POOL, [ins[0], out, *self.pool_arguments(node)], [ins[0], out])
+                self.buffers[out].clean = True
+            elif unit.kind in ("flatten", "dropout"):
+                factor = -1
+                if unit.kind == "dropout" and self.training:
+                    factor = self.factors[node.name] = self.new(shapes[unit.output])
+                    self.buffers[factor].touch(0)
+                self.emit(False, COPY, [out, ins[0], factor, 0], [out, ins[0], factor])
+                self.buffers[out].clean = True
+            else:
+                raise EdgeclError(
+                    f"Operator '{unit.kind}' at '{node.name}' has no kernel.", "Use the torch engine for this graph."
+                )
+        for name in self.fetch:
+            if name not in self.tensors:
+                raise EdgeclError(
+                    f"There is no tensor '{name}' to fetch in graph '{self.graph.name}'.",
+                    f"Tensors: {', '.join(self.tensors)}.",
+                )
+            self.buffers[self.tensors[name]].touch(len(self.forward))
+
+    def produced_by_conv(self, tensor: str) -> bool:
+        return any(u.output == tensor and u.kind in ("conv2d", "linear") for u in self.units)
+
+    # ---- backward --------------------------------------------------------------------------------------------
+    def lower_backward(self) -> None:
+        graph = self.graph
+        upstream: dict[str, bool] = {graph.input: False}  # does the tensor depend on a trained parameter?
+        for node in graph.nodes:
+            upstream[node.output] = any(upstream[i] for i in node.inputs) or any(
+                graph.parameters[p].trained for p in node.parameters
+            )
+        reached: set[str] = set(self.fetch)  # tensors that can receive a gradient
+        remaining: dict[str, int] = {}  # contributions still to come
+        for unit in reversed(self.units):
+            if unit.output in reached:
+                for i in unit.inputs:
+                    if upstream[i]:
+                        reached.add(i)
+                        remaining[i] = remaining.get(i, 0) + 1
+        affine = {u.output: u for u in self.units if u.kind == "affine"}
+        masked: set[str] = set()
+        grads = self.gradients
+        load = len(self.forward)  # seeds are loaded between the passes
+        for name in self.fetch:
+            if upstream[name]:
+                grads[name] = self.new(graph.shapes[name])
+                self.buffers[grads[name]].touch(load)
+                self.buffers[grads[name]].clean = True
+        self.seeds = dict(grads)
+
+        def contribute(tensor: str) -> tuple[int, int]:
+            """(gradient buffer, accumulate flag) for one more contribution to a tensor."""
+            remaining[tensor] -= 1
+            if tensor in grads:
+                return grads[tensor], 1
+            grads[tensor] = self.new(graph.shapes[tensor])
+            return grads[tensor], 0
+
+        def take_over(tensor: str, g: int) -> bool:
+            """Lets a tensor's gradient be buffer ``g`` from now on, when nothing was added to it yet."""
+            if tensor in grads:
+                return False
+            remaining[tensor] -= 1
+            grads[tensor] = g
+            return True
+
+        for unit in reversed(self.units):
+            if unit.output not in reached or unit.output not in grads or unit.kind == "normalise":
+                continue
+            g = grads[unit.output]
+            node = unit.node
+            if unit.kind in ("conv2d", "linear"):
+                self.conv_backward(unit, g, upstream, affine, masked, remaining, contribute)
+            elif unit.kind == "affine":
+                self.affine_backward(unit, g, upstream, masked, contribute, take_over)
+            else:
+                x = node.inputs[0]
+                if not upstream[x]:
+                    continue
+                xb = self.tensors[x]
+                dx, accumulate = contribute(x)
+                if unit.kind == "group_norm":
+                    args = [self.norm_index[node.name], dx, g, xb, accumulate]
+                    self.emit(True, GROUP_NORM_INPUT, args, [dx, g, xb])
+                elif unit.kind in ("flatten", "dropout"):
+                    factor = self.factors.get(node.name, -1)
+                    self.emit(True, COPY, [dx, g, factor, accumulate], [dx, g, factor])
+                else:
+                    kept = [xb, self.tensors[unit.output]] if unit.kind == "max_pool" else [-1, -1]
+                    args = [dx, g, *self.pool_arguments(node), *kept, accumulate]
+                    self.emit(True, POOL_INPUT, args, [dx, g, *kept])
+                if not accumulate:
+                    self.buffers[dx].clean = True
+
+    def conv_backward(self, unit: Unit, dy: int, upstream, affine, masked, remaining, contribute) -> None:
+        node = unit.node
+        x = node.inputs[0]
+        w = self.weight_index[node.name]
+        xb = self.tensors[x]
+        self.emit(True, CONV_WEIGHT, [w, xb, dy], [xb, dy])
+        if node.attributes.get("bias"):
+            self.emit(True, BIAS, [self.trained.index(f"{node.name}.bias"), dy], [dy])
+        if not upstream[x]:
+            return
+        g = geometry(self.graph, node)
+        b, o = self.buffers[xb], self.buffers[dy]
+        o.need_halo(
+            *backward_halo(b.height, o.height, g[2], g[4], g[6]),
+            *backward_halo(b.width, o.width, g[3], g[5], g[7]),
+        )
+        self.clean_halo(True, dy)
+        self.planes[node.name] = (xb, dy)
+        last = remaining[x] == 1
+        dx, accumulate = contribute(x)
+        epilogue = [0, 0, -1, -1, -1]
+        target = affine.get(x)
+        if last and target is not None:
+            term = target.terms[0]
+            kept = self.tensors[x] if target.activation else -1
+            y, norm = -1, -1
+            if term.norm is not None:
+                y, norm = self.tensors[term.tensor], self.norm_index[term.norm.name]
+            if kept >= 0 or norm >= 0:
+                epilogue = [1, target.activation, kept, y, norm]
+                masked.add(x)
+        self.emit(True, CONV_INPUT, [w, dy, dx, accumulate, *epilogue], [dy, dx, epilogue[2], epilogue[3]])
+
+    def affine_backward(self, unit: Unit, g: int, upstream, masked, contribute, take_over) -> None:
+        first = unit.terms[0]
+        z = self.tensors[unit.output] if unit.activation else -1
+
+        def sums(term) -> tuple[int, int]:
+            return (-1, -1) if term.norm is None else (self.tensors[term.tensor], self.norm_index[term.norm.name])
+
+        if unit.output not in masked and (z >= 0 or first.norm is not None):
+            y, n = sums(first)
+            self.emit(True, MASK, [g, unit.activation, z, y, n], [g, z, y])
+        for i, term in enumerate(unit.terms):
+            last_use = i == len(unit.terms) - 1
+            if term.norm is not None:
+                y, n = sums(term)
+                if i > 0:
+                    self.emit(True, MASK, [g, 0, -1, y, n], [g, y])
+                if not upstream[term.tensor]:
+                    out, accumulate = self.new(self.graph.shapes[term.tensor]), 0
+                elif last_use and take_over(term.tensor, g):
+                    out, accumulate = g, 0
+                else:
+                    out, accumulate = contribute(term.tensor)
+                self.emit(True, NORM_INPUT, [n, out, g, y, accumulate], [out, g, y])
+                if not accumulate:
+                    self.buffers[out].clean = True
+            elif upstream[term.tensor] and not (last_use and take_over(term.tensor, g)):
+                out, accumulate = contribute(term.tensor)
+                self.emit(True, COPY, [out, g, -1, accumulate], [out, g])
+                if not accumulate:
+                    self.buffers[out].clean = True
+
+    # ---- the whole -------------------------------------------------------------------------------------------
+    def program(self) -> dict[str, Any]:
+        self.lower_forward()
+        self.seeds: dict[str, int] = {}
+        if self.training:
+            self.lower_backward()
+        for b in self.buffers:  # never touched: keep the table whole at no cost
+            b.touch(max(b.first, 0))
+        arena = place(self.buffers, self.blocks, self.lanes)
+        planes = {
+            name: [self.buffers[x].plane(), self.buffers[dy].plane() if dy >= 0 else None]
+            for name, (x, dy) in self.planes.items()
+        }
+        return {
+            "blocks": self.blocks,
+            "arena_bytes": arena,
+            "maps": [b.row() for b in self.buffers],
+            "forward": self.forward,
+            "backward": self.backward,
+            "feed": self.feed,
+            "fetch": {n: self.tensors[n] for n in self.fetch},
+            "seeds": self.seeds,
+            "factors": self.factors,
+            "planes": planes,
+        }

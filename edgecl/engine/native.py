@@ -1,0 +1,431 @@
+"""NativeEngine: runs a plan on the compiled kernels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from ..compiler import Plan, weight_costs
+from ..compiler.program import CONV_WEIGHT, as_map, geometry
+from ..errors import BadInput
+from ..graph import Graph
+from .base import Meters
+from .gradients import FlatGradients
+from .model import Model
+
+Array = np.ndarray
+
+
+class NativeEngine:
+    """The engine contract (see `Engine`) over `_kernels.Network` and one `_kernels.Session` per entry point.
+
+    The model's arrays are the master copy; index lists derived from them are rebuilt lazily after a change of
+    pattern, subset or plan. ``rng`` draws dropout masks.
+    """
+
+    def __init__(self, model: Model, plan: Plan, rng: np.random.Generator | None = None) -> None:
+        self.model = model
+        self.meters = Meters()
+        self.rng = rng if rng is not None else np.random.default_rng(0)
+        self.gradients = FlatGradients(model)
+        self._dense_visit: tuple[set[str], Callable[[str, range, Array], None]] | None = None
+        self._change = threading.RLock()
+        self.replan(plan)
+
+    # ---- plan and bindings -----------------------------------------------------------------------------------
+    def replan(self, plan: Plan) -> None:
+        """Other batch, densities or threads; parameters stay. Uncommitted gradients are dropped."""
+        if not plan.program:
+            raise BadInput("The plan holds no native program.", "Make it with edgecl.compiler.compile_plan.")
+        if plan.program["isa"] != _kernels.isa() and plan.program["lanes"] not in _kernels.lanes():
+            raise BadInput(
+                f"The plan was made for {plan.program['isa']}, this processor runs {_kernels.isa()}.", "Plan again here."
+            )
+        with self._change:
+            self.plan = plan
+            graph = plan.graph
+            if graph is not self.model.graph:
+                self.model.graph = graph
+            self._graph = graph
+            self._weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
+            self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
+            self._costs = {c.name: c for c in weight_costs(graph)}
+            self._trained = [p.name for p in graph.parameters.values() if p.trained]
+            self._lanes = plan.program["lanes"]
+            for name in self._trained:
+                p = self.model[name]
+                p.moments = {m: p.moments.get(m, np.zeros_like(p.values)) for m in plan.optimizer.moments()}
+            self._network = _kernels.Network(plan.threads, self._lanes)
+            o = plan.optimizer
+            self._network.set_optimizer(
+                o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon
+            )
+            self._geometries = {}
+            for node in self._weights:
+                self._geometries[node.parameters[0]] = geometry(graph, node)
+                self._network.add_weight(self._geometries[node.parameters[0]])
+            for node in self._norms:
+                self._network.add_norm(
+                    graph.shapes[node.output][0],
+                    node.attributes.get("groups", 0),
+                    node.attributes["eps"],
+                    node.attributes.get("momentum", 0.0),
+                )
+            self.gradients.relayout()
+            self._stale = {n.parameters[0] for n in self._weights}
+            self._stale_subsets: set[str] = set()
+            self._halo: dict[str, tuple[int, int]] = {}
+            self._bound = False
+            self._session, self._feed = self._open("train", own_thread=False)
+            self._sync()
+
+    def _open(self, entry: str, own_thread: bool) -> tuple[Any, Any]:
+        e = self.plan.program[entry]
+        node = next(n for n in self._graph.nodes if n.op == "normalise")
+        feed = _kernels.Feed(
+            e["feed"],
+            [float(m) for m in node.attributes["mean"]],
+            [1.0 / float(s) for s in node.attributes["std"]],
+            int(node.attributes.get("pad", 0)),
+        )
+        session = _kernels.Session(
+            self._network, e["blocks"], e["arena_bytes"], e["maps"], e["forward"], e["backward"], own_thread
+        )
+        return session, feed
+
+    def _sync(self) -> None:
+        """Rebuild the lists of changed weights and bind every array again."""
+        if not self._stale and self._bound:
+            return
+        with self._change:
+            model, grads = self.model, self.gradients
+            planes = self.plan.program["train"]["planes"]
+            for i, node in enumerate(self._weights):
+                name = node.parameters[0]
+                p = model[name]
+                if name in self._stale:
+                    x, dy = planes[node.name]
+                    self._network.build_weight(
+                        i, p.values, grads[name], self._bias(node), p.pattern, x, dy
+                    )
+                    self._halo.pop(name, None)
+                else:
+                    self._network.rebind_weight(i, p.values, grads[name], self._bias(node), p.pattern)
+                if name in self._stale or name in self._stale_subsets:
+                    self._network.set_subset(i, p.gradient_subset, p.frozen)
+            for i, node in enumerate(self._norms):
+                names = node.parameters
+                running = [model[n].values for n in names[2:4]] or [None, None]
+                self._network.bind_norm(
+                    i, model[names[0]].values, model[names[1]].values, *running, grads[names[0]], grads[names[1]]
+                )
+            self._bind_parameters()
+            self._stale = set()
+            self._stale_subsets = set()
+            self._bound = True
+
+    def _bind_parameters(self) -> None:
+        ps = [self.model[n] for n in self._trained]
+        moments = [[*p.moments.values(), None, None] for p in ps]
+        self._network.set_parameters(
+            [p.values for p in ps],
+            [self.gradients[n] for n in self._trained],
+            [m[0] for m in moments],
+            [m[1] for m in moments],
+            [p.gradient_subset for p in ps],
+            [p.frozen for p in ps],
+        )
+
+    def _bias(self, node: Any) -> Array | None:
+        return self.model[node.parameters[1]].values if len(node.parameters) > 1 else None
+
+    # ---- the contract ----------------------------------------------------------------------------------------
+    def forward(
+        self,
+        feeds: Mapping[str, Array],
+        fetch: Sequence[str] = ("logits",),
+        training: bool = True,
+        params: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        self._sync()
+        x = check_samples(self._graph, feeds, self.plan.batch)
+        train = self.plan.program["train"]
+        if params is not None:
+            self._swap(params)
+        try:
+            self._session.begin(len(x))
+            for name, index in train["factors"].items():
+                self._session.load(index, self._dropout(name, len(x), training))
+            self._session.forward(self._feed, x, training)
+        finally:
+            if params is not None:
+                self._swap(params)
+        self._count_forward(len(x))
+        if training:
+            self._last_batch = len(x)
+        outs = {}
+        for name in fetch:
+            tensor = self._tensor(name)
+            outs[name] = self._session.fetch(train["fetch"][tensor], [len(x), *self._graph.shapes[tensor]])
+        return outs
+
+    def backward(self, seeds: Mapping[str, Array]) -> None:
+        self._sync()
+        train = self.plan.program["train"]
+        n = self._last_batch
+        given = {self._tensor(k): v for k, v in seeds.items()}
+        self._session.begin(n)
+        for tensor, index in train["seeds"].items():
+            shape = (n, *self._graph.shapes[tensor])
+            seed = given.get(tensor)
+            seed = np.zeros(shape, np.float32) if seed is None else np.ascontiguousarray(seed, np.float32)
+            if seed.shape != shape:
+                raise BadInput(
+                    f"The gradient of '{tensor}' has shape {seed.shape}, the forward had {shape}.",
+                    "Seed the gradient of what was fetched.",
+                )
+            self._session.load(index, seed)
+        if self._dense_visit is None:
+            self._session.backward(0, len(train["backward"]))
+        else:
+            self._backward_visiting()
+        self._count_backward(n)
+
+    def step(self, lr: float) -> None:
+        self._sync()
+        counts = []
+        for name in self._trained:
+            p = self.model[name]
+            if self.plan.optimizer.kind == "adam" and not p.frozen:
+                p.step_count += 1
+            counts.append(p.step_count)
+        self._network.step(lr, counts)
+        self.gradients.flat[:] = 0
+        self.meters.steps += 1
+
+    def clear_gradients(self) -> None:
+        self.gradients.flat[:] = 0
+
+    def discard(self) -> None:
+        self.gradients.flat[:] = 0
+        self._network.begin_norms()
+
+    def visit_dense_gradients(self, names: Sequence[str], visit: Callable[[str, range, Array], None]) -> None:
+        """In the next backward: ``visit(name, rows, block)`` with float32 block [rows, in/groups, kh, kw]."""
+        self._dense_visit = (set(names), visit)
+
+    def _backward_visiting(self) -> None:
+        names, visit = self._dense_visit or (set(), None)
+        self._dense_visit = None
+        operations = self.plan.program["train"]["backward"]
+        done = 0
+        for i, (code, args) in enumerate(operations):
+            name = self._weights[args[0]].parameters[0] if code == CONV_WEIGHT else ""
+            if name not in names or visit is None:
+                continue
+            self._session.backward(done, i)
+            done = i
+            shape = self.model[name].spec.shape
+            per_row = int(np.prod(shape[1:]))
+            rows = max(1, 65536 // per_row)
+            for first in range(0, shape[0], rows):
+                block = range(first, min(first + rows, shape[0]))
+                dense = self._session.dense_gradient(args[0], args[1], args[2], block.start, block.stop, per_row)
+                visit(name, block, np.asarray(dense).reshape(len(block), *shape[1:]))
+        self._session.backward(done, len(operations))
+
+    def snapshot(self) -> dict[str, Array]:
+        return {n: p.values.copy() for n, p in self.model.parameters.items()}
+
+    def _swap(self, params: Mapping[str, Array]) -> None:
+        """Exchange the model's values with those of a snapshot, in place; calling it twice restores both."""
+        for name, other in params.items():
+            own = self.model[name].values
+            if own.shape != other.shape:
+                raise BadInput(
+                    f"The snapshot's '{name}' has {other.size} living weights, the model {own.size}.",
+                    "Take a new snapshot after a change of pattern.",
+                )
+            own[:], other[:] = other.copy(), own.copy()
+        self._network.refresh()
+
+    def set_pattern(self, name: str, pattern: Array | None) -> None:
+        with self._change:
+            kept = {n: self.gradients[n].copy() for n in self._trained if n != name}
+            self.model[name].set_pattern(pattern)
+            self.gradients.relayout()
+            for n, g in kept.items():
+                self.gradients[n][:] = g
+            self._stale.add(name)
+            self._bound = False
+
+    def set_gradient_mask(self, name: str, subset: Array | None) -> None:
+        p = self.model[name]
+        if subset is not None:
+            subset = np.ascontiguousarray(subset, np.int32)
+            if subset.size and (subset[0] < 0 or subset[-1] >= p.living or np.any(np.diff(subset) <= 0)):
+                raise BadInput(
+                    f"The gradient mask of '{name}' is not a sorted list of distinct positions below {p.living}.",
+                    "Pass sorted positions within the living weights.",
+                )
+        p.gradient_subset = subset
+        self._subset_changed(name)
+
+    def freeze(self, names: Iterable[str]) -> None:
+        for n in names:
+            self.model[n].frozen = True
+            self._subset_changed(n)
+
+    def unfreeze(self, names: Iterable[str]) -> None:
+        for n in names:
+            self.model[n].frozen = False
+            self._subset_changed(n)
+
+    def _subset_changed(self, name: str) -> None:
+        self._halo.pop(name, None)
+        self._stale_subsets.add(name)
+        self._bound = False
+
+    def reset(self, names: Iterable[str], rng: np.random.Generator) -> None:
+        self.model.reset(names, rng)
+        self._network.refresh()
+        self._network.begin_norms()
+
+    def predictor(self, batch: int) -> Callable[[Array], Array]:
+        """A function x -> logits float32 [B, classes] with an arena of its own, for any thread; it never changes
+        state. ``batch`` is at most the plan's predict_batch.
+        """
+        if batch > self.plan.predict_batch:
+            raise BadInput(
+                f"A predictor of {batch} samples is larger than the planned {self.plan.predict_batch}.",
+                "Plan a larger predict_batch.",
+            )
+        self._sync()
+        session, feed = self._open("predict", own_thread=True)
+        graph, network = self._graph, self._network
+        index = self.plan.program["predict"]["fetch"][graph.logits]
+        lock = threading.Lock()
+
+        def predict(x: Array) -> Array:
+            x = check_samples(graph, {graph.input: x}, None)
+            with lock:
+                parts = [
+                    np.asarray(session.predict(network, feed, x[i : i + batch], index, graph.classes))
+                    for i in range(0, len(x), batch)
+                ]
+            return np.concatenate(parts) if parts else np.zeros((0, graph.classes), np.float32)
+
+        return predict
+
+    def state(self) -> dict[str, Array]:
+        return self.model.state()
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        with self._change:
+            self.model.load_state(state)
+            self.gradients.relayout()
+            self._stale = {n.parameters[0] for n in self._weights}
+            self._bound = False
+            self._sync()
+            self._network.begin_norms()
+
+    # ---- meters ----------------------------------------------------------------------------------------------
+    def _halo_products(self, name: str) -> tuple[int, int]:
+        """Multiplies with padding zeros per sample in one pass: over living weights, over trained ones."""
+        found = self._halo.get(name)
+        if found is not None:
+            return found
+        cost, p = self._costs[name], self.model[name]
+        node = next(n for n in self._weights if n.parameters[0] == name)
+        hits = tap_hits(as_map(self._graph.shapes[node.inputs[0]]), as_map(self._graph.shapes[node.output]),
+                        self._geometries[name])
+        miss = cost.positions - hits.ravel()
+        taps = miss.size
+
+        def count(indices: Array) -> int:
+            return int(np.bincount(indices % taps, minlength=taps) @ miss)
+
+        if p.pattern is None:
+            living = p.spec.size // taps * int(miss.sum())
+            trained = living if p.gradient_subset is None else count(p.gradient_subset)
+        else:
+            living = count(p.pattern)
+            trained = living if p.gradient_subset is None else count(p.pattern[p.gradient_subset])
+        self._halo[name] = (living, 0 if p.frozen else trained)
+        return self._halo[name]
+
+    def _lane_waste(self, samples: int) -> float:
+        return -(-samples // self._lanes) * self._lanes / samples - 1
+
+    def _count_forward(self, samples: int) -> None:
+        flops = halo = 0
+        for name, cost in self._costs.items():
+            flops += cost.forward(self.model[name].living, samples)
+            halo += 2 * self._halo_products(name)[0] * samples
+        self.meters.forward_flops += flops
+        self.meters.halo_flops += halo
+        self.meters.padded_lane_flops += round(flops * self._lane_waste(samples))
+        self.meters.forwards += 1
+
+    def _count_backward(self, samples: int) -> None:
+        flops = halo = 0
+        for name, cost in self._costs.items():
+            p = self.model[name]
+            flops += cost.backward(p.living, p.trained_count, samples)
+            living, trained = self._halo_products(name)
+            halo += 2 * (living * cost.input_gradient + trained) * samples
+        self.meters.backward_flops += flops
+        self.meters.halo_flops += halo
+        self.meters.padded_lane_flops += round(flops * self._lane_waste(samples))
+        self.meters.backwards += 1
+
+    # ---- helpers ---------------------------------------------------------------------------------------------
+    def _tensor(self, name: str) -> str:
+        tensor = self._graph.logits if name == "logits" else name
+        if tensor not in self.plan.program["train"]["fetch"]:
+            raise BadInput(
+                f"'{name}' is not among the tensors this plan fetches.",
+                f"Plan with fetch=['{name}']; now: {', '.join(self.plan.program['train']['fetch'])}.",
+            )
+        return tensor
+
+    def _dropout(self, node_name: str, samples: int, training: bool) -> Array:
+        shape = (samples, *self._graph.shapes[node_name])
+        if not training:
+            return np.ones(shape, np.float32)
+        p = next(n for n in self._graph.nodes if n.name == node_name).attributes["p"]
+        keep = self.rng.random(shape, dtype=np.float32) >= p
+        return keep.astype(np.float32) / np.float32(1 - p)
+
+
+def check_samples(graph: Graph, feeds: Mapping[str, Array], batch: int | None) -> Array:
+    """The fed input as a contiguous array [B, ...] of the graph's shape and dtype; raises `BadInput`."""
+    if set(feeds) != {graph.input}:
+        raise BadInput(f"Feeds {sorted(feeds)} do not match the graph.", f"Feed exactly '{graph.input}'.")
+    x = np.asarray(feeds[graph.input])
+    if x.ndim != 1 + len(graph.input_shape) or x.shape[1:] != tuple(graph.input_shape):
+        raise BadInput(
+            f"Samples of shape {x.shape[1:]} do not fit '{graph.name}', which takes {tuple(graph.input_shape)}.",
+            "Build the model for this stream.",
+        )
+    if x.dtype != np.dtype(graph.input_dtype):
+        raise BadInput(f"Samples are {x.dtype}, the model takes {graph.input_dtype}.", "Convert the samples.")
+    if len(x) == 0 and batch is not None:
+        raise BadInput("The batch is empty.", "Feed at least one sample.")
+    if batch is not None and len(x) > batch:
+        raise BadInput(f"A batch of {len(x)} exceeds the planned {batch}.", "Plan a larger batch.")
+    return np.ascontiguousarray(x)
+
+
+def tap_hits(x: tuple[int, int, int], y: tuple[int, int, int], g: Sequence[int]) -> Array:
+    """int64 [kh, kw]: output positions at which each kernel tap falls inside the image."""
+
+    def axis(size: int, out: int, kernel: int, stride: int, padding: int) -> Array:
+        at = np.arange(out)[None, :] * stride + np.arange(kernel)[:, None] - padding
+        return ((at >= 0) & (at < size)).sum(1)
+
+    return np.outer(axis(x[1], y[1], g[2], g[4], g[6]), axis(x[2], y[2], g[3], g[5], g[7])).astype(np.int64)

@@ -1,0 +1,239 @@
+#include <algorithm>
+#include <cstring>
+
+#include "conv_run.h"
+
+namespace edgecl {
+namespace {
+
+constexpr int ITEMS = 16;             // work items aimed at: enough to balance, few enough to keep sums small
+constexpr int WEIGHT_CHUNK = 16384;   // gradient accumulators of one item: 1 MB at 16 lanes
+
+// One pass over a grid of output positions.
+struct Pass {
+  const Lists *lists;
+  Map in, out;
+  int stride_h, stride_w;   // of the input per output position
+  int out_y, out_x;         // first output position
+  int step_h, step_w;       // between output positions
+  int height, width;        // grid
+  const float *bias;
+  bool accumulate;
+};
+
+// Whether samples can stand in for rows: a map of one position has nothing else to tile.
+bool folds(const Pass &p) { return p.height == 1 && p.width == 1 && p.out.height == 1 && p.out.width == 1; }
+
+int column_kind(int stride) { return stride == 1 ? 0 : stride == 2 ? 1 : 2; }
+
+// Channel offsets in a halo'd input are counted from the padded origin (see lists.cpp).
+const char *origin(const Map &m, int block, int y, int x) {
+  return (const char *)(m.data + (block * m.block() + (size_t)y * m.columns + x) * m.lanes);
+}
+
+void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue *e, const Samples &samples,
+              std::vector<float> &scratch, int partial_base, int partial_count) {
+  const int lanes = samples.lanes;
+  const bool fold = folds(p);
+  const int blocks = fold ? 1 : samples.blocks;
+  const int kind = fold ? 0 : column_kind(p.stride_w);
+  const Tiling tiling = fold ? tile_grid(samples.blocks, 1, k.largest_tile)
+                             : tile_grid(p.height, p.width, kind == 2 ? 4 : k.largest_tile);
+  const int bands = (int)tiling.bands.size() - 1;
+  const int groups = std::min(bands, std::max(1, ITEMS / blocks));
+  const bool dense_rows = p.lists->blocks.front().row1 == p.lists->rows; // one group: rows may be split
+  const int splits = dense_rows ? std::max(1, std::min(p.lists->rows / 32, ITEMS / (blocks * groups))) : 1;
+  Partials *partials = e ? e->partials : nullptr;
+  const size_t sums_size = (size_t)p.lists->rows * 2 * lanes;
+  if (partials && scratch.size() < sums_size * threads.count() + 16) scratch.resize(sums_size * threads.count() + 16);
+  float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
+  (void)partial_count;
+
+  threads.run(blocks * groups * splits, [&](int item, int worker) {
+    const int split = item % splits, group = item / splits % groups, block = item / splits / groups;
+    const int band0 = (int)((long)bands * group / groups), band1 = (int)((long)bands * (group + 1) / groups);
+    const int row0 = (int)((long)p.lists->rows * split / splits), row1 = (int)((long)p.lists->rows * (split + 1) / splits);
+    float *sums = partials ? aligned + sums_size * worker : nullptr;
+    if (sums) std::memset(sums + (size_t)row0 * 2 * lanes, 0, (size_t)(row1 - row0) * 2 * lanes * 4);
+    ConvBlock b{};
+    b.offsets = p.lists->offsets.data();
+    b.values = p.lists->values.data();
+    b.input_row = fold ? (ptrdiff_t)p.in.block() * lanes * 4 : (ptrdiff_t)p.stride_h * p.in.columns * lanes * 4;
+    b.input_column = (ptrdiff_t)p.stride_w * lanes * 4;
+    b.output_channel = p.out.plane() * lanes;
+    b.output_row = fold ? (ptrdiff_t)p.out.block() * lanes : (ptrdiff_t)p.step_h * p.out.columns * lanes;
+    b.output_column = (ptrdiff_t)p.step_w * lanes;
+    b.bias = p.bias;
+    b.sums = sums;
+    if (e) {
+      b.mask = e->mask;
+      b.activation = e->activation;
+      b.kept_channel = e->z.plane() * lanes;
+      b.kept_row = fold ? (ptrdiff_t)e->z.block() * lanes : (ptrdiff_t)p.step_h * e->z.columns * lanes;
+      b.kept_input_channel = e->y.plane() * lanes;
+      b.kept_input_row = fold ? (ptrdiff_t)e->y.block() * lanes : (ptrdiff_t)p.step_h * e->y.columns * lanes;
+    }
+    for (int t = tiling.bands[band0]; t < tiling.bands[band1]; t++) {
+      const Tile &tile = tiling.tiles[t];
+      const int n = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
+      const int oy = p.out_y + ty * p.step_h, ox = p.out_x + tx * p.step_w;
+      b.input = origin(p.in, n, ty * p.stride_h, tx * p.stride_w);
+      b.output = p.out.at(n, 0, oy, ox);
+      if (e && e->mask) {
+        b.kept = e->z.data ? e->z.at(n, 0, oy, ox) : nullptr;
+        b.kept_input = e->y.data ? e->y.at(n, 0, oy, ox) : nullptr;
+      }
+      const ConvBlockKernel kernel = p.step_w == 1 || fold ? k.conv[tile.shape][kind] : k.conv_strided[tile.shape];
+      for (const Block &list : p.lists->blocks) {
+        b.row0 = std::max(list.row0, row0);
+        b.row1 = std::min(list.row1, row1);
+        b.pointers = p.lists->pointers.data() + list.base;
+        b.first = list.first && !p.accumulate;
+        b.last = list.last;
+        kernel(b);
+      }
+    }
+    if (partials) {
+      double *out = &partials->values[(size_t)(partial_base + block * groups + group) * partials->rows * 2];
+      // The masked gradient is zero in padded lanes; a forward output may not be.
+      const int real = e->mask || fold ? lanes : samples.in_block(block);
+      for (int i = row0 * 2; i < row1 * 2; i++) {
+        double s = 0;
+        for (int l = 0; l < real; l++) s += sums[(size_t)i * lanes + l];
+        out[i] = s;
+      }
+    }
+  });
+}
+
+int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
+  if (folds(p)) return (int)tile_grid(samples.blocks, 1, k.largest_tile).bands.size() - 1;
+  const int kind = column_kind(p.stride_w);
+  const int bands = (int)tile_grid(p.height, p.width, kind == 2 ? 4 : k.largest_tile).bands.size() - 1;
+  return samples.blocks * std::min(bands, std::max(1, ITEMS / samples.blocks));
+}
+
+} // namespace
+
+void conv_forward(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x, const Map &y,
+                  const float *bias, const Samples &samples, Partials *sums, std::vector<float> &scratch) {
+  const Pass p{&lists, x, y, g.stride_h, g.stride_w, 0, 0, 1, 1, y.height, y.width, bias, false};
+  Epilogue e;
+  e.partials = sums;
+  const int count = sums ? pass_partials(k, p, samples) : 0;
+  if (sums) sums->reset(count, lists.rows);
+  run_pass(threads, k, p, sums ? &e : nullptr, samples, scratch, 0, count);
+}
+
+void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, const std::vector<Lists> &phases,
+                         const Map &dy, const Map &dx, bool accumulate, const Epilogue *e, const Samples &samples,
+                         std::vector<float> &scratch) {
+  std::vector<Pass> passes;
+  int partials = 0;
+  for (int py = 0; py < g.stride_h; py++)
+    for (int px = 0; px < g.stride_w; px++) {
+      const Lists &lists = phases[py * g.stride_w + px];
+      const int h = (dx.height - py + g.stride_h - 1) / g.stride_h, w = (dx.width - px + g.stride_w - 1) / g.stride_w;
+      if (h <= 0 || w <= 0) continue;
+      if (accumulate && !e && lists.offsets.empty()) continue;
+      passes.push_back({&lists, dy, dx, 1, 1, py, px, g.stride_h, g.stride_w, h, w, nullptr, accumulate});
+      if (e && e->partials) partials += pass_partials(k, passes.back(), samples);
+    }
+  if (e && e->partials) e->partials->reset(partials, dx.channels);
+  int base = 0;
+  for (const Pass &p : passes) {
+    run_pass(threads, k, p, e, samples, scratch, base, partials);
+    if (e && e->partials) base += pass_partials(k, p, samples);
+  }
+}
+
+void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x,
+                          const Map &dy, const Samples &samples, float *gradients, std::vector<float> &scratch) {
+  if (lists.offsets.empty()) return;
+  const int lanes = samples.lanes;
+  const bool fold = dy.height == 1 && dy.width == 1;
+  const int blocks = fold ? 1 : samples.blocks;
+  const int kind = fold ? 0 : column_kind(g.stride_w);
+  const Tiling tiling = fold ? tile_grid(samples.blocks, 1, k.largest_tile)
+                             : tile_grid(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile);
+  const bool direct = tiling.tiles.size() * blocks <= 2; // few visits: reduce at once instead of keeping vectors
+
+  // Items are ranges of rows of about equal work, at most WEIGHT_CHUNK entries each unless one row has more.
+  std::vector<int> entries(lists.rows, 0);
+  for (const Block &b : lists.blocks)
+    for (int r = b.row0; r < b.row1; r++) entries[r] += lists.pointers[b.base + r + 1] - lists.pointers[b.base + r];
+  const long total = (long)lists.offsets.size();
+  const long aim = std::max(1L, std::min((long)WEIGHT_CHUNK, (total + ITEMS - 1) / ITEMS));
+  std::vector<int> cuts{0};
+  int largest = 0;
+  for (int r = 0, n = 0; r < lists.rows; r++) {
+    if (n && n + entries[r] > aim) {
+      cuts.push_back(r);
+      n = 0;
+    }
+    n += entries[r];
+    largest = std::max(largest, n);
+  }
+  cuts.push_back(lists.rows);
+
+  const size_t width = direct ? 1 : lanes;
+  const size_t per_worker = ((size_t)largest * width + largest + 64 + 15) / 16 * 16;
+  if (scratch.size() < per_worker * threads.count() + 16) scratch.resize(per_worker * threads.count() + 16);
+  float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
+
+  threads.run((int)cuts.size() - 1, [&](int item, int worker) {
+    const int row0 = cuts[item], row1 = cuts[item + 1];
+    float *accumulate = aligned + per_worker * worker;
+    // The entries of these rows, block by block, stand one after another in the accumulators.
+    struct Piece {
+      int row0, row1, base, start, count;
+    };
+    std::vector<Piece> pieces;
+    int n = 0;
+    for (const Block &b : lists.blocks) {
+      const int r0 = std::max(b.row0, row0), r1 = std::min(b.row1, row1);
+      if (r0 >= r1) continue;
+      const int start = lists.pointers[b.base + r0], count = lists.pointers[b.base + r1] - start;
+      if (!count) continue;
+      pieces.push_back({r0, r1, b.base, start, count});
+      n += count;
+    }
+    if (!n) return;
+    float *reduced = direct ? accumulate : accumulate + (size_t)largest * width;
+    std::memset(accumulate, 0, (size_t)n * width * 4);
+    if (!direct) std::memset(reduced, 0, (size_t)n * 4);
+    WeightBlock w{};
+    w.offsets = lists.offsets.data();
+    w.input_row = fold ? (ptrdiff_t)x.block() * lanes * 4 : (ptrdiff_t)g.stride_h * x.columns * lanes * 4;
+    w.input_column = (ptrdiff_t)g.stride_w * lanes * 4;
+    w.gradient_channel = dy.plane() * lanes;
+    w.gradient_row = fold ? (ptrdiff_t)dy.block() * lanes : (ptrdiff_t)dy.columns * lanes;
+    for (int block = 0; block < blocks; block++)
+      for (const Tile &tile : tiling.tiles) {
+        const int sample = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
+        w.input = origin(x, sample, ty * g.stride_h, tx * g.stride_w);
+        w.gradient = dy.at(sample, 0, ty, tx);
+        const WeightBlockKernel kernel = k.weight[tile.shape][kind];
+        int place = 0;
+        for (const Piece &p : pieces) {
+          w.row0 = p.row0;
+          w.row1 = p.row1;
+          w.pointers = lists.pointers.data() + p.base;
+          w.base = p.start;
+          w.accumulate = accumulate + (size_t)place * width;
+          w.reduced = direct ? w.accumulate : nullptr;
+          kernel(w);
+          place += p.count;
+        }
+      }
+    if (!direct) k.reduce(accumulate, n, reduced);
+    int place = 0;
+    for (const Piece &p : pieces) {
+      const int *positions = lists.positions.data() + p.start;
+      for (int i = 0; i < p.count; i++) gradients[positions[i]] += reduced[place + i];
+      place += p.count;
+    }
+  });
+}
+
+} // namespace edgecl

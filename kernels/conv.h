@@ -1,0 +1,191 @@
+// Sparse convolution, forward and backward. Included by isa.cpp only.
+//
+// Cost: per non-zero and tile one broadcast and P fused multiply-adds with one vector load each, so the bound is
+// one load per FMA from wherever the input tile lives. Blocking over input channels keeps it in L1 (8-16 channels
+// of a 2x8 tile with halo are 20-40 KB at 16 lanes); P accumulators stay in registers. The backward pass for the
+// input is the same kernel on the transposed lists. Measured on Zen 5: 45-60 % of FMA peak over a whole network.
+#pragma once
+#include "table.h"
+#include "vec.h"
+
+namespace edgecl {
+namespace {
+
+template <class V> EDGECL_INLINE V activation_gradient(V g, V z, int activation) {
+  const V zero = V{}, six = splat<V>(6.f);
+  if (activation == RELU) return z > zero ? g : zero;
+  if (activation == RELU6) {
+    V inside = z < six ? g : zero;
+    return z > zero ? inside : zero;
+  }
+  return g;
+}
+
+// An opaque pointer: keeps the compiler to `base + constant` addresses, one base per row of the tile.
+template <class T> EDGECL_INLINE const T *opaque(const T *p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
+// STRIDE is the column stride of the input in vectors, 0 meaning `input_column` bytes; DENSE: output columns are
+// adjacent (false in the backward pass of a strided convolution).
+template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const ConvBlock &b) {
+  typedef typename Vec<W>::type V;
+  constexpr int P = TH * TW;
+  const ptrdiff_t row_stride = b.input_row;
+  const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
+  const ptrdiff_t ocol = DENSE ? 1 : b.output_column / W;
+  const int *pointers = b.pointers, *offsets = b.offsets;
+  const float *values = b.values;
+  const bool load = !b.first, sums = b.last && b.sums, masked = b.last && b.mask;
+  for (int r = b.row0; r < b.row1; r++) {
+    int k = pointers[r];
+    const int end = pointers[r + 1];
+    if (k == end && load && !sums && !masked) continue;
+    const float *out = b.output + r * b.output_channel;
+    V a[P];
+    if (load) {
+#pragma GCC unroll 4
+      for (int y = 0; y < TH; y++) {
+        const V *o = (const V *)opaque(out + y * b.output_row);
+#pragma GCC unroll 16
+        for (int x = 0; x < TW; x++) a[y * TW + x] = o[x * ocol];
+      }
+    } else {
+      const V init = b.bias ? splat<V>(b.bias[r]) : V{};
+#pragma GCC unroll 16
+      for (int i = 0; i < P; i++) a[i] = init;
+    }
+    for (; k < end; k++) {
+      const char *p = b.input + offsets[k];
+      const V w = splat<V>(values[k]);
+#pragma GCC unroll 4
+      for (int y = 0; y < TH; y++) {
+#pragma GCC unroll 16
+        for (int x = 0; x < TW; x++) a[y * TW + x] += w * *(const V *)(p + x * column_stride);
+        if (y + 1 < TH) p = opaque(p + row_stride);
+      }
+    }
+    if (masked) {
+      const float *z = b.kept + r * b.kept_channel;
+      if (b.activation != NONE) {
+#pragma GCC unroll 4
+        for (int y = 0; y < TH; y++) {
+          const V *q = (const V *)opaque(z + y * b.kept_row);
+#pragma GCC unroll 16
+          for (int x = 0; x < TW; x++)
+            a[y * TW + x] = activation_gradient(a[y * TW + x], q[x * ocol], b.activation);
+        }
+      }
+      if (sums) {
+        const float *in = b.kept_input + r * b.kept_input_channel;
+        V *st = (V *)(b.sums + (size_t)r * 2 * W);
+        V s = st[0], q = st[1];
+#pragma GCC unroll 4
+        for (int y = 0; y < TH; y++) {
+          const V *t = (const V *)opaque(in + y * b.kept_input_row);
+#pragma GCC unroll 16
+          for (int x = 0; x < TW; x++) {
+            s += a[y * TW + x];
+            q += a[y * TW + x] * t[x * ocol];
+          }
+        }
+        st[0] = s;
+        st[1] = q;
+      }
+    } else if (sums) {
+      V *st = (V *)(b.sums + (size_t)r * 2 * W);
+      V s = st[0], q = st[1], s2 = V{}, q2 = V{};
+#pragma GCC unroll 16
+      for (int i = 0; i < P; i++) {
+        if (i & 1) {
+          s2 += a[i];
+          q2 += a[i] * a[i];
+        } else {
+          s += a[i];
+          q += a[i] * a[i];
+        }
+      }
+      st[0] = s + s2;
+      st[1] = q + q2;
+    }
+#pragma GCC unroll 4
+    for (int y = 0; y < TH; y++) {
+      V *o = (V *)opaque(out + y * b.output_row);
+#pragma GCC unroll 16
+      for (int x = 0; x < TW; x++) o[x * ocol] = a[y * TW + x];
+    }
+  }
+}
+
+// s + t += d . input tile, in two chains.
+template <int W, int TH, int TW, class V>
+EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_t column_stride, V &s, V &t) {
+#pragma GCC unroll 4
+  for (int y = 0; y < TH; y++) {
+#pragma GCC unroll 16
+    for (int x = 0; x < TW; x++) {
+      const V v = *(const V *)(p + x * column_stride);
+      if ((y * TW + x) & 1)
+        t += d[y * TW + x] * v;
+      else
+        s += d[y * TW + x] * v;
+    }
+    if (y + 1 < TH) p = opaque(p + row_stride);
+  }
+}
+
+template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock &b) {
+  typedef typename Vec<W>::type V;
+  constexpr int P = TH * TW;
+  const ptrdiff_t row_stride = b.input_row;
+  const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
+  for (int r = b.row0; r < b.row1; r++) {
+    int k = b.pointers[r];
+    const int end = b.pointers[r + 1];
+    if (k == end) continue;
+    const V *g = (const V *)(b.gradient + r * b.gradient_channel);
+    V d[P];
+#pragma GCC unroll 16
+    for (int i = 0; i < P; i++) d[i] = g[(i / TW) * (b.gradient_row / W) + i % TW];
+    if (!b.reduced) {
+      V *acc = (V *)b.accumulate - b.base;
+      for (; k < end; k++) {
+        const char *p = b.input + b.offsets[k];
+        V s = acc[k], t = V{};
+        dot<W, TH, TW>(d, p, row_stride, column_stride, s, t);
+        acc[k] = P > 1 ? s + t : s;
+      }
+    } else {
+      for (; k < end; k += W) {
+        const int m = end - k < W ? end - k : W;
+        V t[W];
+        for (int j = 0; j < m; j++) {
+          const char *p = b.input + b.offsets[k + j];
+          V s = V{}, u = V{};
+          dot<W, TH, TW>(d, p, row_stride, column_stride, s, u);
+          t[j] = P > 1 ? s + u : s;
+        }
+        for (int j = m; j < W; j++) t[j] = V{};
+        const V s = transpose_sum<W>(t);
+        float *out = b.reduced + (k - b.base);
+        for (int j = 0; j < m; j++) out[j] += s[j];
+      }
+    }
+  }
+}
+
+template <int W> void reduce_vectors(const float *vectors, int count, float *out) {
+  typedef typename Vec<W>::type V;
+  const V *v = (const V *)vectors;
+  for (int k = 0; k < count; k += W) {
+    const int m = count - k < W ? count - k : W;
+    V t[W];
+    for (int j = 0; j < W; j++) t[j] = j < m ? v[k + j] : V{};
+    const V s = transpose_sum<W>(t);
+    for (int j = 0; j < m; j++) out[k + j] += s[j];
+  }
+}
+
+} // namespace
+} // namespace edgecl

@@ -1,0 +1,61 @@
+// Compiled once per instruction set with EDGECL_ISA naming it; no code here runs before cpu.cpp has chosen.
+#include "maps.h"
+
+#define EDGECL_CONCAT2(a, b) a##b
+#define EDGECL_CONCAT(a, b) EDGECL_CONCAT2(a, b)
+
+namespace edgecl {
+namespace {
+
+template <int W, int I> void fill_tile(Kernels &k) {
+  constexpr int TH = TILE_SHAPES[I][0], TW = TILE_SHAPES[I][1];
+  if constexpr (TH * TW <= EDGECL_LARGEST_TILE) {
+    k.conv[I][0] = conv_block<W, TH, TW, 1, true>;
+    k.conv_strided[I] = conv_block<W, TH, TW, 1, false>;
+    k.weight[I][0] = weight_block<W, TH, TW, 1>;
+    k.conv[I][1] = conv_block<W, TH, TW, 2, true>;
+    k.weight[I][1] = weight_block<W, TH, TW, 2>;
+    if constexpr (TH * TW <= 4) { // other strides are rare: small tiles only
+      k.conv[I][2] = conv_block<W, TH, TW, 0, true>;
+      k.weight[I][2] = weight_block<W, TH, TW, 0>;
+    }
+  }
+  if constexpr (I + 1 < TILE_COUNT) fill_tile<W, I + 1>(k);
+}
+
+template <int W> const Kernels *make() {
+  static const Kernels table = [] {
+    Kernels k{};
+    k.lanes = W;
+    k.largest_tile = EDGECL_LARGEST_TILE;
+    fill_tile<W, 0>(k);
+    k.reduce = reduce_vectors<W>;
+    k.halo = clear_halo<W>;
+    k.plane_sums = plane_sums<W>;
+    k.affine = affine<W>;
+    k.mask = mask<W>;
+    k.norm_backward = norm_backward<W>;
+    k.copy = copy<W>;
+    k.pool_forward = pool_forward<W>;
+    k.pool_backward = pool_backward<W>;
+    k.group_norm_forward = group_norm_forward<W>;
+    k.group_norm_backward = group_norm_backward<W>;
+    return k;
+  }();
+  return &table;
+}
+
+} // namespace
+
+const Kernels *EDGECL_CONCAT(kernels_, EDGECL_ISA)(int lanes) {
+#if EDGECL_WIDEST >= 16
+  if (lanes == 16) return make<16>();
+#endif
+#if EDGECL_WIDEST >= 8
+  if (lanes == 8) return make<8>();
+#endif
+  if (lanes == 4) return make<4>();
+  return nullptr;
+}
+
+} // namespace edgecl

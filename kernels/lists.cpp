@@ -1,0 +1,147 @@
+#include "lists.h"
+
+#include <algorithm>
+
+#include "table.h"
+
+namespace edgecl {
+namespace {
+
+struct Tap {
+  int out, in, ky, kx; // in: channel within the group
+};
+
+Tap decode(const Geometry &g, int64_t flat) {
+  Tap t;
+  t.kx = flat % g.kernel_w;
+  flat /= g.kernel_w;
+  t.ky = flat % g.kernel_h;
+  flat /= g.kernel_h;
+  t.in = flat % g.group_in();
+  t.out = (int)(flat / g.group_in());
+  return t;
+}
+
+// Blocks over `channels` (per group, cut into pieces of `size`) for rows of the same group.
+void make_blocks(Lists &l, int groups, int group_rows, int channels, int size) {
+  const int pieces = (channels + size - 1) / size;
+  int cell = 0;
+  for (int g = 0; g < groups; g++)
+    for (int p = 0; p < pieces; p++) {
+      l.blocks.push_back({g * group_rows, (g + 1) * group_rows, cell - g * group_rows, p == 0, p == pieces - 1});
+      cell += group_rows;
+    }
+  l.rows = groups * group_rows;
+  l.pointers.assign(cell + 1, 0);
+}
+
+// Two passes over the entries: count per (block, row), then place. `each` calls back (cell, offset, position) in
+// canonical order, so that entries of a list stay in (channel, kh, kw) order.
+template <class Each> void fill(Lists &l, bool values, const Each &each) {
+  each([&](int cell, int, int64_t) { l.pointers[cell + 1]++; });
+  for (size_t i = 1; i < l.pointers.size(); i++) l.pointers[i] += l.pointers[i - 1];
+  const size_t n = l.pointers.back();
+  l.offsets.resize(n);
+  l.positions.resize(n);
+  if (values) l.values.resize(n);
+  std::vector<int> next(l.pointers.begin(), l.pointers.end() - 1);
+  each([&](int cell, int offset, int64_t position) {
+    const int k = next[cell]++;
+    l.offsets[k] = offset;
+    l.positions[k] = (int)position;
+  });
+}
+
+} // namespace
+
+Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, int size, const int32_t *subset,
+                    int64_t subset_count) {
+  Lists l;
+  make_blocks(l, g.groups, g.group_out(), g.group_in(), size);
+  const int pieces = (g.group_in() + size - 1) / size;
+  const int64_t n = subset ? subset_count : living.count;
+  fill(l, !subset, [&](const auto &emit) {
+    for (int64_t i = 0; i < n; i++) {
+      const int64_t position = subset ? subset[i] : i;
+      const Tap t = decode(g, living.at(position));
+      const int group = t.out / g.group_out();
+      const int cell = (group * pieces + t.in / size) * g.group_out() + t.out % g.group_out();
+      const int64_t channel = group * g.group_in() + t.in;
+      const int64_t vector = (channel * in.rows + t.ky + in.top - g.pad_h) * in.columns + t.kx + in.left - g.pad_w;
+      emit(cell, (int)(vector * in.lanes * 4), position);
+    }
+  });
+  return l;
+}
+
+Lists backward_lists(const Geometry &g, const Living &living, const Plane &dy, int size, int phase_y, int phase_x) {
+  Lists l;
+  make_blocks(l, g.groups, g.group_in(), g.group_out(), size);
+  const int pieces = (g.group_out() + size - 1) / size;
+  fill(l, true, [&](const auto &emit) {
+    for (int64_t i = 0; i < living.count; i++) {
+      const Tap t = decode(g, living.at(i));
+      const int y = phase_y + g.pad_h - t.ky, x = phase_x + g.pad_w - t.kx;
+      if (y % g.stride_h || x % g.stride_w) continue; // C++ remainder: zero exactly when divisible, any sign
+      const int group = t.out / g.group_out();
+      const int cell = (group * pieces + t.out % g.group_out() / size) * g.group_in() + t.in;
+      const int64_t vector = ((int64_t)t.out * dy.rows + y / g.stride_h + dy.top) * dy.columns + x / g.stride_w + dy.left;
+      emit(cell, (int)(vector * dy.lanes * 4), i);
+    }
+  });
+  return l;
+}
+
+int block_channels(const Geometry &g, double density, int lanes, int channels) {
+  constexpr double L1 = 40 * 1024;
+  const double footprint = (2.0 + g.kernel_h - 1) * (8.0 + g.kernel_w - 1) * lanes * 4;
+  int size = std::max(4, (int)(L1 / footprint));
+  while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
+  return std::min(size, channels);
+}
+
+Tiling tile_grid(int h, int w, int largest_tile) {
+  // Segments of a row of tiles of height th: the widest shapes first.
+  auto segments = [&](int th) {
+    std::vector<std::pair<int, int>> out; // (x, shape)
+    int best_width[TILE_COUNT], n = 0, shape[TILE_COUNT];
+    for (int i = 0; i < TILE_COUNT; i++)
+      if (TILE_SHAPES[i][0] == th && TILE_SHAPES[i][0] * TILE_SHAPES[i][1] <= largest_tile) {
+        best_width[n] = TILE_SHAPES[i][1];
+        shape[n++] = i;
+      }
+    // Fewest tiles by dynamic programming over the width.
+    std::vector<int> cost(w + 1, 1 << 30), choice(w + 1, -1);
+    cost[0] = 0;
+    for (int x = 1; x <= w; x++)
+      for (int j = 0; j < n; j++)
+        if (best_width[j] <= x && cost[x - best_width[j]] + 1 <= cost[x]) {
+          cost[x] = cost[x - best_width[j]] + 1;
+          choice[x] = j;
+        }
+    for (int x = w; x > 0; x -= best_width[choice[x]]) out.push_back({x - best_width[choice[x]], shape[choice[x]]});
+    std::reverse(out.begin(), out.end());
+    return out;
+  };
+  auto cut = [&](int th) {
+    Tiling t;
+    for (int y = 0; y < h;) {
+      int height = th;
+      while (height > h - y) height /= 2;
+      t.bands.push_back((int)t.tiles.size());
+      for (auto [x, shape] : segments(height)) t.tiles.push_back({y, x, shape});
+      y += height;
+    }
+    t.bands.push_back((int)t.tiles.size());
+    return t;
+  };
+  Tiling best = cut(1);
+  for (int th : {2, 4}) {
+    if (th > h) break;
+    Tiling t = cut(th);
+    if (t.tiles.size() < best.tiles.size() || (t.tiles.size() == best.tiles.size() && th == 2 && w > 8)) best = t;
+  }
+  return best;
+}
+
+} // namespace edgecl

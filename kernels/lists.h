@@ -1,0 +1,74 @@
+// Index lists of one weight tensor, made from its pattern. Row r of block b: entries
+// [pointers[block.base + r], pointers[block.base + r + 1]) of (byte offset, value, canonical position).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "map.h"
+
+namespace edgecl {
+
+// A convolution; a linear layer is one with a 1x1 kernel on 1x1 maps. Weights are [out][in / groups][kh][kw].
+struct Geometry {
+  int out, in, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, groups;
+  int group_in() const { return in / groups; }
+  int group_out() const { return out / groups; }
+  int64_t size() const { return (int64_t)out * group_in() * kernel_h * kernel_w; }
+};
+
+struct Block {
+  int row0, row1; // rows it adds to
+  int base;       // row r's list starts at pointers[base + r]
+  bool first, last; // among the blocks of these rows
+};
+
+struct Lists {
+  int rows = 0;
+  std::vector<Block> blocks;
+  std::vector<int> pointers;
+  std::vector<int> offsets;
+  std::vector<float> values;   // empty in gradient lists
+  std::vector<int> positions;  // canonical position of each entry among the living weights
+  size_t bytes() const {
+    return blocks.capacity() * sizeof(Block) +
+           (pointers.capacity() + offsets.capacity() + values.capacity() + positions.capacity()) * 4;
+  }
+};
+
+// The plane of a map as the lists see it.
+struct Plane {
+  int rows, columns, top, left, lanes;
+};
+
+// Living weights: `count` sorted flat indices, or all when `pattern` is null.
+struct Living {
+  const int32_t *pattern;
+  int64_t count;
+  int64_t at(int64_t i) const { return pattern ? pattern[i] : i; }
+};
+
+// Rows are output channels, blocks run over input channels; offsets into the input map. `subset` (sorted positions
+// in the living list) restricts the entries: the gradient lists.
+Lists forward_lists(const Geometry &, const Living &, const Plane &input, int block_channels, const int32_t *subset,
+                    int64_t subset_count);
+
+// Rows are input channels, blocks run over output channels; offsets into the output gradient. For input rows
+// y = phase_y mod stride and columns alike.
+Lists backward_lists(const Geometry &, const Living &, const Plane &gradient, int block_channels, int phase_y,
+                     int phase_x);
+
+// Channels per block: the input tile of a block should stay in L1 and lists should not get too short.
+int block_channels(const Geometry &, double density, int lanes, int channels);
+
+struct Tile {
+  int y, x, shape; // shape indexes TILE_SHAPES
+};
+
+// Cuts an h x w grid into bands of tiles; bands[i] is the first tile of band i (one more entry at the end).
+struct Tiling {
+  std::vector<Tile> tiles;
+  std::vector<int> bands;
+};
+Tiling tile_grid(int h, int w, int largest_tile);
+
+} // namespace edgecl

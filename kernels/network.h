@@ -1,0 +1,84 @@
+// What outlives a plan's arenas: weights with their lists, normalisations, and the optimizer's view of parameters.
+// All arrays belong to Python; this keeps pointers to them.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <vector>
+
+#include "conv_run.h"
+
+namespace edgecl {
+
+struct Weight {
+  Geometry geometry;
+  float *values = nullptr, *gradients = nullptr;
+  const float *bias = nullptr;
+  Living living{nullptr, 0};
+  Plane input{}, output_gradient{};
+  bool input_gradient = false;
+  const int32_t *subset = nullptr;
+  int64_t subset_count = 0;
+  bool frozen = false;
+  Lists forward;
+  std::vector<Lists> backward; // one per stride phase; empty without an input gradient
+  Lists gradient;              // used with a subset
+
+  void build();           // lists from `living`
+  void build_gradient();  // the gradient lists from `subset`
+  void refresh();         // values of the lists from `values`
+  size_t bytes() const;
+};
+
+struct Norm {
+  int channels = 0, groups = 0; // groups > 0: group norm
+  float epsilon = 1e-5f, momentum = 0.1f;
+  const float *scale = nullptr, *shift = nullptr;
+  float *running_mean = nullptr, *running_var = nullptr; // the model's; null for group norm
+  float *scale_gradient = nullptr, *shift_gradient = nullptr;
+  std::vector<float> working_mean, working_var; // committed by step
+  std::vector<float> mean, rstd;                // of the latest training forward
+  std::vector<float> a, b, c;                   // per-channel coefficients of the pass at hand
+  Partials partials;
+  bool touched = false;
+
+  void begin();  // working statistics from the model's
+  void commit(); // and back
+};
+
+struct Parameter {
+  float *values, *gradients, *moment1, *moment2;
+  int64_t count;
+  const int32_t *subset;
+  int64_t subset_count;
+  bool frozen;
+};
+
+struct Optimizer {
+  bool adam = false;
+  float momentum = 0, weight_decay = 0, beta1 = .9f, beta2 = .999f, epsilon = 1e-8f;
+};
+
+struct Network {
+  Network(int threads, int lanes);
+  Threads threads;
+  const Kernels &kernels;
+  int lanes;
+  std::vector<std::unique_ptr<Weight>> weights;
+  std::vector<std::unique_ptr<Norm>> norms;
+  std::vector<Parameter> parameters;
+  Optimizer optimizer;
+  std::vector<float> scratch;
+  std::shared_mutex mutex; // predictors share it; step and changes of patterns exclude them
+
+  void step(float lr, const std::vector<int64_t> &adam_counts);
+  void refresh();
+};
+
+// values -= lr * (momentum buffer of gradient + decay * values), torch's SGD; over `subset` or all.
+void sgd(const Parameter &, const Optimizer &, float lr);
+// torch's Adam with bias correction for step `count` (1-based).
+void adam(const Parameter &, const Optimizer &, float lr, int64_t count);
+
+} // namespace edgecl

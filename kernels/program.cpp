@@ -1,0 +1,396 @@
+#include "program.h"
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+namespace edgecl {
+namespace {
+
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+// Planes are dealt in contiguous runs, a few per thread.
+template <class F> void each_plane(Threads &threads, int blocks, int channels, const F &f) {
+  const int planes = blocks * channels, items = std::min(planes, threads.count() == 1 ? 1 : 16);
+  threads.run(items, [&](int item, int worker) {
+    for (int p = (int)((long)planes * item / items); p < (int)((long)planes * (item + 1) / items); p++)
+      f(p / channels, p % channels, worker);
+  });
+}
+
+} // namespace
+
+void Weight::build() {
+  const Geometry &g = geometry;
+  const double density = (double)living.count / (double)g.size();
+  const int lanes = input.lanes;
+  forward = forward_lists(g, living, input, block_channels(g, density, lanes, g.group_in()), nullptr, 0);
+  backward.clear();
+  if (input_gradient) {
+    const int size = block_channels(g, density / (g.stride_h * g.stride_w), lanes, g.group_out());
+    for (int y = 0; y < g.stride_h; y++)
+      for (int x = 0; x < g.stride_w; x++) backward.push_back(backward_lists(g, living, output_gradient, size, y, x));
+  }
+  build_gradient();
+  refresh();
+}
+
+void Weight::build_gradient() {
+  gradient = Lists();
+  if (!subset) return;
+  const double density = (double)subset_count / (double)geometry.size();
+  gradient = forward_lists(geometry, living, input,
+                           block_channels(geometry, density, input.lanes, geometry.group_in()), subset, subset_count);
+}
+
+void Weight::refresh() {
+  for (size_t k = 0; k < forward.values.size(); k++) forward.values[k] = values[forward.positions[k]];
+  for (Lists &l : backward)
+    for (size_t k = 0; k < l.values.size(); k++) l.values[k] = values[l.positions[k]];
+}
+
+size_t Weight::bytes() const {
+  size_t n = forward.bytes() + gradient.bytes();
+  for (const Lists &l : backward) n += l.bytes();
+  return n;
+}
+
+void Norm::begin() {
+  if (!running_mean) return;
+  working_mean.assign(running_mean, running_mean + channels);
+  working_var.assign(running_var, running_var + channels);
+  touched = false;
+}
+
+void Norm::commit() {
+  if (!touched) return;
+  std::memcpy(running_mean, working_mean.data(), channels * sizeof(float));
+  std::memcpy(running_var, working_var.data(), channels * sizeof(float));
+  touched = false;
+}
+
+Network::Network(int threads_, int lanes_)
+    : threads(threads_), kernels(*[lanes_] {
+        const Kernels *k = edgecl::kernels(lanes_);
+        if (!k) throw std::invalid_argument("no kernels for this vector width on this processor");
+        return k;
+      }()),
+      lanes(lanes_) {}
+
+void Network::refresh() {
+  std::unique_lock<std::shared_mutex> lock(mutex);
+  threads.run((int)weights.size(), [&](int i, int) { weights[i]->refresh(); });
+}
+
+Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
+                 std::vector<Operation> forward, std::vector<Operation> backward)
+    : net_(net), blocks_(blocks), arena_bytes_(arena_bytes), forward_(std::move(forward)), backward_(std::move(backward)),
+      forward_seconds_(forward_.size()), backward_seconds_(backward_.size()), group_statistics_(net.norms.size()) {
+  void *p = mmap(nullptr, arena_bytes_ + 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  arena_ = (float *)p;
+  for (const auto &m : maps) {
+    Map map;
+    map.data = arena_ + m[0] / 4;
+    map.channels = (int)m[1];
+    map.height = (int)m[2];
+    map.width = (int)m[3];
+    map.top = (int)m[4];
+    map.left = (int)m[5];
+    map.rows = (int)m[6];
+    map.columns = (int)m[7];
+    map.lanes = net.lanes;
+    if (m[0] < 0 || m[0] + (int64_t)(blocks * map.block() * map.lanes * 4) > arena_bytes_)
+      throw std::invalid_argument("a buffer of the plan lies outside its arena");
+    maps_.push_back(map);
+  }
+  begin(blocks * net.lanes);
+}
+
+Session::~Session() { munmap(arena_, arena_bytes_ + 64); }
+
+Threads &Session::pool() { return own_thread_ ? serial_ : net_.threads; }
+
+void Session::begin(int samples) {
+  const int lanes = net_.lanes;
+  if (samples < 1 || samples > blocks_ * lanes) throw std::invalid_argument("batch larger than planned");
+  samples_.blocks = (samples + lanes - 1) / lanes;
+  samples_.lanes = lanes;
+  samples_.last_lanes = samples - (samples_.blocks - 1) * lanes;
+}
+
+void Session::poison() {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (int64_t i = 0; i < arena_bytes_ / 4; i++) arena_[i] = nan;
+}
+
+void Session::pack(int index, const float *x, const uint8_t *bytes, const float *mean, const float *scale, int pad) {
+  const Map &m = maps_[index];
+  const int lanes = m.lanes, h = m.height - 2 * pad, w = m.width - 2 * pad;
+  const int count = (samples_.blocks - 1) * lanes + samples_.last_lanes;
+  const size_t plane = (size_t)h * w;
+  each_plane(pool(), samples_.blocks, m.channels, [&](int b, int c, int) {
+    std::memset(m.data + (b * m.block() + c * m.plane()) * lanes, 0, m.plane() * lanes * 4);
+    const float mu = mean ? mean[c] : 0.f, s = scale ? scale[c] : 1.f;
+    for (int l = 0; l < lanes && b * lanes + l < count; l++) {
+      const size_t at = ((size_t)(b * lanes + l) * m.channels + c) * plane;
+      for (int i = 0; i < h; i++) {
+        float *row = m.at(b, c, i + pad, pad) + l;
+        if (bytes)
+          for (int j = 0; j < w; j++) row[(size_t)j * lanes] = ((float)bytes[at + (size_t)i * w + j] - mu) * s;
+        else
+          for (int j = 0; j < w; j++) row[(size_t)j * lanes] = (x[at + (size_t)i * w + j] - mu) * s;
+      }
+    }
+  });
+}
+
+void Session::unpack(int index, float *out) const {
+  const Map &m = maps_[index];
+  const int lanes = m.lanes, count = (samples_.blocks - 1) * lanes + samples_.last_lanes;
+  for (int n = 0; n < count; n++)
+    for (int c = 0; c < m.channels; c++)
+      for (int i = 0; i < m.height; i++) {
+        const float *row = m.at(n / lanes, c, i) + n % lanes;
+        for (int j = 0; j < m.width; j++) *out++ = row[(size_t)j * lanes];
+      }
+}
+
+void Session::run_forward(bool training) {
+  for (size_t i = 0; i < forward_.size(); i++) {
+    const double t = now();
+    run(forward_[i], training);
+    forward_seconds_[i] += now() - t;
+  }
+}
+
+void Session::run_backward(int first, int last) {
+  for (int i = first; i < last; i++) {
+    const double t = now();
+    run(backward_[i], true);
+    backward_seconds_[i] += now() - t;
+  }
+}
+
+void Session::dense_gradient(int weight, int x, int dy, int row0, int row1, float *out) {
+  Weight &w = *net_.weights.at(weight);
+  const int64_t row = w.geometry.size() / w.geometry.out;
+  std::vector<int32_t> all((size_t)(row1 - row0) * row);
+  for (size_t i = 0; i < all.size(); i++) all[i] = (int32_t)(row0 * row + i);
+  const int size = block_channels(w.geometry, 1.0, w.input.lanes, w.geometry.group_in());
+  const Lists lists =
+      forward_lists(w.geometry, {nullptr, w.geometry.size()}, w.input, size, all.data(), (int64_t)all.size());
+  std::memset(out, 0, all.size() * 4);
+  conv_backward_weight(pool(), net_.kernels, w.geometry, lists, maps_.at(x), maps_.at(dy), samples_, out - row0 * row,
+                       net_.scratch);
+}
+
+void Session::run(const Operation &op, bool training) {
+  const Kernels &k = net_.kernels;
+  const Samples &s = samples_;
+  Threads &threads = pool();
+  std::vector<float> &scratch = own_thread_ ? scratch_ : net_.scratch;
+  const std::vector<int> &a = op.args;
+  const Map none;
+  auto map = [&](int i) -> const Map & { return i < 0 ? none : maps_[i]; };
+  auto norm = [&](int i) -> Norm * { return i < 0 ? nullptr : net_.norms[i].get(); };
+  auto samples_of = [&](const Map &m) {
+    return ((double)(s.blocks - 1) * s.lanes + s.last_lanes) * m.height * m.width;
+  };
+  // Per-channel scale and shift of a normalisation: batch statistics in training, running ones otherwise.
+  struct Coefficients {
+    std::vector<float> scale, shift;
+  };
+  auto coefficients = [&](Norm &n, const Map &y, Coefficients &c) {
+    c.scale.resize(n.channels);
+    c.shift.resize(n.channels);
+    const double count = training ? samples_of(y) : 0;
+    for (int i = 0; i < n.channels; i++) {
+      float mean, rstd;
+      if (training) {
+        const double mu = n.partials.total(i, 0) / count;
+        const double var = std::max(0.0, n.partials.total(i, 1) / count - mu * mu);
+        n.mean[i] = mean = (float)mu;
+        n.rstd[i] = rstd = (float)(1 / std::sqrt(var + n.epsilon));
+        const double unbiased = count > 1 ? var * count / (count - 1) : var;
+        n.working_mean[i] = (1 - n.momentum) * n.working_mean[i] + n.momentum * (float)mu;
+        n.working_var[i] = (1 - n.momentum) * n.working_var[i] + n.momentum * (float)unbiased;
+        n.touched = true;
+      } else {
+        mean = n.running_mean[i];
+        rstd = 1 / std::sqrt(n.running_var[i] + n.epsilon);
+      }
+      c.scale[i] = n.scale[i] * rstd;
+      c.shift[i] = n.shift[i] - c.scale[i] * mean;
+    }
+  };
+
+  switch (op.code) {
+  case Code::CONV: {
+    Weight &w = *net_.weights[a[0]];
+    Norm *n = training ? norm(a[3]) : nullptr;
+    conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, n ? &n->partials : nullptr, scratch);
+    break;
+  }
+  case Code::STATS: {
+    if (!training) break;
+    Norm &n = *norm(a[0]);
+    const Map &y = map(a[1]);
+    n.partials.reset(s.blocks, y.channels);
+    each_plane(threads, s.blocks, y.channels, [&](int b, int c, int) {
+      k.plane_sums(y, b, c, s.in_block(b), &n.partials.values[((size_t)b * y.channels + c) * 2]);
+    });
+    break;
+  }
+  case Code::AFFINE: {
+    Affine f{map(a[0]), map(a[2]), map(a[4]), nullptr, nullptr, nullptr, nullptr, a[1]};
+    Coefficients c1, c2;
+    if (Norm *n = norm(a[3])) {
+      coefficients(*n, f.a, c1);
+      f.scale1 = c1.scale.data();
+      f.shift1 = c1.shift.data();
+    }
+    if (Norm *n = norm(a[5])) {
+      coefficients(*n, f.b, c2);
+      f.scale2 = c2.scale.data();
+      f.shift2 = c2.shift.data();
+    }
+    each_plane(threads, s.blocks, f.out.channels, [&](int b, int c, int) { k.affine(f, b, c, s.in_block(b)); });
+    break;
+  }
+  case Code::GROUP_NORM: {
+    Norm &n = *norm(a[0]);
+    const Map &x = map(a[1]), &y = map(a[2]);
+    std::vector<float> &st = group_statistics_[a[0]];
+    st.resize((size_t)blocks_ * n.groups * 2 * s.lanes + 16);
+    float *base = (float *)(((uintptr_t)st.data() + 63) & ~(uintptr_t)63);
+    each_plane(threads, s.blocks, n.groups, [&](int b, int g, int) {
+      float *p = base + ((size_t)b * n.groups + g) * 2 * s.lanes;
+      k.group_norm_forward(y, x, b, g, n.groups, n.scale, n.shift, n.epsilon, p, p + s.lanes, s.in_block(b));
+    });
+    break;
+  }
+  case Code::COPY: {
+    const Map &dst = map(a[0]), &src = map(a[1]);
+    each_plane(threads, s.blocks, dst.channels, [&](int b, int c, int) {
+      k.copy(dst, src, a[2] < 0 ? nullptr : &map(a[2]), b, c, s.in_block(b), a[3]);
+    });
+    break;
+  }
+  case Code::POOL: {
+    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, nullptr, false};
+    each_plane(threads, s.blocks, p.out.channels, [&](int b, int c, int) { k.pool_forward(p, b, c, s.in_block(b)); });
+    break;
+  }
+  case Code::HALO: {
+    const Map &m = map(a[0]);
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.halo(m, b, c); });
+    break;
+  }
+  case Code::CONV_WEIGHT: {
+    Weight &w = *net_.weights[a[0]];
+    if (w.frozen) break;
+    conv_backward_weight(threads, k, w.geometry, w.subset ? w.gradient : w.forward, map(a[1]), map(a[2]), s, w.gradients,
+                         scratch);
+    break;
+  }
+  case Code::CONV_INPUT: {
+    Weight &w = *net_.weights[a[0]];
+    Epilogue e;
+    e.mask = a[4] != 0;
+    e.activation = a[5];
+    e.z = map(a[6]);
+    e.y = map(a[7]);
+    if (Norm *n = norm(a[8])) e.partials = &n->partials;
+    conv_backward_input(threads, k, w.geometry, w.backward, map(a[1]), map(a[2]), a[3] != 0, e.mask ? &e : nullptr, s,
+                        scratch);
+    break;
+  }
+  case Code::MASK: {
+    Mask m{map(a[0]), map(a[2]), map(a[3]), a[1]};
+    Norm *n = norm(a[4]);
+    if (n) n->partials.reset(s.blocks, m.gradient.channels);
+    each_plane(threads, s.blocks, m.gradient.channels, [&](int b, int c, int) {
+      k.mask(m, b, c, n ? &n->partials.values[((size_t)b * m.gradient.channels + c) * 2] : nullptr);
+    });
+    break;
+  }
+  case Code::NORM_INPUT: {
+    Norm &n = *norm(a[0]);
+    const Map &y = map(a[3]);
+    const double count = samples_of(y);
+    n.a.resize(n.channels);
+    n.b.resize(n.channels);
+    n.c.resize(n.channels);
+    for (int i = 0; i < n.channels; i++) {
+      const double shift = n.partials.total(i, 0);
+      const double scale = n.rstd[i] * (n.partials.total(i, 1) - n.mean[i] * shift);
+      n.shift_gradient[i] += (float)shift;
+      n.scale_gradient[i] += (float)scale;
+      const double k0 = n.scale[i] * n.rstd[i], slope = -k0 * n.rstd[i] * scale / count;
+      n.a[i] = (float)k0;
+      n.b[i] = (float)slope;
+      n.c[i] = (float)(-slope * n.mean[i] - k0 * shift / count);
+    }
+    NormBackward f{map(a[1]), map(a[2]), y, n.a.data(), n.b.data(), n.c.data(), a[4] != 0};
+    each_plane(threads, s.blocks, f.out.channels, [&](int b, int c, int) { k.norm_backward(f, b, c, s.in_block(b)); });
+    break;
+  }
+  case Code::GROUP_NORM_INPUT: {
+    Norm &n = *norm(a[0]);
+    const Map &dx = map(a[1]), &dy = map(a[2]), &x = map(a[3]);
+    std::vector<double> sums((size_t)s.blocks * n.channels * 2);
+    std::vector<float> &st = group_statistics_[a[0]];
+    float *base = (float *)(((uintptr_t)st.data() + 63) & ~(uintptr_t)63);
+    each_plane(threads, s.blocks, n.groups, [&](int b, int g, int) {
+      const float *p = base + ((size_t)b * n.groups + g) * 2 * s.lanes;
+      double *d = &sums[(size_t)b * n.channels * 2];
+      k.group_norm_backward(dx, dy, x, b, g, n.groups, n.scale, p, p + s.lanes, d, d + n.channels, s.in_block(b), a[4]);
+    });
+    for (int c = 0; c < n.channels; c++) {
+      double scale = 0, shift = 0;
+      for (int b = 0; b < s.blocks; b++) {
+        scale += sums[((size_t)b * 2) * n.channels + c];
+        shift += sums[((size_t)b * 2 + 1) * n.channels + c];
+      }
+      n.scale_gradient[c] += (float)scale;
+      n.shift_gradient[c] += (float)shift;
+    }
+    break;
+  }
+  case Code::POOL_INPUT: {
+    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, nullptr, a[11] != 0};
+    if (p.maximum) {
+      p.kept_in = &map(a[9]);
+      p.kept_out = &map(a[10]);
+    }
+    each_plane(threads, s.blocks, p.in.channels, [&](int b, int c, int) { k.pool_backward(p, b, c); });
+    break;
+  }
+  case Code::BIAS: {
+    const Parameter &p = net_.parameters[a[0]];
+    if (p.frozen) break;
+    const Map &dy = map(a[1]);
+    std::vector<double> sums((size_t)s.blocks * dy.channels * 2);
+    each_plane(threads, s.blocks, dy.channels, [&](int b, int c, int) {
+      k.plane_sums(dy, b, c, s.in_block(b), &sums[((size_t)b * dy.channels + c) * 2]);
+    });
+    for (int c = 0; c < dy.channels; c++) {
+      double t = 0;
+      for (int b = 0; b < s.blocks; b++) t += sums[((size_t)b * dy.channels + c) * 2];
+      p.gradients[c] += (float)t;
+    }
+    break;
+  }
+  }
+}
+
+} // namespace edgecl

@@ -1,0 +1,77 @@
+// A session runs one entry point of a plan: its operations, in order, over one arena.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "network.h"
+
+namespace edgecl {
+
+// Operation codes and their integer arguments; edgecl/compiler/program.py emits them. Maps are indices into the
+// session's table, -1 where absent.
+enum class Code : int {
+  CONV = 0,          // weight, x, y, stats norm
+  STATS = 1,         // norm, y
+  AFFINE = 2,        // z, activation, a, norm a, b, norm b
+  GROUP_NORM = 3,    // norm, x, y
+  COPY = 4,          // destination, source, factor, accumulate
+  POOL = 5,          // x, y, kernel h, w, stride h, w, pad h, w, maximum
+  HALO = 6,          // map whose halo becomes zero
+  CONV_WEIGHT = 16,  // weight, x, dy
+  CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
+  MASK = 18,         // gradient, activation, z, y, norm
+  NORM_INPUT = 19,   // norm, out, gradient, y, accumulate
+  GROUP_NORM_INPUT = 20, // norm, dx, dy, x, accumulate
+  POOL_INPUT = 21,   // dx, dy, kernel h, w, stride h, w, pad h, w, maximum, x, y, accumulate
+  BIAS = 22,         // parameter, dy
+};
+
+struct Operation {
+  Code code;
+  std::vector<int> args;
+};
+
+class Session {
+public:
+  // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns).
+  Session(Network &, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
+          std::vector<Operation> forward, std::vector<Operation> backward);
+  ~Session();
+  Session(const Session &) = delete;
+  Session &operator=(const Session &) = delete;
+
+  void begin(int samples); // sets the number of samples of the calls that follow
+  void run_forward(bool training);
+  void run_backward(int first, int last); // operations [first, last)
+  // Gradient of all weights, living or not, of output channels [row0, row1); overwritten. Between two ranges of
+  // run_backward, where x and dy are as the weight's own gradient sees them.
+  void dense_gradient(int weight, int x, int dy, int row0, int row1, float *out);
+  // [samples][channels][height][width] float32 or uint8, (value - mean) / std per channel inside `pad`, zeros around.
+  void pack(int map, const float *x, const uint8_t *bytes, const float *mean, const float *scale, int pad);
+  void unpack(int map, float *out) const;
+  void poison(); // fills the arena with NaN (tests)
+  const std::vector<double> &seconds(bool backward) const { return backward ? backward_seconds_ : forward_seconds_; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+
+private:
+  void run(const Operation &, bool training);
+  Network &net_;
+  int blocks_;
+  Samples samples_;
+  int64_t arena_bytes_;
+  float *arena_ = nullptr;
+  std::vector<Map> maps_;
+  std::vector<Operation> forward_, backward_;
+  std::vector<double> forward_seconds_, backward_seconds_;
+  std::vector<std::vector<float>> group_statistics_;
+  std::vector<float> scratch_; // of a predictor, which may run beside the network's own
+  bool own_thread_ = false;
+
+public:
+  void set_own_thread(bool v) { own_thread_ = v; }
+  Threads &pool();
+  Threads serial_{1};
+};
+
+} // namespace edgecl

@@ -1,0 +1,117 @@
+// The table of kernels of one instruction set and vector width; filled by isa.cpp, chosen in cpu.cpp.
+#pragma once
+#include "map.h"
+
+namespace edgecl {
+
+// Register tiles (rows x columns of output positions). A map is cut into these; see tiling in lists.h.
+constexpr int TILE_SHAPES[][2] = {{1, 1}, {1, 2}, {1, 4}, {1, 7}, {1, 8}, {1, 16}, {2, 1}, {2, 2},
+                                  {2, 4}, {2, 7}, {2, 8}, {4, 1}, {4, 2}, {4, 4}};
+constexpr int TILE_COUNT = 14;
+
+enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
+
+// One block of input channels against rows (output channels) [row0, row1), for one tile of one sample block.
+// Row r's non-zeros are offsets[pointers[r] .. pointers[r+1]) in bytes from `input`, values alike.
+// output[r] = (first ? bias[r] or 0 : output[r]) + sum value * input[offset]; then, when `last`:
+//   stats: sums[2r] += output, sums[2r+1] += output^2                       (batch norm, forward)
+//   mask:  output *= activation'(kept); sums[2r] += output, sums[2r+1] += output * kept_input  (backward)
+// `sums` may be null. Strides are in floats. Accumulation runs in list order: (in, kh, kw).
+struct ConvBlock {
+  const char *input;
+  ptrdiff_t input_row;    // bytes between rows of the tile
+  ptrdiff_t input_column; // bytes between columns (used when the stride is neither 1 nor 2)
+  const int *pointers;    // indexed by row
+  const int *offsets;
+  const float *values;
+  int row0, row1;
+  float *output; // of row 0
+  ptrdiff_t output_channel, output_row, output_column;
+  const float *bias;
+  bool first, last;
+  int activation;           // mask by this; NONE: no mask
+  bool mask;                // backward epilogue
+  const float *kept;        // activation output (z), at row 0
+  ptrdiff_t kept_channel, kept_row, kept_column;
+  const float *kept_input; // normalisation input (y), at row 0
+  ptrdiff_t kept_input_channel, kept_input_row, kept_input_column;
+  float *sums; // [rows][2][lanes]
+};
+
+// Gradients of the weights of rows [row0, row1) for one tile: dot products of the output gradient with the
+// input at each non-zero. accumulate[k] (a vector each) += ...; or, when `reduced` is given, reduced[k] += sum.
+struct WeightBlock {
+  const char *input;
+  ptrdiff_t input_row, input_column;
+  const int *pointers;
+  const int *offsets;
+  int row0, row1;
+  const float *gradient; // of row 0
+  ptrdiff_t gradient_channel, gradient_row;
+  float *accumulate; // [nonzeros][lanes], indexed by (list index - base)
+  float *reduced;    // [nonzeros]
+  int base;
+};
+
+typedef void (*ConvBlockKernel)(const ConvBlock &);
+typedef void (*WeightBlockKernel)(const WeightBlock &);
+
+// z = activation(scale1 * a + shift1 [+ scale2 * b + shift2]); one plane. Lanes >= lanes and halo become 0.
+struct Affine {
+  Map out, a, b; // b.data null: absent
+  const float *scale1, *shift1, *scale2, *shift2; // per channel; null: 1 and 0
+  int activation;
+};
+
+// gradient *= activation'(z) in place; sums (double [2]) of gradient and gradient * y. Either may be absent.
+struct Mask {
+  Map gradient, z, y;
+  int activation;
+};
+
+// out (+)= scale * gradient + slope * y + shift, per channel. Lanes >= lanes and halo become 0.
+struct NormBackward {
+  Map out, gradient, y;
+  const float *scale, *slope, *shift;
+  bool accumulate;
+};
+
+struct Pool2d {
+  Map in, out; // in backward: in = gradient of the input, out = gradient of the output
+  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  bool maximum;
+  const Map *kept_in, *kept_out; // max pooling's backward
+  bool accumulate;
+};
+
+struct Kernels {
+  int lanes;
+  int largest_tile; // positions that fit in registers
+  ConvBlockKernel conv[TILE_COUNT][3];  // [tile][column stride 1, 2, any], output columns adjacent
+  ConvBlockKernel conv_strided[TILE_COUNT]; // column stride 1, output columns apart
+  WeightBlockKernel weight[TILE_COUNT][3];
+  // out[k] += sum of vector k, for `count` vectors
+  void (*reduce)(const float *vectors, int count, float *out);
+  void (*halo)(const Map &, int block, int channel); // zeroes the halo of one plane
+  void (*plane_sums)(const Map &y, int block, int channel, int lanes, double *sums); // sum, sum of squares
+  void (*affine)(const Affine &, int block, int channel, int lanes);
+  void (*mask)(const Mask &, int block, int channel, double *sums);
+  void (*norm_backward)(const NormBackward &, int block, int channel, int lanes);
+  // dst (+)= src * factor (factor map optional); halo and lanes >= lanes become 0 unless accumulating
+  void (*copy)(const Map &dst, const Map &src, const Map *factor, int block, int channel, int lanes, bool accumulate);
+  void (*pool_forward)(const Pool2d &, int block, int channel, int lanes);
+  void (*pool_backward)(const Pool2d &, int block, int channel);
+  void (*group_norm_forward)(const Map &out, const Map &in, int block, int group, int groups, const float *scale,
+                             const float *shift, float epsilon, float *mean, float *rstd, int lanes);
+  void (*group_norm_backward)(const Map &dx, const Map &dy, const Map &in, int block, int group, int groups,
+                              const float *scale, const float *mean, const float *rstd, double *dscale,
+                              double *dshift, int lanes, bool accumulate);
+};
+
+// Kernels of the chosen instruction set for a vector width; null when it has none of that width.
+const Kernels *kernels(int lanes);
+const char *isa_name();
+// Widths the chosen instruction set has, widest first; terminated by 0.
+const int *isa_lanes();
+
+} // namespace edgecl

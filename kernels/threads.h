@@ -1,0 +1,39 @@
+// A small pool: items are taken from a shared ticket, so a descheduled worker delays only the item it holds.
+// Workers spin briefly, then sleep on a futex; the caller works too. Results never depend on who ran an item.
+#pragma once
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace edgecl {
+
+class Threads {
+public:
+  explicit Threads(int count);
+  ~Threads();
+  Threads(const Threads &) = delete;
+  Threads &operator=(const Threads &) = delete;
+
+  int count() const { return count_; }
+
+  // Calls fn(item, worker) for every item in [0, items); returns when all are done. Not reentrant.
+  template <class F> void run(int items, const F &fn) {
+    run_erased(
+        items, [](void *context, int item, int worker) { (*(const F *)context)(item, worker); }, (void *)&fn);
+  }
+
+private:
+  typedef void (*Task)(void *, int item, int worker);
+  struct Shared;
+  void run_erased(int items, Task task, void *context);
+  void start();
+  void stop();
+
+  int count_;
+  pid_t owner_ = 0;
+  Shared *shared_ = nullptr;
+};
+
+} // namespace edgecl
