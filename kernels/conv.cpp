@@ -6,8 +6,8 @@
 namespace edgecl {
 namespace {
 
-constexpr int ITEMS = 16;             // work items aimed at: enough to balance, few enough to keep sums small
-constexpr int WEIGHT_CHUNK = 16384;   // gradient accumulators of one item: 1 MB at 16 lanes
+constexpr int ITEMS = 8;            // work items aimed at: enough to balance, few enough to reuse the input
+constexpr int WEIGHT_CHUNK = 16384; // gradient accumulators of one item: 1 MB at 16 lanes
 
 // One pass over a grid of output positions.
 struct Pass {
@@ -158,23 +158,25 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
                              : tile_grid(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile);
   const bool direct = tiling.tiles.size() * blocks <= 2; // few visits: reduce at once instead of keeping vectors
 
-  // Items are ranges of rows of about equal work, at most WEIGHT_CHUNK entries each unless one row has more.
-  std::vector<int> entries(lists.rows, 0);
+  // Items are ranges of rows of equal work. Each streams the whole input through L1, so there are few; but no more
+  // accumulators than fit in L2.
+  std::vector<long> before(lists.rows + 1, 0); // entries of the rows before
   for (const Block &b : lists.blocks)
-    for (int r = b.row0; r < b.row1; r++) entries[r] += lists.pointers[b.base + r + 1] - lists.pointers[b.base + r];
-  const long total = (long)lists.offsets.size();
-  const long aim = std::max(1L, std::min((long)WEIGHT_CHUNK, (total + ITEMS - 1) / ITEMS));
+    for (int r = b.row0; r < b.row1; r++) before[r + 1] += lists.pointers[b.base + r + 1] - lists.pointers[b.base + r];
+  for (int r = 0; r < lists.rows; r++) before[r + 1] += before[r];
+  const long total = before.back(), limit = direct ? WEIGHT_CHUNK * (long)lanes : WEIGHT_CHUNK;
+  const long per_thread = (total + limit * threads.count() - 1) / (limit * threads.count());
+  const long items = std::min((long)lists.rows, threads.count() * per_thread);
   std::vector<int> cuts{0};
-  int largest = 0;
-  for (int r = 0, n = 0; r < lists.rows; r++) {
-    if (n && n + entries[r] > aim) {
-      cuts.push_back(r);
-      n = 0;
-    }
-    n += entries[r];
-    largest = std::max(largest, n);
+  long largest = 0;
+  for (long i = 1; i <= items; i++) {
+    const long aim = total * i / items;
+    int r = (int)(std::lower_bound(before.begin(), before.end(), aim) - before.begin());
+    if (r > cuts.back() + 1 && before[r] - aim > aim - before[r - 1]) r--;
+    if (r <= cuts.back()) continue;
+    largest = std::max(largest, before[r] - before[cuts.back()]);
+    cuts.push_back(r);
   }
-  cuts.push_back(lists.rows);
 
   const size_t width = direct ? 1 : lanes;
   const size_t per_worker = ((size_t)largest * width + largest + 64 + 15) / 16 * 16;

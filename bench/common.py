@@ -1,0 +1,101 @@
+"""What every bench shares: host description, interleaved timing, a table, the JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="finish within a minute, fewer repetitions")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON")
+    return parser
+
+
+def host() -> dict[str, Any]:
+    model = ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Model")):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {"machine": platform.machine(), "cpu": model, "cores": os.cpu_count(), "system": platform.platform()}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("edgecl", "numpy", *packages):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def interleave(
+    contenders: dict[str, Callable[[], None]], rounds: int, warm_up: int = 2
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of wall and of process CPU time per call, the contenders taking turns in every round."""
+    wall: dict[str, list[float]] = {k: [] for k in contenders}
+    cpu: dict[str, list[float]] = {k: [] for k in contenders}
+    for r in range(-warm_up, rounds):
+        for name, call in contenders.items():
+            t, c = time.perf_counter(), time.process_time()
+            call()
+            if r >= 0:
+                wall[name].append(time.perf_counter() - t)
+                cpu[name].append(time.process_time() - c)
+    return wall, cpu
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def median(values: Sequence[float]) -> float:
+    return quantile(values, 0.5)
+
+
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Rows as an aligned table."""
+    if not rows:
+        return
+    columns = columns or list(rows[0])
+
+    def cell(v: Any) -> str:
+        return f"{v:.3g}" if isinstance(v, float) else str(v)
+
+    widths = [max(len(c), *(len(cell(r.get(c, ""))) for r in rows)) for c in columns]
+    print("  ".join(c.ljust(w) for c, w in zip(columns, widths)))
+    for r in rows:
+        print("  ".join(cell(r.get(c, "")).ljust(w) for c, w in zip(columns, widths)))
+
+
+def write(name: str, rows: Sequence[dict[str, Any]], path: str | None, packages: Sequence[str] = (), **more: Any) -> None:
+    """{"bench", "command", "host", "versions", "rows"} to ``path``."""
+    if not path:
+        return
+    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    record = {
+        "bench": name,
+        "command": command,
+        "host": host(),
+        "versions": versions(*packages),
+        "date": time.strftime("%Y-%m-%d"),
+        **more,
+        "rows": list(rows),
+    }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(record, indent=1) + "\n")
