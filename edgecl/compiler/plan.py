@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..graph import Graph
@@ -51,3 +51,21 @@ class Plan:
     @property
     def bytes(self) -> int:
         return sum(self.memory.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain form that travels with checkpoints; `from_json` reads it back."""
+        return {
+            "graph": self.graph.to_json(),
+            "batch": self.batch,
+            "predict_batch": self.predict_batch,
+            "optimizer": asdict(self.optimizer),
+            "threads": self.threads,
+            "densities": dict(self.densities),
+            "program": dict(self.program),
+            "memory": dict(self.memory),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Plan:
+        graph, optimizer = Graph.from_json(data["graph"]), Optimizer(**data["optimizer"])
+        return Plan(**{**data, "graph": graph, "optimizer": optimizer})
