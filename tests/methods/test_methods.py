@@ -1,9 +1,12 @@
-"""Methods on a small net: loss forms, masking, refusals. The torch engine runs them."""
+"""Methods on a small net: loss forms, masking, refusals."""
 
 import numpy as np
 import pytest
 
+from edgecl.compiler import Optimizer
+from edgecl.engine.model import Model
 from edgecl.errors import BadInput
+from edgecl.graph.builders import build
 from edgecl.methods import (
     Batch,
     Draw,
@@ -16,21 +19,16 @@ from edgecl.methods import (
     methods,
 )
 
-pytest.importorskip("torch")
-
-from edgecl.compiler.plan import Optimizer, Plan
-from edgecl.engine.model import Model
-from edgecl.engine.torch import TorchEngine
-from edgecl.graph.builders import build
-
 RNG = np.random.default_rng  # a fresh generator for what takes one but draws nothing
 
 
-def make_engine(norm=None, seed=0, batch=64, **optimizer):
-    graph = build("mlp", (8,), 6, input_dtype="float32", hidden=(16,), norm=norm)
-    return TorchEngine(
-        Model(graph, np.random.default_rng(seed)), Plan(graph, batch, batch, Optimizer(**optimizer))
-    )
+@pytest.fixture
+def make_engine(engine_for):
+    def make(norm=None, seed=0, **optimizer):
+        graph = build("mlp", (8,), 6, input_dtype="float32", hidden=(16,), norm=norm)
+        return engine_for(Model(graph, np.random.default_rng(seed)), Optimizer(**optimizer))
+
+    return make
 
 
 def data(seed=0, rows=10, drawn=8, draws=1):
@@ -68,7 +66,7 @@ REPLAYING = [("er", {}), ("er", {"beta": 0.7}), ("der", {}), ("der++", {"draws":
 
 
 @pytest.mark.parametrize(("name", "hyper"), REPLAYING)
-def test_without_batch_norm_joint_separate_and_micro_batches_give_the_same_gradient(name, hyper):
+def test_without_batch_norm_joint_separate_and_micro_batches_give_the_same_gradient(make_engine, name, hyper):
     joint = make_method(name, **hyper)
     batch, replay = data(draws=joint.needs.draws)
     g, result = gradient_of(joint, make_engine(), batch, replay)
@@ -81,7 +79,7 @@ def test_without_batch_norm_joint_separate_and_micro_batches_give_the_same_gradi
         assert [len(a) for a in same.logits_replay] == [8] * len(replay)
 
 
-def test_with_batch_norm_the_form_of_the_forward_matters():
+def test_with_batch_norm_the_form_of_the_forward_matters(make_engine):
     batch, replay = data()
     joint, _ = gradient_of(make_method("er"), make_engine("batch"), batch, replay)
     separate, _ = gradient_of(
@@ -90,7 +88,7 @@ def test_with_batch_norm_the_form_of_the_forward_matters():
     assert np.abs(joint - separate).max() > 1e-3
 
 
-def test_loss_is_what_the_joint_step_minimises():
+def test_loss_is_what_the_joint_step_minimises(make_engine):
     method = make_method("der++")
     batch, replay = data()
     engine = make_engine()
@@ -164,7 +162,7 @@ def test_masked_equals_full_in_a_stream_without_tasks():
 
 @pytest.mark.parametrize("name", sorted(methods()))
 @pytest.mark.parametrize("form", ["joint", "separate"])
-def test_training_reduces_the_loss(name, form):
+def test_training_reduces_the_loss(make_engine, name, form):
     method = make_method(name, replay_forward=form)
     batch, replay = data(draws=method.needs.draws)
     engine = make_engine()
@@ -173,7 +171,7 @@ def test_training_reduces_the_loss(name, form):
 
 
 @pytest.mark.parametrize("name", ["er", "der++"])
-def test_before_there_is_anything_to_replay_the_step_is_the_naive_one(name):
+def test_before_there_is_anything_to_replay_the_step_is_the_naive_one(make_engine, name):
     batch, replay = data()
     empty = [replay[0].rows(0, 0)]
     naive, _ = gradient_of(make_method("naive"), make_engine(), batch, [])
@@ -182,7 +180,7 @@ def test_before_there_is_anything_to_replay_the_step_is_the_naive_one(name):
         assert np.allclose(g, naive) and result.logits_replay == []
 
 
-def test_a_loss_that_is_not_finite_changes_nothing():
+def test_a_loss_that_is_not_finite_changes_nothing(make_engine):
     batch, replay = data()
     engine = make_engine("batch", momentum=0.9)
     method = make_method("er", replay_forward="separate")

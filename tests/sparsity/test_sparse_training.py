@@ -1,26 +1,26 @@
-"""SparseTraining on the torch engine: exact counts, untouched weights, resume."""
+"""SparseTraining on the engines: exact counts, untouched weights, resume."""
 
 import numpy as np
 import pytest
 
+from edgecl.compiler import Optimizer
+from edgecl.engine.model import Model
 from edgecl.methods import Batch, Draw, cross_entropy, make_method
 from edgecl.sparsity import StepInfo, exact_count, make_sparse_training, top_k
-
-pytest.importorskip("torch")
-
-from edgecl.compiler.plan import Optimizer, Plan
-from edgecl.engine.model import Model
-from edgecl.engine.torch import TorchEngine
 
 NAMES = ("fc1.weight", "fc2.weight")
 METHOD = make_method("er")
 
 
-def setup(net, seed=0, optimizer=None, **choices):
-    sparse = make_sparse_training(net, **choices)
-    model = Model(net, np.random.default_rng(seed))
-    sparse.setup(model, np.random.default_rng(seed))
-    return sparse, TorchEngine(model, Plan(net, 64, 64, optimizer or Optimizer("sgd", 0.9, 1e-3)))
+@pytest.fixture
+def setup(net, engine_for):
+    def make(seed=0, **choices):
+        sparse = make_sparse_training(net, **choices)
+        model = Model(net, np.random.default_rng(seed))
+        sparse.setup(model, np.random.default_rng(seed))
+        return sparse, engine_for(model, Optimizer("sgd", 0.9, 1e-3), sparse.max_densities())
+
+    return make
 
 
 def batch_at(step, task=0):
@@ -51,8 +51,8 @@ def living(engine):
     return {n: engine.model[n].living for n in NAMES}
 
 
-def test_setup_keeps_the_largest_weights_with_an_exact_count(net):
-    _, engine = setup(net, sparsity=0.75)
+def test_setup_keeps_the_largest_weights_with_an_exact_count(setup, net):
+    _, engine = setup(sparsity=0.75)
     dense = Model(net, np.random.default_rng(0))
     for name in NAMES:
         p = engine.model[name]
@@ -62,8 +62,8 @@ def test_setup_keeps_the_largest_weights_with_an_exact_count(net):
 
 
 @pytest.mark.parametrize("form", ["released", "paper"])
-def test_counts_follow_the_schedule_exactly(net, form):
-    sparse, engine = setup(net, sparsity=0.75, gradient_keep=0.8, form=form)
+def test_counts_follow_the_schedule_exactly(setup, form):
+    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, form=form)
     rng, seen = np.random.default_rng(1), {}
     for task in (0, 1):
         sparse.begin_task(task)
@@ -75,8 +75,8 @@ def test_counts_follow_the_schedule_exactly(net, form):
         assert found == {n: exact_count(density, sizes[n]) for n in NAMES}, (task, step)
 
 
-def test_the_pattern_moves_at_every_update_until_it_freezes(net):
-    sparse, engine = setup(net, sparsity=0.75)
+def test_the_pattern_moves_at_every_update_until_it_freezes(setup):
+    sparse, engine = setup(sparsity=0.75)
     patterns = {}
     run(
         sparse,
@@ -90,8 +90,8 @@ def test_the_pattern_moves_at_every_update_until_it_freezes(net):
     assert set(moved) <= set(range(4, 36, 4)) and len(moved) >= 7
 
 
-def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(net):
-    sparse, engine = setup(net, sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
+def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(setup):
+    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
     rng = np.random.default_rng(1)
     run(sparse, engine, rng, 0, 5)
     for s in range(5, 21):
@@ -109,9 +109,9 @@ def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(net):
             assert np.count_nonzero(p.values[p.gradient_subset] != before[n][0][p.gradient_subset]) > 0.5 * k
 
 
-def test_a_refresh_chooses_the_largest_gradients_of_all_living_weights(net):
-    sparse, engine = setup(net, sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
-    free, reference = setup(net, sparsity=0.5, mask="static")
+def test_a_refresh_chooses_the_largest_gradients_of_all_living_weights(setup):
+    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
+    free, reference = setup(sparsity=0.5, mask="static")
     rng, found = np.random.default_rng(1), {}
     run(sparse, engine, rng, 0, 10)
     reference.load(engine.state())
@@ -133,8 +133,8 @@ def test_a_refresh_chooses_the_largest_gradients_of_all_living_weights(net):
         assert not np.array_equal(engine.model[n].gradient_subset, subsets[n])
 
 
-def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(net):
-    sparse, engine = setup(net, sparsity=0.75, gradient_keep=0.8, refresh=1000)
+def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(setup):
+    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, refresh=1000)
     trained = {}
     run(
         sparse,
@@ -149,8 +149,8 @@ def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(net):
 
 
 @pytest.mark.parametrize("refresh", [1, 1000])
-def test_an_update_keeps_what_the_released_importance_says(net, refresh):
-    sparse, engine = setup(net, sparsity=0.5, gradient_keep=0.5, refresh=refresh, weight=40.0)
+def test_an_update_keeps_what_the_released_importance_says(setup, refresh):
+    sparse, engine = setup(sparsity=0.5, gradient_keep=0.5, refresh=refresh, weight=40.0)
     rng, score, by_weight = np.random.default_rng(1), {}, {}
     run(sparse, engine, rng, 0, 3)
 
@@ -174,10 +174,10 @@ def test_an_update_keeps_what_the_released_importance_says(net, refresh):
         assert not np.isin(old[n][top_k(by_weight[n], k)], engine.model[n].pattern).all()
 
 
-def test_the_papers_gradients_are_single_head_and_leave_no_trace(net):
+def test_the_papers_gradients_are_single_head_and_leave_no_trace(setup):
     from edgecl.sparsity.gradients import two_gradients
 
-    sparse, engine = setup(net, sparsity=0.75, gradient_keep=0.8)
+    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8)
     run(sparse, engine, np.random.default_rng(1), 0, 6)
     batch, replay = batch_at(50, task=1)
     before = {k: v.copy() for k, v in engine.state().items()}
@@ -204,9 +204,9 @@ def test_the_papers_gradients_are_single_head_and_leave_no_trace(net):
 
 @pytest.mark.parametrize("form", ["released", "paper"])
 @pytest.mark.parametrize("stop", [0, 3, 7, 8, 33, 40])
-def test_stopping_and_resuming_gives_the_same_bits(net, form, stop):
+def test_stopping_and_resuming_gives_the_same_bits(setup, form, stop):
     choices = {"sparsity": 0.75, "gradient_keep": 0.8, "form": form, "refresh": 6}
-    straight, engine = setup(net, **choices)
+    straight, engine = setup(**choices)
     rng = np.random.default_rng(1)
     run(straight, engine, rng, 0, stop)
     state, kept, drawn = straight.state(), engine.state(), rng.bit_generator.state
@@ -214,7 +214,7 @@ def test_stopping_and_resuming_gives_the_same_bits(net, form, stop):
     run(straight, engine, rng, stop, 40)
     run(straight, engine, rng, 0, 12, task=1)
 
-    resumed, other = setup(net, seed=9, **choices)
+    resumed, other = setup(seed=9, **choices)
     other.load(kept)
     resumed.load(state)
     again = np.random.default_rng(0)
@@ -225,16 +225,16 @@ def test_stopping_and_resuming_gives_the_same_bits(net, form, stop):
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_gradient_masking_without_a_mask_works_on_dense_tensors(net):
-    sparse, engine = setup(net, gradient_keep=0.25)
+def test_gradient_masking_without_a_mask_works_on_dense_tensors(setup):
+    sparse, engine = setup(gradient_keep=0.25)
     run(sparse, engine, np.random.default_rng(1), 0, 2)
     for n in NAMES:
         p = engine.model[n]
         assert p.pattern is None and p.trained_count == exact_count(0.25, p.spec.size)
 
 
-def test_what_is_kept_between_steps_stays_within_the_planned_bytes(net):
-    sparse, engine = setup(net, sparsity=0.75, gradient_keep=0.8)
+def test_what_is_kept_between_steps_stays_within_the_planned_bytes(setup):
+    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8)
     most = 0
     rng = np.random.default_rng(1)
     for s in range(40):
