@@ -51,7 +51,7 @@ class Config:
     gradient_keep: float = _option(1.0, p.fraction(low_open=True), "share of living weights that get a gradient")
     remove: float = _option(0.0, p.fraction(high_open=True), "share of easy samples removed during a task")
     removal_tie_break: str = _option(
-        "order", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
+        "loss", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
     )
     sparcl: str = _option("released", p.choice(("released", "paper")), "sparse training as released or as printed")
     epochs: int = _option(10, p.count(1), "epochs a task")

@@ -1,0 +1,52 @@
+"""Guard: before each step, whether a limit asks the run to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .limits import Budget
+from .meters import MemoryMeter
+from .planner import RunPlan
+
+if TYPE_CHECKING:
+    from ..learning.trainer import Trainer
+
+SHED = 0.95  # of the RAM budget
+
+
+class Guard:
+    """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not begun."""
+
+    def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[], None]) -> None:
+        self.budget = budget
+        self.shed = shed
+        limit = None if budget.ram is None else int(budget.ram)
+        self.memory = MemoryMeter(limit, plan.baseline if budget.scope == "learner" else 0)
+        self.step_joules = plan.step_joules
+        self.last_resident = 0
+        self._flops = 0
+        self._step_flops = plan.step_flops
+
+    def reason(self, trainer: Trainer, seconds: float) -> str | None:
+        """Why to stop now, or None. ``seconds``: of training so far."""
+        b = self.budget
+        if b.flops is not None:
+            done = trainer.parts.ledger.executed(trainer.parts.engine.meters)
+            self._step_flops = max(self._step_flops, done - self._flops if self._flops else 0)
+            self._flops = done
+            if done + self._step_flops > float(b.flops):
+                return f"budget reached: FLOPs ({done:.4g} of {float(b.flops):.4g})"
+        if b.seconds is not None and seconds >= b.seconds:
+            return f"budget reached: seconds ({seconds:.1f} of {b.seconds:g})"
+        if b.energy is not None and self.step_joules is not None:
+            joules = self.step_joules * (trainer.steps + 1)
+            if joules > b.energy:
+                return f"budget reached: energy ({joules - self.step_joules:.4g} of {b.energy:g} J, modelled)"
+        self.last_resident = self.memory.use() + self.memory.baseline
+        if self.memory.limit is not None and self.memory.share() > SHED:
+            self.shed()
+            if self.memory.share() > SHED:
+                used, limit = self.memory.use() / 1e6, self.memory.limit / 1e6
+                return f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)"
+        return None

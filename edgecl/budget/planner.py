@@ -1,0 +1,122 @@
+"""The planner: chooses what was left open, predicts bytes, refuses what cannot fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..compiler import Plan
+from ..config import Config
+from ..errors import InfeasibleBudget
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run will use.
+
+    config : with every choice made;  plan : of the engine
+    baseline : bytes resident before anything was allocated (0 counted when the scope is ``learner``)
+    growth : predicted bytes by purpose on top of it
+    steps : training steps of the whole run, 0 when open-ended
+    choices : what the planner changed, in words
+    """
+
+    config: Config
+    plan: Plan
+    baseline: int
+    growth: Mapping[str, int]
+    steps: int = 0
+    step_flops: int = 0
+    step_seconds: float | None = None
+    step_joules: float | None = None
+    step_source: str | None = None
+    choices: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def growth_bytes(self) -> int:
+        return sum(self.growth.values())
+
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted peak resident set."""
+        return self.baseline + self.growth_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """The record's ``plan``."""
+        c = self.config
+        return {
+            "batch": c.batch,
+            "replay_batch": c.replay_rows,
+            "micro_batch": c.micro_batch,
+            "forward_rows": self.plan.batch,
+            "predict_batch": self.plan.predict_batch,
+            "memory_slots": c.memory,
+            "threads": c.threads,
+            "carousel_latency": c.latency,
+            "densities": dict(self.plan.densities),
+            "steps": self.steps,
+            "step_flops": self.step_flops,
+            "growth_bytes": dict(self.growth),
+            "baseline_bytes": self.baseline,
+            "planned_peak_rss_bytes": self.peak_bytes,
+            "choices": list(self.choices),
+        }
+
+
+Candidate = Callable[[Config], tuple[Plan, dict[str, int]]]
+
+
+def plan_run(
+    config: Config,
+    candidate: Candidate,
+    *,
+    baseline: int,
+    limit: int | None,
+    free: frozenset[str] = frozenset(),
+) -> RunPlan:
+    """The first of a row of ever smaller choices that fits ``limit`` bytes.
+
+    candidate : config -> (engine plan, predicted growth by purpose)
+    baseline  : bytes that count before anything is allocated
+    free      : options the user did not set; of ``memory`` and ``batch`` only these are lowered
+    Raises `InfeasibleBudget` naming what is largest and the nearest limit that would do.
+    """
+    choices: list[str] = []
+    plan, growth = candidate(config)
+    while limit is not None and baseline + sum(growth.values()) > limit:
+        smaller = _smaller(config, free)
+        if smaller is None:
+            raise _infeasible(config, baseline, growth, limit)
+        config, change = smaller
+        choices.append(change)
+        plan, growth = candidate(config)
+    return RunPlan(config, plan, baseline, growth, choices=tuple(choices))
+
+
+def _smaller(config: Config, free: frozenset[str]) -> tuple[Config, str] | None:
+    """The next cheaper configuration: a micro-batch where it was asked for, then fewer slots, then a smaller batch."""
+    if config.micro_batch == "auto" or (isinstance(config.micro_batch, int) and "micro_batch" in free):
+        rows = config.batch if config.micro_batch == "auto" else int(config.micro_batch or 0) // 2
+        if rows >= 4:
+            return (
+                config.replace(micro_batch=rows),
+                f"micro-batch of {rows} rows: batch norm sees each micro-batch alone",
+            )
+    if "memory" in free and config.memory > 50:
+        return config.replace(memory=config.memory // 2), f"memory lowered to {config.memory // 2} slots"
+    if "batch" in free and config.batch > 4:
+        return config.replace(batch=config.batch // 2), f"batch lowered to {config.batch // 2}"
+    return None
+
+
+def _infeasible(config: Config, baseline: int, growth: Mapping[str, int], limit: int) -> InfeasibleBudget:
+    need = baseline + sum(growth.values())
+    parts = sorted({"interpreter and libraries": baseline, **growth}.items(), key=lambda kv: -kv[1])
+    listed = ", ".join(f"{name.replace('_', ' ')} {value / MB:.1f} MB" for name, value in parts if value >= MB / 20)
+    return InfeasibleBudget(
+        f"RAM of {limit / MB:.1f} MB does not hold this run: {listed}.",
+        f"The nearest budget that would: --ram {-(-need // MB)}MB; or a smaller model, batch or memory.",
+    )

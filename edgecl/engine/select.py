@@ -1,0 +1,53 @@
+"""Engines by name. Each is imported only when asked for: torch is optional, the kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..compiler import Optimizer, Plan, compile_plan
+from ..errors import require, unknown_name
+from ..graph import Graph
+from .base import Engine
+from .model import Model
+
+ENGINES = ("native", "torch")
+
+
+def make_engine(model: Model, plan: Plan, engine: str = "native", rng: np.random.Generator | None = None) -> Engine:
+    """The engine called ``engine`` over ``model``. ``rng`` draws dropout masks."""
+    if engine == "native":
+        from .native import NativeEngine
+
+        return NativeEngine(model, plan, rng)
+    if engine == "torch":
+        require("torch", "torch")
+        from .torch import TorchEngine
+
+        return TorchEngine(model, plan, rng)
+    raise unknown_name("engine", engine, ENGINES)
+
+
+def compile_for(
+    engine: str,
+    graph: Graph,
+    *,
+    batch: int,
+    predict_batch: int,
+    densities: Mapping[str, float],
+    optimizer: Optimizer,
+    threads: int,
+) -> Plan:
+    """A plan for that engine; the torch engine needs no program and predicts no bytes."""
+    choices: dict[str, Any] = {
+        "batch": batch,
+        "predict_batch": predict_batch,
+        "densities": densities,
+        "optimizer": optimizer,
+        "threads": threads,
+    }
+    if engine == "torch":
+        return Plan(graph, **choices)
+    return compile_plan(graph, **choices)

@@ -1,0 +1,1 @@
+"""The training core that the learner and the runner share."""

@@ -1,0 +1,122 @@
+"""FLOP ledger: what the engine executed, and what the same run would cost dense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..compiler.flops import WeightCost, weight_costs
+from ..engine.base import Meters
+from ..engine.model import Model
+from ..graph import Graph
+
+
+class Ledger:
+    """Training FLOPs in both conventions of `algorithms.md` 1.7.
+
+    full : every forward and backward that ran, replay included (executed: the engine's meters); ``dense`` is the
+        same run at density 1, keep 1, removal 0, rows counted by `DenseRows`.
+    sparcl_convention : per step, current rows 1 forward + 2 backward units (the backward units times the gradient
+        keep fraction), each replay draw 1 forward unit over ``replay_rows``, charged from the first task on.
+    """
+
+    def __init__(self, graph: Graph, keep: float, draws: int, replay_rows: int) -> None:
+        self.keep, self.draws, self.replay_rows = keep, draws, replay_rows
+        self.full_dense = 0
+        self.sparcl_dense = 0
+        self.sparcl_executed = 0.0
+        self.earlier = Meters()  # of engines before a replan or a resume
+        self.use(graph)
+
+    def use(self, graph: Graph) -> None:
+        """Count for this graph from now on (a wider head changes the cost of a row)."""
+        self.costs: tuple[WeightCost, ...] = weight_costs(graph)
+        sizes = {c.name: graph.parameters[c.name].size for c in self.costs}
+        self._dense_forward = sum(c.forward(sizes[c.name], 1) for c in self.costs)
+        self._dense_step = self._dense_forward + sum(
+            c.backward(sizes[c.name], sizes[c.name], 1) for c in self.costs
+        )
+
+    def executed_step(self, model: Model, current_rows: int) -> None:
+        """After a step: charge it in the SparCL convention at the present densities."""
+        unit = sum(c.forward(model[c.name].living, 1) for c in self.costs)
+        self.sparcl_executed += unit * (current_rows * (1 + 2 * self.keep) + self.draws * self.replay_rows)
+
+    def dense_step(self, current_rows: int, replay_rows: int) -> None:
+        """Charge one step of the dense run: ``replay_rows`` over all draws, in the full convention."""
+        self.full_dense += self._dense_step * (current_rows + replay_rows)
+        self.sparcl_dense += self._dense_forward * (3 * current_rows + self.draws * self.replay_rows)
+
+    def executed(self, meters: Meters) -> int:
+        """Full convention: forward and backward FLOPs of all training so far."""
+        return self.earlier.forward_flops + self.earlier.backward_flops + meters.forward_flops + meters.backward_flops
+
+    def to_json(self, meters: Meters) -> dict[str, Any]:
+        """The record's ``flops``. overhead: FLOPs on padding zeros and on lanes that hold no sample;
+        overhead_ratio: all work over work on real data.
+        """
+        executed = self.executed(meters)
+        halo = self.earlier.halo_flops + meters.halo_flops
+        lanes = self.earlier.padded_lane_flops + meters.padded_lane_flops
+        return {
+            "full": {"dense": self.full_dense, "executed": executed},
+            "sparcl_convention": {"dense": self.sparcl_dense, "executed": round(self.sparcl_executed)},
+            "overhead": halo + lanes,
+            "overhead_ratio": (executed + lanes) / max(executed - halo, 1),
+        }
+
+    def state(self, meters: Meters) -> dict[str, Any]:
+        total = {k: v + getattr(self.earlier, k) for k, v in meters.to_json().items()}
+        return {
+            "full_dense": self.full_dense,
+            "sparcl_dense": self.sparcl_dense,
+            "sparcl_executed": self.sparcl_executed,
+            "meters": total,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state` with an engine whose meters start at 0."""
+        self.full_dense, self.sparcl_dense = state["full_dense"], state["sparcl_dense"]
+        self.sparcl_executed = state["sparcl_executed"]
+        self.earlier = Meters(**state["meters"])
+
+
+class DenseRows:
+    """Counts what the dense run would have in each step: it removes nothing, so its later epochs are longer.
+
+    A reservoir fills by every offer, so its filling is followed step by step. The other policies are full for the
+    classes at hand after one epoch, in which nothing has been removed yet: the memory's own filling is the dense
+    run's too.
+    """
+
+    def __init__(self, slots: int, reservoir: bool) -> None:
+        self.slots, self.reservoir = slots, reservoir
+        self.filled = 0
+        self.done = 0  # steps of this epoch already charged
+
+    def charge(self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int) -> None:
+        """Charge the steps of a dense epoch over ``samples`` up to ``progress`` in 0..1; 1 ends the epoch.
+
+        filled : slots of the memory in use before the step that was just done
+        """
+        steps = steps_of(samples, batch, drop_last)
+        until = steps if progress >= 1 else round(progress * steps)
+        if not self.reservoir:
+            self.filled = filled
+        for i in range(self.done, until):
+            rows = min(batch, samples - i * batch)
+            ledger.dense_step(rows, ledger.draws * min(ledger.replay_rows, self.filled))
+            if self.reservoir:
+                self.filled = min(self.slots, self.filled + rows)
+        self.done = 0 if progress >= 1 else until
+
+    def state(self) -> dict[str, int]:
+        return {"filled": self.filled, "done": self.done}
+
+    def load(self, state: Mapping[str, int]) -> None:
+        self.filled, self.done = state["filled"], state["done"]
+
+
+def steps_of(samples: int, batch: int, drop_last: bool = False) -> int:
+    """Steps of an epoch; dropping the last incomplete batch still leaves one step."""
+    return max(samples // batch, 1) if drop_last else -(-samples // batch)

@@ -1,0 +1,218 @@
+"""From a configuration to the parts of a trainer: graph, plan, engine, method, memory, store, carousel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..budget.planner import RunPlan
+from ..compiler import Optimizer, Plan
+from ..config import Config
+from ..data import get_augmentation
+from ..engine.model import Model
+from ..engine.select import compile_for, make_engine
+from ..errors import BadInput, EdgeclError
+from ..graph import Graph
+from ..graph.builders import build
+from ..methods import Method, make_method
+from ..methods.registry import hyperparameters
+from ..sparsity import SparseTraining, make_sparse_training
+from ..storage import Carousel, EpisodicMemory, FieldSpec, SampleStore, StreamSchema, make_policy
+from ..storage.errors import StoreError
+from .ledger import Ledger
+from .randomness import Randomness
+from .trainer import Parts, micro_batch
+
+PREDICT_BATCH = 32  # rows of one evaluation forward
+OTHER_BYTES = 1_500_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """What the graph's input looks like.
+
+    shape (C, H, W); dtype 'uint8' or 'float32'; kind 'image' or 'signal'; mean, std per channel in raw units
+    """
+
+    shape: tuple[int, int, int]
+    dtype: str
+    kind: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+def make_graph(config: Config, spec: SampleSpec, classes: int) -> Graph:
+    return build(
+        config.model,
+        spec.shape,
+        classes,
+        input_dtype=spec.dtype,
+        mean=spec.mean,
+        std=spec.std,
+        norm=config.norm,
+    )
+
+
+def configured_method(config: Config) -> Method:
+    """The method with the hyperparameters that were set and that it knows."""
+    known = hyperparameters(config.method)
+    hyper: dict[str, Any] = {"current_loss": config.current_loss, "replay_forward": config.replay_forward}
+    for name in ("alpha", "beta"):
+        value = getattr(config, name)
+        if value is not None:
+            if name not in known:
+                raise BadInput(f"Method '{config.method}' has no {name}.", f"Drop --{name}.")
+            hyper[name] = value
+    return make_method(config.method, **hyper)
+
+
+def configured_sparsity(config: Config, graph: Graph) -> SparseTraining:
+    return make_sparse_training(
+        graph,
+        sparsity=config.sparsity,
+        mask=config.mask,
+        gradient_keep=config.gradient_keep,
+        form=config.sparcl,
+        allocation=config.allocation,
+    )
+
+
+def memory_slots(config: Config, method: Method) -> int:
+    """Slots the method will use; 0 when it does not replay."""
+    if not method.needs.draws:
+        return 0
+    if config.memory < 1:
+        raise BadInput(f"Method '{config.method}' replays from a memory of 0 slots.", "Give --memory at least 1.")
+    return config.memory
+
+
+def schema_of(spec: SampleSpec, method: Method, width: int) -> StreamSchema:
+    fields = {"logits": FieldSpec("float16", width)} if "logits" in method.needs.fields else {}
+    return StreamSchema(spec.shape, spec.dtype, fields)
+
+
+def engine_plan(config: Config, graph: Graph, method: Method, sparse: SparseTraining) -> Plan:
+    """The engine's plan: largest forward, highest densities of the schedule."""
+    rows = method.needs.rows(config.batch, config.replay_rows, config.replay_forward, micro_batch(config))
+    return compile_for(
+        config.engine,
+        graph,
+        batch=rows,
+        predict_batch=PREDICT_BATCH,
+        densities=sparse.max_densities(),
+        optimizer=Optimizer(config.optimizer, config.momentum, config.weight_decay),
+        threads=config.threads,
+    )
+
+
+def predicted_growth(
+    config: Config, plan: Plan, method: Method, sparse: SparseTraining, spec: SampleSpec, classes: int, samples: int
+) -> dict[str, int]:
+    """Bytes by purpose that a run adds to the resident set. ``samples``: the largest task's."""
+    slots = memory_slots(config, method)
+    draws = method.needs.draws
+    width = 2 * classes if "logits" in method.needs.fields else 0
+    rows = config.batch + draws * config.replay_rows
+    return {
+        "weights_and_activations": plan.bytes,
+        "sparse_training": sparse.extra_bytes(),
+        "memory": slots * (spec.bytes + width + 40),
+        "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,
+        "evaluation": PREDICT_BATCH * spec.bytes,
+        "task_index": samples * (40 + (33 if config.remove else 0)),
+        "store": 0 if config.store is None else 4_000_000,
+        "checkpoint": 0 if config.out is None else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
+        "other": OTHER_BYTES,
+    }
+
+
+def _state_bytes(plan: Plan, sparse: SparseTraining) -> int:
+    """Bytes of the weights and optimizer state as a checkpoint gathers them."""
+    moments = len(plan.optimizer.moments())
+    total = 0
+    for p in plan.graph.parameters.values():
+        living = int(p.size * sparse.max_densities().get(p.name, 1.0))
+        total += 4 * living * (1 + moments) + (4 * living if living < p.size else 0)
+    return total
+
+
+def build_parts(
+    plan: RunPlan, graph: Graph, spec: SampleSpec, identity: str, *, width: int | None = None
+) -> Parts:
+    """Everything allocated. ``identity`` names the stream: a store of another one is refused.
+
+    width : of the stored logits, by default the head's
+    """
+    config = plan.config
+    random = Randomness(config.seed)
+    method = configured_method(config)
+    sparse = configured_sparsity(config, graph)
+    model = Model(graph, random["init"])
+    sparse.setup(model, random["sparsity"])
+    engine = make_engine(model, plan.plan, config.engine, random["dropout"])
+    slots = memory_slots(config, method)
+    schema = schema_of(spec, method, graph.classes if width is None else width)
+    memory = EpisodicMemory(slots, schema) if slots else None
+    store = None if config.store is None else open_store(config, schema, identity)
+    carousel = None
+    if store is not None and memory is not None and config.gate_name != "none":
+        carousel = Carousel(store, memory, latency=config.latency, mode=config.carousel)
+    augment = None
+    if config.augment != "none":
+        augment = get_augmentation(config.augment, spec.kind, spec.shape)
+    return Parts(
+        config=config,
+        engine=engine,
+        method=method,
+        sparse=sparse,
+        random=random,
+        ledger=Ledger(graph, sparse.gradient_keep, method.needs.draws, config.replay_rows),
+        augment=augment,
+        memory=memory,
+        policy=None if memory is None else make_policy(config.memory_policy),
+        store=store,
+        carousel=carousel,
+    )
+
+
+def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleStore:
+    """The store, made when new; one of another stream is refused."""
+    assert config.store is not None
+    limits: dict[str, int] = {}
+    if isinstance(config.store_limit, str):
+        limits["limit_samples"] = int(config.store_limit.split()[0])
+    elif config.store_limit is not None:
+        limits["limit_bytes"] = config.store_limit
+    path = Path(config.store)
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"The store '{path}' is a file.", "Give a folder.")
+    try:
+        store = SampleStore(path, schema, durability=config.durability, **limits)
+        found = store.meta_get("stream")
+        if found is None:
+            store.meta_set({"stream": identity.encode()})
+        elif found.decode() != identity:
+            store.close()
+            raise BadInput(f"The store '{path}' belongs to another stream.", "Choose another folder for this stream.")
+    except StoreError as error:
+        raise EdgeclError(error.cause, error.remedy) from error
+    except OSError as error:
+        raise BadInput(
+            f"The store '{path}' cannot be opened: {error.strerror or error}.", "Choose a folder you may write to."
+        ) from error
+    return store
+
+
+def close_parts(parts: Parts) -> None:
+    """Stop movers, close the store."""
+    if parts.carousel is not None:
+        parts.carousel.close()
+    if parts.store is not None:
+        parts.store.close()

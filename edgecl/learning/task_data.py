@@ -1,0 +1,48 @@
+"""What a task trains on, read by position: a stream's source, or several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..data import SampleSource
+
+Array = np.ndarray
+
+
+class TaskData(Protocol):
+    """n samples by position.
+
+    labels : int64 [n] head units;  ids : int64 [n] record ids in the store, -1 where there is none
+    """
+
+    labels: Array
+    ids: Array
+
+    def read(self, positions: Array) -> Array:
+        """Samples [k, *shape], a copy."""
+
+
+class SourceData:
+    """The sources of one or more tasks, end to end; nothing but labels and ids is resident."""
+
+    def __init__(self, sources: Sequence[SampleSource], ids: Sequence[Array | None] | None = None) -> None:
+        self.sources = list(sources)
+        known = [None] * len(self.sources) if ids is None else list(ids)
+        self.labels = np.concatenate([s.labels for s in self.sources]).astype(np.int64)
+        self.ids = np.concatenate(
+            [np.full(len(s), -1, np.int64) if i is None else i for s, i in zip(self.sources, known)]
+        )
+        self._starts = np.cumsum([0, *(len(s) for s in self.sources)])
+
+    def read(self, positions: Array) -> Array:
+        if len(self.sources) == 1:
+            return self.sources[0].read(positions)
+        out = np.empty((len(positions), *self.sources[0].shape), self.sources[0].dtype)
+        owner = np.searchsorted(self._starts, positions, side="right") - 1
+        for k in np.unique(owner):
+            rows = np.flatnonzero(owner == k)
+            out[rows] = self.sources[k].read(positions[rows] - self._starts[k])
+        return out

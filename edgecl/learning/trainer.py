@@ -1,0 +1,185 @@
+"""Trainer: one training step with every part wired. The learner and the runner both drive this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..config import Config
+from ..data.augment import Augmentation
+from ..engine.base import Engine, Meters
+from ..errors import BadInput
+from ..methods import Batch, Draw, Method, StepResult, gate
+from ..sparsity import SparseTraining, StepInfo
+from ..storage import Carousel, EpisodicMemory, SampleStore
+from .ledger import Ledger
+from .randomness import Randomness
+
+Array = np.ndarray
+
+
+@dataclass
+class Parts:
+    """What a trainer drives; `build_parts` makes them from a configuration."""
+
+    config: Config
+    engine: Engine
+    method: Method
+    sparse: SparseTraining
+    random: Randomness
+    ledger: Ledger
+    augment: Augmentation | None = None
+    memory: EpisodicMemory | None = None
+    policy: Any = None
+    store: SampleStore | None = None
+    carousel: Carousel | None = None
+
+
+class Trainer:
+    """steps : training steps so far;  seen : bool [C], head units with at least one sample."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.steps = 0
+        self.seen = np.zeros(parts.engine.model.graph.classes, bool)
+        self._gate = gate(parts.config.gate_name)
+
+    def step(
+        self,
+        x: Array,
+        y: Array,
+        ids: Array,
+        indices: Array,
+        info: StepInfo,
+        task_units: Array | None,
+        *,
+        write_logits: bool = False,
+    ) -> StepResult:
+        """Train on current samples x [B, ...] of head units y [B] and the method's replay draws.
+
+        ids : record ids, -1 where the sample is not in the store;  indices : positions within the task's data
+        write_logits : also store this step's logits with the current records, for later exchanges
+        Raises `NonFiniteLoss` before any weight changed.
+        """
+        p = self.parts
+        if p.carousel is not None:
+            p.carousel.begin_step(self.steps)
+        batch = Batch(
+            x=self._augmented(x),
+            y=y,
+            ids=ids,
+            indices=indices,
+            task=info.task,
+            task_units=task_units,
+            seen_units=self.seen,
+        )
+        replay = [self._draw() for _ in range(p.method.needs.draws)]
+        micro = micro_batch(p.config)
+        p.sparse.before_forward(p.engine, info, batch, replay, p.random["sparsity"], micro_batch=micro)
+        result = p.method.train_step(
+            p.engine,
+            batch,
+            replay,
+            p.random["method"],
+            p.config.lr,
+            micro_batch=micro,
+            before_step=p.sparse.before_step,
+        )
+        self._exchange([d for d in replay if len(d)], result, info)
+        self._remember(x, y, ids, result, write_logits)
+        p.ledger.executed_step(p.engine.model, len(x))
+        self.steps += 1
+        return result
+
+    def _augmented(self, x: Array) -> Array:
+        augment = self.parts.augment
+        return x if augment is None else augment(x, self.parts.random["augment"])
+
+    def _draw(self) -> Draw:
+        memory, p = self.parts.memory, self.parts
+        if memory is None:
+            raise BadInput(f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1.")
+        slots = memory.draw(p.random["replay"], p.config.replay_rows)
+        got = memory.gather(slots)
+        return Draw(
+            slots=slots,
+            x=self._augmented(got["samples"]),
+            y=got["classes"].astype(np.int64),
+            logits=got["fields"].get("logits"),
+            widths=got["widths"].get("logits"),
+        )
+
+    def _exchange(self, replay: list[Draw], result: StepResult, info: StepInfo) -> None:
+        """Let the gate choose among the replayed slots, from the logits already computed (CarM: from task 2)."""
+        p = self.parts
+        if p.carousel is None or info.task == 0:
+            return
+        for draw, logits in zip(replay, result.logits_replay):
+            chosen = self._gate(
+                logits,
+                draw.y,
+                draw.slots,
+                ratio=p.config.swap_ratio,
+                rng=p.random["gate"],
+                epoch=info.epoch,
+                epochs=info.epochs,
+            )
+            if chosen.size:
+                p.carousel.request(self.steps, chosen, p.random["carousel"])
+
+    def _remember(self, x: Array, y: Array, ids: Array, result: StepResult, write_logits: bool) -> None:
+        """Offer the un-augmented samples to the memory, with the fields the method wants beside them."""
+        p = self.parts
+        if p.memory is None:
+            return
+        width = int(np.flatnonzero(self.seen)[-1]) + 1
+        fields = p.method.offer_fields(result, width)
+        p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids=ids, fields=fields)
+        if write_logits and p.store is not None and fields and (ids >= 0).all():
+            p.store.update_field("logits", ids, fields["logits"])
+
+    # -- saved state
+
+    def state(self) -> dict[str, Any]:
+        """Everything a step depends on but the task's position and the model's graph."""
+        p = self.parts
+        return {
+            "steps": self.steps,
+            "seen": self.seen.copy(),
+            "random": p.random.state(),
+            "engine": p.engine.state(),
+            "method": p.method.state(),
+            "sparse": p.sparse.state(),
+            "ledger": p.ledger.state(p.engine.meters),
+            "memory": None if p.memory is None else p.memory.state(),
+            "policy": None if p.policy is None else p.policy.state(),
+            "store": None if p.store is None else p.store.state(),
+            "carousel": None if p.carousel is None else p.carousel.state(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`; the parts must have been made with the same configuration."""
+        p = self.parts
+        self.steps = int(state["steps"])
+        self.seen = np.array(state["seen"], bool)
+        p.random.load(state["random"])
+        if p.store is not None and state["store"] is not None:
+            p.store.load(state["store"])
+        if p.memory is not None:
+            p.memory.load(state["memory"])
+            p.policy.load(state["policy"])
+        if p.carousel is not None:
+            p.carousel.load(state["carousel"])
+        p.engine.load(state["engine"])
+        p.method.load(state["method"])
+        p.sparse.load(state["sparse"])
+        p.ledger.load(state["ledger"])
+        p.engine.meters = Meters()
+
+
+def micro_batch(config: Config) -> int | None:
+    """Rows of one forward at most. ``auto`` has been made a number by the planner, or means no limit."""
+    return config.micro_batch if isinstance(config.micro_batch, int) else None

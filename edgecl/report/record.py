@@ -1,0 +1,112 @@
+"""The run record: one JSON object, of the committed schema `run_record.schema.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput
+
+SCHEMA = "edgecl.run/1"
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+@cache
+def record_schema() -> dict[str, Any]:
+    """The JSON schema of a run record."""
+    return json.loads(Path(__file__).with_name("run_record.schema.json").read_text())
+
+
+def host_facts() -> dict[str, Any]:
+    """What the figures of a record depend on."""
+    try:
+        from .. import _kernels
+
+        isa = str(_kernels.isa())
+    except ImportError:
+        isa = "none"
+    return {
+        "machine": platform.machine(),
+        "system": platform.release(),
+        "processors": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "instruction_set": isa,
+    }
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Required keys and types of the schema, and no NaN. Raises `BadInput` with the place that is wrong.
+
+    The tests use a full JSON schema validator; this needs no dependency.
+    """
+    _check(record, record_schema(), "record")
+
+
+def _check(value: Any, schema: Mapping[str, Any], place: str) -> None:
+    if "$ref" in schema:
+        schema = record_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_is(value, kind) for kind in kinds):
+        raise BadInput(f"{place} of a run record is {type(value).__name__}.", f"It must be {' or '.join(kinds)}.")
+    if isinstance(value, dict):
+        for key in schema.get("required", ()):
+            if key not in value:
+                raise BadInput(f"{place} of a run record has no '{key}'.", "Use a run.json that edgecl wrote.")
+        other = schema.get("additionalProperties", {})
+        for key, item in value.items():
+            _check(item, schema.get("properties", {}).get(key, other if isinstance(other, dict) else {}), f"{place}.{key}")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check(item, schema.get("items", {}), f"{place}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{place} of a run record is {value}.", "Figures must be finite.")
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES[kind])
+
+
+def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Checked, then written to a temporary name, flushed and renamed."""
+    check_record(record)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """A checked run record. Raises `BadInput`."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadInput(f"'{path}' is not a readable run record: {error}.", "Give the run.json of a run.") from error
+    if not isinstance(record, dict):
+        raise BadInput(f"'{path}' is not a run record.", "Give the run.json of a run.")
+    check_record(record)
+    return record

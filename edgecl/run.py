@@ -1,0 +1,353 @@
+"""run: train a stream task by task inside a plan, with checkpoints, budgets and a record."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from . import checkpoint
+from .budget.guard import Guard
+from .errors import BadInput, EdgeclError
+from .learning.evaluate import evaluate_tasks
+from .learning.ledger import DenseRows
+from .learning.parts import PREDICT_BATCH, build_parts, close_parts
+from .learning.prepare import Prepared, prepare
+from .learning.task_data import SourceData
+from .learning.task_loop import TaskLoop
+from .learning.trainer import Trainer
+from .methods import NonFiniteLoss
+from .report.build import build_record
+from .report.record import write_record
+from .storage.errors import StoreError
+
+APPEND = 256  # samples appended to the store at a time
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run, for displays. accuracy : Class-IL after the last finished task, or None."""
+
+    task: int
+    tasks: int
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float | None
+    resident_bytes: int
+    flops: int
+    dense_flops: int
+
+
+Listener = Callable[[Progress], None]
+
+
+def run(
+    options: Mapping[str, Any],
+    *,
+    command: str = "edgecl run",
+    listen: Listener | None = None,
+    stop: Event | None = None,
+    resume: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train as ``options`` say and return the run record (also written to ``out``/run.json when ``out`` is set).
+
+    stop   : set it from another thread or a signal handler to end the run in order after the present step
+    resume : the ``out`` folder of a run that was cut short; ``options`` may then only change budgets
+    Raises `EdgeclError` for what a user can mend. A run that reaches a budget returns normally.
+    """
+    saved = None
+    if resume is not None:
+        options, saved = resumed_options(Path(resume), options)
+    prepared = prepare(options)
+    with Run(prepared, command, listen, stop) as job:
+        return job.execute(saved)
+
+
+def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The options of the run in ``folder`` with new budgets, and its last good state (None: it never got that far)."""
+    try:
+        old = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
+    changed = {k: v for k, v in options.items() if v is not None}
+    for name in changed:
+        if name not in ("ram", "flops", "energy", "seconds", "out"):
+            raise BadInput(f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run.")
+    limits = {"ram", "flops", "energy", "seconds"}
+    return {**{k: v for k, v in old.items() if k not in limits or k not in changed}, **changed, "out": str(folder)}, (
+        checkpoint.load(folder)
+    )
+
+
+class Run:
+    """One run. A context manager: leaving it stops movers and closes store and stream."""
+
+    def __init__(
+        self, prepared: Prepared, command: str, listen: Listener | None = None, stop: Event | None = None
+    ) -> None:
+        self.prepared = prepared
+        self.command = command
+        self.config = prepared.config
+        self.stream = prepared.stream
+        self.listen = listen
+        self.stop = stop or Event()
+        self.out = None if self.config.out is None else Path(self.config.out)
+        self.started = time.monotonic()
+        self.train_seconds = 0.0
+        self.class_il: list[list[float | None]] = []
+        self.task_il: list[list[float | None]] = []
+        self.warnings: list[str] = list(prepared.plan.choices)
+        self.resumed_from: int | None = None
+        if self.out is not None:
+            start_folder(self.out, self.config.to_json())
+        self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity)
+        self.trainer = Trainer(self.parts)
+        slots = 0 if self.parts.memory is None else self.config.memory
+        self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")
+        self.guard = Guard(prepared.budget, prepared.plan, self.shed)
+        self.predict = self.parts.engine.predictor(PREDICT_BATCH)
+        self.ids: list[np.ndarray | None] = []
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close_parts(self.parts)
+        self.stream.close()
+
+    # -- the way through the stream
+
+    def execute(self, saved: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Train from the start, or from a saved state, to the end of the stream or the reason to stop."""
+        first, loop = 0, None
+        if saved is not None:
+            first, loop = self.restore(saved)
+        else:
+            self.begin_store()
+            self.save(0, None)
+        reason = "completed"
+        for task in range(first, len(self.stream.tasks)):
+            if loop is None:
+                loop = self.begin_task(task)
+            stopped = self.train(task, loop)
+            if stopped is not None:
+                reason = stopped
+                if stopped != "interrupted":
+                    self.evaluate(task)
+                self.save(task, loop)
+                break
+            self.end_task(task)
+            loop = None
+            self.save(task + 1, None)
+        else:
+            self.parts.method.finish(self.parts.engine, self.parts.memory)
+        record = build_record(self, reason)
+        if self.out is not None:
+            write_record(self.out / "run.json", record)
+        return record
+
+    def begin_task(self, task: int) -> TaskLoop:
+        """Store the task's samples, tell the method, save."""
+        now = self.stream.tasks[task]
+        self.trainer.seen[list(now.classes)] = True
+        self.ids.append(self.append(task))
+        self.parts.method.begin_task(self.parts.engine, task)
+        self.parts.sparse.begin_task(task)
+        loop = self.make_loop(task)
+        self.save(task, loop)
+        return loop
+
+    def make_loop(self, task: int) -> TaskLoop:
+        everything = self.parts.method.wants_all_tasks
+        first = 0 if everything else task
+        data = SourceData([t.train for t in self.stream.tasks[first : task + 1]], self.ids[first : task + 1])
+        units = None if everything else np.array(self.stream.tasks[task].classes)
+        return TaskLoop(
+            self.trainer, data, self.dense, task=task, epochs=self.config.epochs, task_units=units
+        )
+
+    def append(self, task: int) -> np.ndarray | None:
+        """The task's samples into the store, a piece at a time; their ids, once they are on flash."""
+        store, source = self.parts.store, self.stream.tasks[task].train
+        if store is None:
+            return None
+        ids = []
+        for start in range(0, len(source), APPEND):
+            rows = np.arange(start, min(start + APPEND, len(source)))
+            subjects = None if source.subjects is None else source.subjects[rows]
+            # A fixed time: a resumed run stores the same bytes again.
+            ticket = store.append(source.read(rows), source.labels[rows], subjects, times=np.zeros(rows.size))
+            ids.append(ticket.ids)
+        store.flush()
+        return np.concatenate(ids)
+
+    def train(self, task: int, loop: TaskLoop) -> str | None:
+        """All remaining steps of the task; the reason when it must stop before its end."""
+        every = self.config.checkpoint_every
+        began = time.monotonic()
+        try:
+            while not loop.finished:
+                reason = self.guard.reason(self.trainer, self.train_seconds + time.monotonic() - began)
+                if self.stop.is_set():
+                    reason = "interrupted"
+                if reason is not None:
+                    return reason
+                log = loop.advance()
+                if log is not None and self.listen is not None:
+                    self.listen(self.progress(task, loop, log.epoch, log.loss))
+                if every and self.trainer.steps % every == 0 and not loop.finished:
+                    now = time.monotonic()
+                    self.train_seconds, began = self.train_seconds + now - began, now
+                    self.save(task, loop)
+        except NonFiniteLoss as error:
+            return self.return_to_checkpoint(loop, error)
+        finally:
+            self.train_seconds += time.monotonic() - began
+        return None
+
+    def return_to_checkpoint(self, loop: TaskLoop, error: NonFiniteLoss) -> str:
+        """Weights and memory of the last saved state; the run ends there, since going on would repeat the loss."""
+        step = self.trainer.steps
+        saved = None if self.out is None else checkpoint.load(self.out)
+        if saved is None:
+            return f"loss not finite at step {step}; stopped before it changed a weight. {error.cause}"
+        self.trainer.load(saved["trainer"])
+        self.dense.load(saved["dense"])
+        if saved["loop"] is not None:
+            loop.load(saved["loop"])
+        return f"loss not finite at step {step}; returned to the state saved at step {self.trainer.steps}. {error.cause}"
+
+    def end_task(self, task: int) -> None:
+        """Drop exchanges not yet done, update the memory, evaluate."""
+        p = self.parts
+        if p.carousel is not None:
+            p.carousel.drop_pending()
+        if p.memory is not None:
+            p.policy.end_task(p.memory, p.random["memory"], self.candidates(task))
+        p.method.end_task(p.engine, p.memory)
+        self.evaluate(task)
+
+    def candidates(self, task: int) -> Any:
+        """The task's samples for a policy that chooses at its end: read from the store, or from the stream."""
+        from .learning.candidates import source_candidates, store_candidates
+
+        ids = self.ids[task]
+        if self.config.memory_policy != "balanced":
+            return None
+        if self.parts.store is not None and ids is not None:
+            return store_candidates(self.parts.store, ids)
+        return source_candidates(self.stream.tasks[task].train, self.parts, self.predict, self.trainer.seen)
+
+    def evaluate(self, task: int) -> None:
+        tasks = self.stream.tasks[: task + 1]
+        class_il, task_il = evaluate_tasks(self.predict, self.parts.method, tasks, self.trainer.seen, PREDICT_BATCH)
+        rest: list[float | None] = [None] * (len(self.stream.tasks) - task - 1)
+        self.class_il.append(class_il + rest)
+        self.task_il.append(task_il + rest)
+
+    def progress(self, task: int, loop: TaskLoop, epoch: int, loss: float) -> Progress:
+        evaluated = [a for a in self.class_il[-1] if a is not None] if self.class_il else []
+        return Progress(
+            task=task,
+            tasks=len(self.stream.tasks),
+            epoch=epoch,
+            epochs=self.config.epochs,
+            step=self.trainer.steps,
+            steps=self.prepared.plan.steps,
+            loss=loss,
+            accuracy=sum(evaluated) / len(evaluated) if evaluated else None,
+            resident_bytes=self.guard.last_resident,
+            flops=self.parts.ledger.executed(self.parts.engine.meters),
+            dense_flops=self.parts.ledger.full_dense,
+        )
+
+    def shed(self) -> None:
+        """Give back what is not needed to go on."""
+        gc.collect()
+
+    # -- saved state
+
+    def begin_store(self) -> None:
+        """A store of an earlier run of this stream is seen as empty again; the same samples are then not written twice."""
+        store = self.parts.store
+        if store is None:
+            return
+        start = store.meta_get("start")
+        if start is None:
+            store.meta_set({"start": checkpoint.to_bytes(store.state())})
+            return
+        if store.count:
+            self.warnings.append(f"The store held {store.count} samples of an earlier run; it was seen as empty.")
+        with _readable_store_errors(self.config.store):
+            store.load(checkpoint.from_bytes(start))
+
+    def save(self, task: int, loop: TaskLoop | None) -> None:
+        """Write a checkpoint; ``loop`` None means the task has not begun."""
+        if self.out is None:
+            return
+        checkpoint.save(
+            self.out,
+            {
+                "identity": self.stream.identity,
+                "task": task,
+                "loop": None if loop is None else loop.state(),
+                "ids": {str(i): a for i, a in enumerate(self.ids) if a is not None},
+                "stored_tasks": len(self.ids),
+                "dense": self.dense.state(),
+                "class_il": self.class_il,
+                "task_il": self.task_il,
+                "warnings": self.warnings,
+                "train_seconds": self.train_seconds,
+                "trainer": self.trainer.state(),
+            },
+        )
+
+    def restore(self, saved: Mapping[str, Any]) -> tuple[int, TaskLoop | None]:
+        """Continue from `save`: (task, its loop or None when it had not begun)."""
+        if saved["identity"] != self.stream.identity:
+            raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
+        with _readable_store_errors(self.config.store):
+            self.trainer.load(saved["trainer"])
+        self.dense.load(saved["dense"])
+        self.class_il, self.task_il = list(saved["class_il"]), list(saved["task_il"])
+        self.warnings = list(saved["warnings"])
+        self.train_seconds = saved["train_seconds"]
+        self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
+        self.resumed_from = self.trainer.steps
+        self.predict = self.parts.engine.predictor(PREDICT_BATCH)
+        if saved["loop"] is None:
+            return saved["task"], None
+        loop = self.make_loop(saved["task"])
+        loop.load(saved["loop"])
+        return saved["task"], loop
+
+
+@contextlib.contextmanager
+def _readable_store_errors(path: str | None):
+    """Store errors of this block as user errors."""
+    try:
+        yield
+    except StoreError as error:
+        raise EdgeclError(error.cause, f"{error.remedy} (store: {path})") from error
+
+
+def start_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make ``out`` and leave the configuration there for `--resume`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / "config.json.tmp"
+        temporary.write_text(json.dumps(config, indent=1))
+        temporary.replace(folder / "config.json")
+    except OSError as error:
+        raise BadInput(f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder.") from error
