@@ -183,10 +183,11 @@ def test_before_there_is_anything_to_replay_the_step_is_the_naive_one(make_engin
 def test_a_loss_that_is_not_finite_changes_nothing(make_engine):
     batch, replay = data()
     engine = make_engine("batch", momentum=0.9)
-    method = make_method("er", replay_forward="separate")
+    method = make_method("der++", draws=1, replay_forward="separate")
     method.train_step(engine, batch, replay, RNG(0), 0.1)
     before = {k: v.copy() for k, v in engine.state().items()}
-    replay[0].x[3, 2] = np.nan
+    replay[0].widths[3] = 4
+    replay[0].logits[3, 2] = np.nan
     with pytest.raises(NonFiniteLoss, match=r"current [\d.]+, replay nan"):
         method.train_step(engine, batch, replay, RNG(0), 0.1)
     after = engine.state()
