@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +74,14 @@ class Parameter:
         self.pattern = new
         self.gradient_subset = None
 
+    def set_gradient_subset(self, subset: np.ndarray | None) -> None:
+        """int32 sorted distinct positions within the living weights, or None for all; raises `BadInput`."""
+        self.gradient_subset = None if subset is None else check_subset(subset, self.living, self.spec.name)
+
+    def prepare_moments(self, names: Sequence[str]) -> None:
+        """Keep the optimizer state called ``names``, zeros where it is new; drop any other."""
+        self.moments = {m: self.moments.get(m, np.zeros_like(self.values)) for m in names}
+
 
 def check_pattern(pattern: np.ndarray, spec: ParameterSpec) -> np.ndarray:
     """The pattern as sorted unique int32 within the tensor; raises `BadInput` otherwise."""
@@ -86,6 +94,19 @@ def check_pattern(pattern: np.ndarray, spec: ParameterSpec) -> np.ndarray:
             "Pass sorted unique flat indices into the tensor's shape.",
         )
     return pattern
+
+
+def check_subset(subset: np.ndarray, living: int, name: str) -> np.ndarray:
+    """The gradient subset as sorted distinct int32 below ``living``; raises `BadInput` otherwise."""
+    subset = np.ascontiguousarray(subset, np.int32)
+    if subset.ndim != 1 or (
+        subset.size and (subset[0] < 0 or subset[-1] >= living or np.any(np.diff(subset) <= 0))
+    ):
+        raise BadInput(
+            f"The gradient mask of '{name}' is not a sorted list of distinct positions below {living}.",
+            "Pass sorted positions within the living weights.",
+        )
+    return subset
 
 
 class Model:
@@ -115,6 +136,155 @@ class Model:
 
     def densities(self) -> Mapping[str, float]:
         return {n: p.density for n, p in self.parameters.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of everything that training changes, by ``NAME/values``, ``/pattern``, ``/subset``, ``/frozen``,
+        ``/step_count`` and ``/moment/KIND``; canonical order, no trace of an engine.
+        """
+        state: dict[str, np.ndarray] = {}
+        for name, p in self.parameters.items():
+            state[f"{name}/values"] = p.values.copy()
+            if p.pattern is not None:
+                state[f"{name}/pattern"] = p.pattern.copy()
+            if p.gradient_subset is not None:
+                state[f"{name}/subset"] = p.gradient_subset.copy()
+            if p.frozen:
+                state[f"{name}/frozen"] = np.ones(1, bool)
+            if p.step_count:
+                state[f"{name}/step_count"] = np.array([p.step_count], np.int64)
+            for kind, moment in p.moments.items():
+                state[f"{name}/moment/{kind}"] = moment.copy()
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """The inverse of `state`. Raises `BadInput` when the state is not of this graph; nothing is changed then."""
+        loaded: dict[str, Parameter] = {}
+        for name, old in self.parameters.items():
+            if f"{name}/values" not in state:
+                raise BadInput(f"The saved state has no parameter '{name}'.", "Load it into the network it came from.")
+            pattern = state.get(f"{name}/pattern")
+            pattern = None if pattern is None else check_pattern(np.array(pattern, np.int32), old.spec)
+            living = old.spec.size if pattern is None else pattern.size
+            prefix = f"{name}/moment/"
+            moments = {k[len(prefix) :]: np.array(v, np.float32) for k, v in state.items() if k.startswith(prefix)}
+            values = np.array(state[f"{name}/values"], np.float32)
+            subset = state.get(f"{name}/subset")
+            if any(a.shape != (living,) for a in (values, *moments.values())):
+                raise BadInput(
+                    f"The saved '{name}' has {values.size} weights, this network has {living}.",
+                    "Load it into the network it came from.",
+                )
+            loaded[name] = Parameter(
+                old.spec,
+                values,
+                pattern,
+                moments,
+                None if subset is None else np.array(subset, np.int32),
+                f"{name}/frozen" in state,
+                int(state[f"{name}/step_count"][0]) if f"{name}/step_count" in state else 0,
+            )
+        self.parameters.update(loaded)
+
+    def adopt(self, graph: Graph, rng: np.random.Generator) -> None:
+        """Continue with ``graph``, whose tensors are the present ones or have more rows (a wider head).
+
+        Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values with zero
+        state, and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
+        """
+        if set(graph.parameters) != set(self.parameters):
+            odd = sorted(set(graph.parameters) ^ set(self.parameters))[0]
+            raise BadInput(f"Only one of the two graphs has a parameter '{odd}'.", "Make a new model for this graph.")
+        for name, spec in graph.parameters.items():
+            old = self.parameters[name].spec.shape
+            if len(old) != len(spec.shape) or old[1:] != spec.shape[1:] or old[0] > spec.shape[0]:
+                raise BadInput(
+                    f"'{name}' has shape {old} and cannot become {spec.shape}.", "Only rows can be added to a tensor."
+                )
+        for name, spec in graph.parameters.items():
+            p = self.parameters[name]
+            added = spec.size - p.spec.size
+            if added:
+                if p.pattern is not None:
+                    p.pattern = np.concatenate([p.pattern, np.arange(p.spec.size, spec.size, dtype=np.int32)])
+                p.values = np.concatenate([p.values, initial_values(spec, rng)[-added:]])
+                p.moments = {m: np.concatenate([a, np.zeros(added, a.dtype)]) for m, a in p.moments.items()}
+            p.spec = spec
+        self.graph = graph
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies in canonical form, by key:
+
+        NAME/values float32 [living]; NAME/pattern int32 [living] where sparse; NAME/moment/KIND float32 [living];
+        NAME/gradient_subset int32 where set; NAME/frozen uint8 [1]; NAME/step_count int64 [1].
+        """
+        state = {}
+        for name, p in self.parameters.items():
+            state[f"{name}/values"] = p.values.copy()
+            if p.pattern is not None:
+                state[f"{name}/pattern"] = p.pattern.copy()
+            for moment, array in p.moments.items():
+                state[f"{name}/moment/{moment}"] = array.copy()
+            if p.gradient_subset is not None:
+                state[f"{name}/gradient_subset"] = p.gradient_subset.copy()
+            state[f"{name}/frozen"] = np.array([p.frozen], np.uint8)
+            state[f"{name}/step_count"] = np.array([p.step_count], np.int64)
+        return state
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Replace everything by what `state` returned. Raises `BadInput` and changes nothing when it does not fit."""
+        left = set(state)
+        loaded = {name: _read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
+        if left:
+            raise BadInput(
+                f"The saved state holds '{sorted(left)[0]}', which '{self.graph.name}' does not have.",
+                "Load it into the network it was saved from.",
+            )
+        self.parameters = loaded
+
+
+def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: set[str]) -> Parameter:
+    """One parameter out of a state; the keys it used are taken out of ``left``."""
+
+    def take(key: str, dtype: type, size: int | None) -> np.ndarray | None:
+        full = f"{spec.name}/{key}"
+        if full not in state:
+            return None
+        left.discard(full)
+        array = np.asarray(state[full])
+        if array.dtype != dtype or array.ndim != 1 or (size is not None and array.size != size):
+            expected = f"{np.dtype(dtype).name} [{'any' if size is None else size}]"
+            raise BadInput(
+                f"The saved '{full}' is {array.dtype} {list(array.shape)}, not {expected}.",
+                "Load it into the network it was saved from.",
+            )
+        return array.copy()
+
+    pattern = take("pattern", np.int32, None)
+    if pattern is not None:
+        pattern = check_pattern(pattern, spec)
+    living = spec.size if pattern is None else int(pattern.size)
+    values = take("values", np.float32, living)
+    if values is None:
+        raise BadInput(f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from.")
+    prefix = f"{spec.name}/moment/"
+    moments = {}
+    for key in sorted(k for k in left if k.startswith(prefix)):
+        array = take(key[len(spec.name) + 1 :], np.float32, living)
+        assert array is not None
+        moments[key[len(prefix) :]] = array
+    subset = take("gradient_subset", np.int32, None)
+    frozen, count = take("frozen", np.uint8, 1), take("step_count", np.int64, 1)
+    if (frozen is not None and frozen[0] > 1) or (count is not None and count[0] < 0):
+        raise BadInput(f"The saved 'frozen' or 'step_count' of '{spec.name}' is out of range.", "The state is damaged.")
+    return Parameter(
+        spec,
+        values,
+        pattern,
+        moments,
+        None if subset is None else check_subset(subset, living, spec.name),
+        frozen is not None and bool(frozen[0]),
+        0 if count is None else int(count[0]),
+    )
 
 
 def initial_values(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
