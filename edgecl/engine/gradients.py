@@ -12,14 +12,15 @@ Array = np.ndarray
 class FlatGradients:
     """Gradients over the living weights of trained parameters, in graph order (see `Gradients`)."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, dtype: type = np.float32) -> None:
         self._model = model
+        self._dtype = dtype
         self.relayout()
 
     def relayout(self) -> None:
         """Fit the model's present patterns; all gradients become zero."""
         trained = [(n, p.living) for n, p in self._model.parameters.items() if p.spec.trained]
-        self.flat: Array = np.zeros(sum(size for _, size in trained), np.float32)
+        self.flat: Array = np.zeros(sum(size for _, size in trained), self._dtype)
         self._views: dict[str, Array] = {}
         start = 0
         for name, size in trained:
@@ -37,10 +38,10 @@ class FlatGradients:
 
     def axpy(self, alpha: float, other: Array) -> None:
         """flat += alpha * other"""
-        self.flat += np.float32(alpha) * other
+        self.flat += self._dtype(alpha) * other
 
     def scale(self, alpha: float) -> None:
-        self.flat *= np.float32(alpha)
+        self.flat *= self._dtype(alpha)
 
     def norm(self) -> float:
         return float(np.sqrt(self.dot(self.flat)))
