@@ -18,7 +18,7 @@ def engine_for(request):
                 model.graph, batch=64, predict_batch=64, densities=densities, optimizer=optimizer
             )
             return NativeEngine(model, plan)
-        pytest.importorskip("torch")
+        pytest.importorskip("torch").set_num_threads(1)
         from edgecl.engine.torch import TorchEngine
 
         return TorchEngine(model, Plan(model.graph, 64, 64, optimizer))
