@@ -1,1 +1,15 @@
 """Replay larger than RAM: a sample store on flash, an episodic memory in RAM, a carousel between them."""
+
+from . import errors as errors
+from .carousel import Carousel as Carousel
+from .memory import EpisodicMemory as EpisodicMemory
+from .policies import POLICIES as POLICIES
+from .policies import ArrayCandidates as ArrayCandidates
+from .policies import MemoryPolicy as MemoryPolicy
+from .policies import StoreCandidates as StoreCandidates
+from .policies import make_policy as make_policy
+from .schema import FieldSpec as FieldSpec
+from .schema import StreamSchema as StreamSchema
+from .store import DamagedRecord as DamagedRecord
+from .store import SampleStore as SampleStore
+from .ticket import Ticket as Ticket

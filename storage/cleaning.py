@@ -1,0 +1,220 @@
+"""Returning the space of evicted samples: whole dead segments are removed, thinly filled ones are merged.
+
+Eviction itself is decided in the index, by the sequence of samples alone; what happens here changes where records
+stand, never which are live.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _storage
+from .errors import StoreFull
+from .files import Writer, field_name, segment_name
+from .index import Entry
+from .layout import COMPACTED, HEADER_BYTES, SAMPLES, Header, sync_directory
+from .recovery import Table, footer_of_table, survey_fields
+
+if TYPE_CHECKING:
+    from .store import SampleStore
+
+_BLOCK = 256  # records copied at a time
+
+
+class Cleaner:
+    """Cleans one store; all methods run under the store's lock."""
+
+    def __init__(self, store: SampleStore) -> None:
+        self._store = store
+        self.pins_dropped = 0
+        self._busy = False
+
+    def _used(self) -> int:
+        s = self._store
+        return sum(s._files.values()) + s._db.bytes
+
+    def make_room(self, more: int) -> None:
+        """Makes ``more`` bytes fit below the limit; `StoreFull` when that is impossible."""
+        s = self._store
+        if s.limit_bytes is None or self._busy:
+            return
+        target = s.limit_bytes - more - s._segment_bytes  # a merge needs room for its result beside its sources
+        if self._used() <= target:
+            return
+        self._busy = True
+        try:
+            self._drop_dead()
+            while self._used() > target and self._merge(0.95):
+                pass
+            if self._used() > target:
+                # Space now is worth more than a resume from an old checkpoint.
+                self.pins_dropped += 1
+                s._index.release_all()
+                self._drop_dead()
+                while self._used() > target and (self._merge(0.999) or self._compact_field_file(force=True)):
+                    self._drop_dead()
+        finally:
+            self._busy = False
+        if self._used() + more > s.limit_bytes:
+            raise StoreFull(
+                f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit."
+            )
+
+    def after_seal(self) -> None:
+        """Keeps dead space in bounds when no byte limit forces it."""
+        s = self._store
+        self._drop_dead()
+        if s.limit_bytes is None and s.capacity < 1 << 62:
+            retained = sum(r for _, _, _, r in s._index.segments())
+            dead = sum(v for k, v in s._files.items() if k.endswith(".seg")) - retained * s._stride
+            if dead > retained * s._stride + 4 * s._segment_bytes:
+                self._merge(0.5)
+
+    def after_field_file(self) -> None:
+        if not self._store._index.pinned:
+            self.compact_fields()
+
+    # ------------------------------------------------------------------ sample segments
+    def _sealed(self) -> list[tuple[int, int, int, int]]:
+        s = self._store
+        return [x for x in s._index.segments() if s._tail is None or x[0] != s._tail.no]
+
+    def _drop_dead(self) -> None:
+        dead = [no for no, _, _, retained in self._sealed() if retained == 0]
+        if dead:
+            self._replace(dead, None)
+
+    def _replace(self, nos: list[int], new: tuple[int, Entry] | None) -> None:
+        s = self._store
+        for no in nos:
+            s._entries.pop(no, None)
+        if new is not None:
+            s._entries[new[0]] = new[1]
+        else:
+            s._index.remove_segments(nos)
+        s._commit(put=dict([new]) if new else None, drop=nos)
+        for no in nos:
+            name = segment_name(no)
+            s._files.pop(name, None)
+            (s._directory / name).unlink(missing_ok=True)
+
+    def _merge(self, fullest: float) -> bool:
+        """Merges the run of neighbours around the emptiest segment; False when none is emptier than ``fullest``."""
+        s = self._store
+        sealed = self._sealed()
+        per = max(1, (s._segment_bytes - HEADER_BYTES) // s._stride)
+        if not sealed:
+            return False
+        each = s._stride + 10  # with its place in the footer: class, subject, id
+        fill = [r * each / s._files[segment_name(no)] for no, _, _, r in sealed]
+        best = min(range(len(sealed)), key=lambda i: fill[i])
+        if fill[best] > fullest:
+            return False
+        low = high = best
+        total = sealed[best][3]
+        while True:
+            options = []
+            if low > 0 and total + sealed[low - 1][3] <= per and fill[low - 1] <= fullest:
+                options.append((fill[low - 1], -1))
+            if high + 1 < len(sealed) and total + sealed[high + 1][3] <= per and fill[high + 1] <= fullest:
+                options.append((fill[high + 1], 1))
+            if not options or high - low >= 15:
+                break
+            if min(options)[1] < 0:
+                low -= 1
+                total += sealed[low][3]
+            else:
+                high += 1
+                total += sealed[high][3]
+        self._rewrite(sealed[low : high + 1])
+        return True
+
+    def _rewrite(self, sources: list[tuple[int, int, int, int]]) -> None:
+        s = self._store
+        nos = [x[0] for x in sources]
+        ids = np.concatenate([s._index.retained_ids(no) for no in nos])
+        ids.sort()
+        if not len(ids):
+            self._replace(nos, None)
+            return
+        s._last_no += 1
+        first = int(ids[0])
+        head = Header(SAMPLES, s._last_no, first, s.schema.sample_bytes, COMPACTED, s._description.store)
+        out = Writer(s._directory, segment_name(head.no), head)
+        tables = []
+        try:
+            for at in range(0, len(ids), _BLOCK):
+                part = np.ascontiguousarray(ids[at : at + _BLOCK])
+                rows, classes, subjects, times, status = s._read_rows(part, hidden=True)
+                for i in np.flatnonzero(status):
+                    s._found_damaged(int(part[i]))
+                good = status == 0
+                n = int(good.sum())
+                rel = (part[good] - first).astype(np.uint32)
+                packed = np.empty(n * s._stride, np.uint8)
+                kept = [np.ascontiguousarray(a[good]) for a in (rows, classes, subjects, times)]
+                _storage.pack_samples(packed, kept[0], rel, kept[1], kept[2], kept[3], head.crc)
+                out.append(packed)
+                tables.append(Table(np.ones(n, np.uint8), rel, kept[1], kept[2]))
+            end = out.end
+            table = Table(*(np.concatenate([getattr(t, f) for t in tables]) for f in ("ok", "rel", "classes", "subjects")))
+            out.append(footer_of_table(table, True).pack(head.crc))
+            out.sync()
+        except BaseException:
+            out.close()
+            out.path.unlink(missing_ok=True)
+            raise
+        size = out.end
+        out.close()
+        s._bytes_written += size
+        s._files[out.path.name] = size
+        s._index.add_segment(head.no, first, head.crc, table.rel, True, nos)
+        self._replace(nos, (head.no, Entry(first, len(table), end, head.crc)))
+
+    # ------------------------------------------------------------------ field files
+    def compact_fields(self) -> None:
+        """Rewrites the oldest field files while more than half of all field bytes are superseded."""
+        s = self._store
+        if self._busy:
+            return
+        each = sum(_storage.field_stride(f.bytes) for f in s.schema.fields.values())
+        self._busy = True
+        try:
+            while True:
+                files = [v for k, v in s._files.items() if k.endswith(".fld")]
+                if len(files) <= 2 or sum(files) <= 2 * s.count * each + 2 * s._description.file_bytes:
+                    return
+                if not self._compact_field_file(force=False):
+                    return
+        finally:
+            self._busy = False
+
+    def _compact_field_file(self, force: bool) -> bool:
+        s = self._store
+        numbers = sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld"))
+        if len(numbers) < 2 or s._field is None:
+            return False
+        oldest = numbers[0]
+        item = next(f for f in survey_fields(s._directory, s._description) if f.header.no == oldest)
+        keep = s._index.current_fields(oldest, item.field, item.ids, item.offset).astype(bool)
+        if force and keep.sum() > 0.95 * len(keep):
+            return False
+        with open(s._directory / field_name(oldest), "rb") as file:
+            for f, name in enumerate(s._names):
+                for i in np.flatnonzero(keep & (item.field == f)):
+                    length = int(item.length[i])
+                    raw = os.pread(file.fileno(), length, int(item.offset[i]) + _storage.FIELD_HEAD)
+                    value = np.frombuffer(raw, s.schema.fields[name].dtype).reshape(1, -1)
+                    s._write_field(name, item.ids[i : i + 1], value)
+        s._field_epoch += 1
+        s._field.sync()
+        s._index.drop_field_file(oldest)
+        s._commit()
+        name = field_name(oldest)
+        s._files.pop(name)
+        (s._directory / name).unlink(missing_ok=True)
+        sync_directory(s._directory)
+        return True

@@ -1,0 +1,52 @@
+"""Errors of the store. Each says what was wrong (``cause``) and what to do about it (``remedy``)."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """A condition of the store that the caller has to deal with: ``cause`` and ``remedy``, one line each."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(f"{cause} {remedy}".strip())
+        self.cause = cause
+        self.remedy = remedy
+
+
+class StoreLocked(StoreError):
+    """Another process (or another handle in this one) owns the store; ``pid`` is its process id, 0 if unknown."""
+
+    def __init__(self, cause: str, remedy: str = "", pid: int = 0) -> None:
+        super().__init__(cause, remedy)
+        self.pid = pid
+
+
+class StoreDamaged(StoreError):
+    """The store cannot be used as it is on flash, or the device reported an I/O error."""
+
+
+class StoreFull(StoreError):
+    """No space left on the device, or an address space of the format is used up."""
+
+
+class WrongStream(StoreError):
+    """The store on flash belongs to a stream of another shape, type or set of fields."""
+
+
+class UseAfterFork(StoreError):
+    """A handle was used in a forked child of the process that opened it."""
+
+
+class StoreClosed(StoreError):
+    """A handle was used after `close`."""
+
+
+class ReadOnly(StoreError):
+    """A write through a handle opened with ``read_only=True``."""
+
+
+class BadRecord(StoreError, ValueError):
+    """A sample, class, id, field or option of the caller that cannot be used."""
+
+
+class ReplayMismatch(StoreError):
+    """A sample appended again during a resume is not the one on flash."""

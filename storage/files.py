@@ -1,0 +1,111 @@
+"""Files of the store: the one being appended to, its flushing, and the lock that makes one process the owner."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ReadOnly, StoreDamaged, StoreError, StoreFull, StoreLocked
+from .layout import HEADER_BYTES, Header, sync_directory
+
+
+def segment_name(no: int) -> str:
+    return f"{no:08x}.seg"
+
+
+def field_name(no: int) -> str:
+    return f"{no:08x}.fld"
+
+
+def io_error(error: OSError, what: str) -> StoreError:
+    """The typed error for a failed system call."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
+    return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
+
+
+class Writer:
+    """An append-only file: ``end`` is where the next record goes; a failed write leaves ``end`` where it was."""
+
+    def __init__(self, directory: Path, name: str, header: Header, end: int = 0) -> None:
+        self.path = directory / name
+        self.header = header
+        self.no = header.no
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if end == 0:
+                os.pwrite(self.fd, header.packed, 0)
+                os.fsync(self.fd)
+                sync_directory(directory)
+                end = HEADER_BYTES
+            elif os.fstat(self.fd).st_size > end:
+                os.ftruncate(self.fd, end)  # a torn tail
+                os.fsync(self.fd)
+        except OSError as error:
+            raise io_error(error, f"Cannot write '{self.path}'") from error
+        self.end = end
+        self.dirty = False
+
+    def append(self, data: np.ndarray | bytes) -> int:
+        """Writes all of ``data`` behind the last record; its offset. Not flushed."""
+        at, view = self.end, memoryview(data)
+        try:
+            while view:
+                n = os.pwrite(self.fd, view, at)
+                at += n
+                view = view[n:]
+        except OSError as error:
+            try:
+                os.ftruncate(self.fd, self.end)
+            except OSError:
+                pass  # recovery skips the rest: its checksums are wrong
+            raise io_error(error, f"Cannot write '{self.path}'") from error
+        start, self.end = self.end, at
+        self.dirty = True
+        return start
+
+    def sync(self) -> None:
+        """Returns when everything appended is on flash."""
+        if self.dirty:
+            self.dirty = False  # before the call: what is appended meanwhile makes it dirty again
+            try:
+                os.fdatasync(self.fd)
+            except OSError as error:
+                raise io_error(error, f"Cannot flush '{self.path}'") from error
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Lock:
+    """``LOCK`` in the store's directory, held with flock while the owner lives; it contains the owner's pid."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "LOCK"
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise io_error(error, f"Cannot open the store '{directory}' for writing") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
+            os.close(self._fd)
+            pid = int(text) if text.isdigit() else 0
+            whose = "this process" if pid == os.getpid() else f"process {pid}" if pid else "another process"
+            raise StoreLocked(
+                f"The store '{directory}' is in use by {whose}.", "Stop it, or open with read_only=True.", pid
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,159 @@
+"""File formats: segment headers and footers, and the store's description. Little-endian throughout.
+
+Sample segment ``NNNNNNNN.seg``: header (64 bytes), records of equal length (native/pack.h), and once it is full a
+footer: the class of every record (and subjects, and ids where they are not consecutive), so that a lost index is
+rebuilt without reading the payloads. Field segment ``NNNNNNNN.fld``: header, then field records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ._storage import crc32c
+from .errors import StoreDamaged, StoreError
+from .schema import StreamSchema
+
+FORMAT = 1
+SAMPLES, FIELDS = b"EDGECLS1", b"EDGECLF1"
+COMPACTED = 1  # header flag: ids are not consecutive, the footer lists them
+HEADER_BYTES = 64
+_HEADER = struct.Struct("<8sIIQII16s12x")
+_FOOT_HEAD = struct.Struct("<II")
+_FOOT_TAIL = struct.Struct("<II8s")
+_FOOT_MAGIC = b"EDGEFOOT"
+NO_CLASS, DAMAGED_CLASS = 0xFFFF, 0xFFFE
+MAX_CLASS = 0xFFFD
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of a segment; ``crc`` is also the seed of every checksum in it."""
+
+    kind: bytes
+    no: int
+    first_id: int
+    payload: int
+    flags: int
+    store: bytes
+
+    @property
+    def packed(self) -> bytes:
+        """The 64 bytes on flash."""
+        raw = _HEADER.pack(self.kind, FORMAT, self.no, self.first_id, self.payload, self.flags, self.store)
+        return raw + struct.pack("<I", crc32c(raw))
+
+    @property
+    def crc(self) -> int:
+        return struct.unpack("<I", self.packed[-4:])[0]
+
+    @property
+    def compacted(self) -> bool:
+        return bool(self.flags & COMPACTED)
+
+    @staticmethod
+    def read(fd: int) -> Header | None:
+        """The header of an open file, or None when it is not sound."""
+        raw = os.pread(fd, HEADER_BYTES, 0)
+        if len(raw) != HEADER_BYTES or struct.unpack("<I", raw[-4:])[0] != crc32c(raw[:-4]):
+            return None
+        kind, version, no, first_id, payload, flags, store = _HEADER.unpack(raw[:-4])
+        return Header(kind, no, first_id, payload, flags, store) if version == FORMAT else None
+
+
+@dataclass
+class Footer:
+    """Classes (uint16), subjects (int32 or None) and relative ids (uint32 or None) of a full segment's records."""
+
+    classes: np.ndarray
+    subjects: np.ndarray | None = None
+    rel: np.ndarray | None = None
+
+    def pack(self, seed: int) -> bytes:
+        flags = (self.subjects is not None) | (self.rel is not None) << 1
+        body = _FOOT_HEAD.pack(len(self.classes), flags) + self.classes.astype("<u2").tobytes()
+        if self.subjects is not None:
+            body += self.subjects.astype("<i4").tobytes()
+        if self.rel is not None:
+            body += self.rel.astype("<u4").tobytes()
+        return body + _FOOT_TAIL.pack(crc32c(body, seed), len(body), _FOOT_MAGIC)
+
+    @staticmethod
+    def read(fd: int, size: int, seed: int) -> tuple[Footer, int] | None:
+        """The footer of an open file of ``size`` bytes and the offset where it begins, or None."""
+        if size < HEADER_BYTES + _FOOT_TAIL.size + _FOOT_HEAD.size:
+            return None
+        crc, length, magic = _FOOT_TAIL.unpack(os.pread(fd, _FOOT_TAIL.size, size - _FOOT_TAIL.size))
+        start = size - _FOOT_TAIL.size - length
+        if magic != _FOOT_MAGIC or start < HEADER_BYTES:
+            return None
+        body = os.pread(fd, length, start)
+        if len(body) != length or crc32c(body, seed) != crc:
+            return None
+        n, flags = _FOOT_HEAD.unpack_from(body)
+        at = _FOOT_HEAD.size
+        if length != at + n * (2 + 4 * (flags & 1) + 2 * (flags & 2)):
+            return None
+        classes = np.frombuffer(body, "<u2", n, at)
+        at += 2 * n
+        subjects = np.frombuffer(body, "<i4", n, at) if flags & 1 else None
+        at += 4 * n if flags & 1 else 0
+        return Footer(classes, subjects, np.frombuffer(body, "<u4", n, at) if flags & 2 else None), start
+
+
+@dataclass(frozen=True)
+class Description:
+    """``store.json``: written once, when the store is made."""
+
+    store: bytes  # 16 random bytes: which store a segment belongs to
+    schema: StreamSchema
+    file_bytes: int  # a field file's share of the address space, and the usual size of a segment
+
+    def write(self, directory: Path) -> None:
+        """To a temporary name, flushed, renamed, directory flushed."""
+        text = json.dumps(
+            {"format": FORMAT, "store": self.store.hex(), "file_bytes": self.file_bytes,
+             "schema": json.loads(self.schema.to_json())}, indent=1)  # fmt: skip
+        temporary = directory / "store.json.tmp"
+        with open(temporary, "w") as file:
+            file.write(json.dumps({"crc32c": crc32c(text.encode()), "text": text}))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, directory / "store.json")
+        sync_directory(directory)
+
+    @staticmethod
+    def read(directory: Path) -> Description | None:
+        """None when there is no store here; `StoreDamaged` or `StoreError` when it cannot be understood."""
+        path = directory / "store.json"
+        if not path.exists():
+            return None
+        try:
+            outer = json.loads(path.read_text())
+            text = str(outer["text"])
+            if crc32c(text.encode()) != outer["crc32c"]:
+                raise ValueError("its checksum is wrong")
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise StoreError(
+                    f"The store in '{directory}' has format {data['format']}, this version reads {FORMAT}.",
+                    "Use the version of edgecl that wrote it.",
+                )
+            schema = StreamSchema.from_json(json.dumps(data["schema"]))
+            return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Makes names created or removed in a directory permanent."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

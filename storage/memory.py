@@ -1,0 +1,201 @@
+"""Episodic memory: a fixed block of slots in RAM from which replay batches are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import BadRecord
+from .schema import StreamSchema
+
+Values = Mapping[str, Any]
+
+
+class EpisodicMemory:
+    """``slots`` samples of one stream, with label, id, subject and fields.
+
+    samples [slots, *shape]; classes int32, -1 is an empty slot; ids int64 and subjects int32, -1 unknown; versions
+    int64, changed with every change of a slot; order int64, the offer at which the slot was filled; fields: name ->
+    [slots, W] with W the widest value so far (0 until a field is used), widths: name -> int32 [slots]; offered: how
+    many samples the policy has been offered.
+    A slot whose id is -1 holds a sample the store does not know; its version still moves.
+    """
+
+    def __init__(self, slots: int, schema: StreamSchema) -> None:
+        if slots < 1:
+            raise BadRecord(f"A memory of {slots} slots.", "Use at least 1.")
+        self.schema = schema
+        self.slots = slots
+        self.offered = 0
+        self.generation = 0  # changes when the arrays are replaced by others
+        self.samples = np.zeros((slots, *schema.sample_shape), schema.sample_dtype)
+        self.classes = np.full(slots, -1, np.int32)
+        self.ids = np.full(slots, -1, np.int64)
+        self.subjects = np.full(slots, -1, np.int32)
+        self.versions = np.zeros(slots, np.int64)
+        self.order = np.full(slots, -1, np.int64)
+        self.fields = {n: np.zeros((slots, 0), f.dtype) for n, f in schema.fields.items()}
+        self.widths = {n: np.zeros(slots, np.int32) for n in schema.fields}
+
+    @property
+    def filled(self) -> int:
+        """Number of occupied slots."""
+        return int((self.classes >= 0).sum())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arrays at their present widths."""
+        arrays = [self.samples, self.classes, self.ids, self.subjects, self.versions, self.order]
+        return sum(a.nbytes for a in [*arrays, *self.fields.values(), *self.widths.values()])
+
+    def class_histogram(self) -> dict[int, int]:
+        """Occupied slots per class."""
+        classes, counts = np.unique(self.classes[self.classes >= 0], return_counts=True)
+        return {int(c): int(n) for c, n in zip(classes, counts)}
+
+    def draw(self, rng: np.random.Generator, k: int) -> np.ndarray:
+        """min(k, filled) occupied slots, uniform without replacement, int64."""
+        occupied = np.flatnonzero(self.classes >= 0)
+        if not len(occupied) or k <= 0:
+            return np.zeros(0, np.int64)
+        return occupied[rng.choice(len(occupied), min(k, len(occupied)), replace=False)].astype(np.int64)
+
+    def put(
+        self, slot: int, sample: Any, cls: int, id: int = -1, fields: Values | None = None, subject: int = -1
+    ) -> None:
+        """Fills one slot. fields: name -> [w]."""
+        rows = {n: np.asarray(v)[None] for n, v in (fields or {}).items()}
+        self.put_many([slot], np.asarray(sample)[None], [cls], [id], rows, [subject])
+
+    def put_many(
+        self,
+        slots: Any,
+        samples: Any,
+        classes: Any,
+        ids: Any = None,
+        fields: Values | None = None,
+        subjects: Any = None,
+    ) -> None:
+        """Fills slots [n] with samples [n, *shape]; of two for one slot the later stays. fields: name -> [n, w], or
+        (values [n, W], widths [n]) as `SampleStore.read` gives them."""
+        where = np.asarray(slots, np.int64)
+        rows = np.asarray(samples)
+        if rows.shape[1:] != self.schema.sample_shape or rows.dtype != self.samples.dtype or len(rows) != len(where):
+            raise BadRecord(
+                f"{rows.dtype} samples {rows.shape} for {len(where)} slots of {self.samples.dtype} "
+                f"{self.schema.sample_shape}.",
+                "Give samples of the stream, one for each slot.",
+            )
+        labels = np.asarray(classes)
+        if labels.size and labels.min() < 0:
+            raise BadRecord("A sample without a class cannot enter the memory.", "Give classes >= 0.")
+        self.samples[where] = rows
+        self.classes[where] = labels
+        self.ids[where] = -1 if ids is None else ids
+        self.subjects[where] = -1 if subjects is None else subjects
+        self.order[where] = self.offered
+        np.add.at(self.versions, where, 1)
+        for name in self.fields:
+            self.widths[name][where] = 0
+            self.fields[name][where] = 0
+            if fields and name in fields:
+                self._set_field(where, name, fields[name])
+
+    def _set_field(self, where: np.ndarray, name: str, value: Any) -> None:
+        values, widths = value if isinstance(value, tuple) else (np.asarray(value), None)
+        width = values.shape[1]
+        if width > self.schema.fields[name].width:
+            raise BadRecord(f"Field '{name}' of width {width}.", f"The stream has {self.schema.fields[name].width}.")
+        self.grow_field(name, width)
+        self.fields[name][where, :width] = values
+        self.fields[name][where, width:] = 0
+        self.widths[name][where] = width if widths is None else widths
+
+    def update_field(self, slots: Any, name: str, values: Any) -> None:
+        """Replaces a field [n, w] of occupied slots; a swap that is on its way to one of them still arrives."""
+        if name not in self.fields:
+            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self.fields) or 'none'}.")
+        self._set_field(np.asarray(slots, np.int64), name, np.asarray(values))
+
+    def grow_field(self, name: str, width: int) -> None:
+        """Makes room for values of ``width``; what is stored keeps its width."""
+        old = self.fields[name]
+        if width > old.shape[1]:
+            new = np.zeros((self.slots, width), old.dtype)
+            new[:, : old.shape[1]] = old
+            self.fields[name] = new
+            self.generation += 1
+
+    def clear(self, slots: Any) -> None:
+        """Empties slots."""
+        where = np.asarray(slots, np.int64)
+        self.samples[where] = 0
+        self.classes[where] = -1
+        self.ids[where] = -1
+        self.subjects[where] = -1
+        self.order[where] = -1
+        np.add.at(self.versions, where, 1)
+        for name in self.fields:
+            self.fields[name][where] = 0
+            self.widths[name][where] = 0
+
+    def gather(self, slots: Any) -> dict[str, Any]:
+        """Copies of slots: samples, classes, ids, subjects, fields {name: [n, W]}, widths {name: int32 [n]}."""
+        where = np.asarray(slots, np.int64)
+        return {
+            "samples": self.samples[where], "classes": self.classes[where], "ids": self.ids[where],
+            "subjects": self.subjects[where], "fields": {n: a[where] for n, a in self.fields.items()},
+            "widths": {n: a[where] for n, a in self.widths.items()}}  # fmt: skip
+
+    def resize(self, slots: int, rng: np.random.Generator) -> None:
+        """Another number of slots. When fewer, a uniform choice of the occupied ones stays, in slot order."""
+        if slots < 1:
+            raise BadRecord(f"A memory of {slots} slots.", "Use at least 1.")
+        occupied = np.flatnonzero(self.classes >= 0)
+        if len(occupied) > slots:
+            occupied = np.sort(rng.choice(occupied, slots, replace=False))
+        versions = self.versions.max(initial=0) + 1  # no pending swap may match a moved slot
+        for name, array in self._arrays():
+            new = np.zeros((slots, *array.shape[1:]), array.dtype)
+            if name in ("classes", "ids", "subjects", "order"):
+                new[:] = -1
+            new[: len(occupied)] = array[occupied]
+            self._set_array(name, new)
+        self.versions[:] = versions
+        self.slots = slots
+        self.generation += 1
+
+    def _arrays(self) -> list[tuple[str, np.ndarray]]:
+        plain = ("samples", "classes", "ids", "subjects", "versions", "order")
+        out = [(n, getattr(self, n)) for n in plain]
+        out += [(f"field.{n}", a) for n, a in self.fields.items()]
+        return out + [(f"width.{n}", a) for n, a in self.widths.items()]
+
+    def _set_array(self, name: str, value: np.ndarray) -> None:
+        kind, _, field = name.partition(".")
+        if kind == "field":
+            self.fields[field] = value
+        elif kind == "width":
+            self.widths[field] = value
+        else:
+            setattr(self, name, value)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything as plain arrays, for a checkpoint."""
+        return {"offered": np.array(self.offered, np.int64), **{n: a.copy() for n, a in self._arrays()}}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes a `state` of a memory of the same stream; `BadRecord` when it does not fit."""
+        slots = len(state["classes"])
+        for name, array in self._arrays():
+            got = np.asarray(state[name]) if name in state else None
+            fits = got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
+            if not fits or (not name.startswith("field.") and got.shape[1:] != array.shape[1:]):  # type: ignore[union-attr]
+                raise BadRecord(f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream.")
+        for name, _ in self._arrays():
+            self._set_array(name, np.array(state[name], order="C"))
+        self.offered = int(state["offered"])
+        self.slots = slots
+        self.generation += 1

@@ -1,0 +1,120 @@
+#include "pack.h"
+#include "crc32c.h"
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unistd.h>
+
+namespace edgecl {
+
+uint32_t record_crc(const RecordHead &h, const void *payload, uint32_t seed) {
+    uint32_t c = crc32c(reinterpret_cast<const char *>(&h) + 4, sizeof h - 4, seed);
+    return crc32c(payload, h.len_flags & 0xffffff, c);
+}
+
+uint32_t field_crc(const FieldHead &h, const void *payload, uint32_t seed) {
+    uint32_t c = crc32c(reinterpret_cast<const char *>(&h) + 4, sizeof h - 4, seed);
+    return crc32c(payload, h.len, c);
+}
+
+void pack_samples(uint8_t *out, const uint8_t *samples, size_t n, size_t payload, const uint32_t *rel,
+                  const int32_t *classes, const int32_t *subjects, const int64_t *times, uint32_t seed) {
+    for (size_t i = 0; i < n; ++i, out += sizeof(RecordHead) + payload, samples += payload) {
+        RecordHead h;
+        h.len_flags = static_cast<uint32_t>(payload);
+        h.rel = rel[i];
+        h.cls = classes[i] < 0 ? 0xffff : static_cast<uint16_t>(classes[i]);
+        h.time_lo = static_cast<uint16_t>(times[i]);
+        h.time_hi = static_cast<uint32_t>(times[i] >> 16);
+        h.subject = subjects[i];
+        h.crc = record_crc(h, samples, seed);
+        std::memcpy(out, &h, sizeof h);
+        std::memcpy(out + sizeof h, samples, payload);
+    }
+}
+
+void pack_fields(uint8_t *out, const uint8_t *values, size_t n, size_t len, uint8_t field, uint8_t version,
+                 const int64_t *ids, uint32_t seed) {
+    size_t stride = field_stride(len);
+    for (size_t i = 0; i < n; ++i, out += stride, values += len) {
+        FieldHead h{0, static_cast<uint16_t>(len), field, version, static_cast<uint64_t>(ids[i])};
+        h.crc = field_crc(h, values, seed);
+        std::memset(out, 0, stride);
+        std::memcpy(out, &h, sizeof h);
+        std::memcpy(out + sizeof h, values, len);
+    }
+}
+
+bool read_all(int fd, void *to, size_t n, uint64_t offset) {
+    char *p = static_cast<char *>(to);
+    while (n) {
+        ssize_t got = pread(fd, p, n, static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        p += got, n -= static_cast<size_t>(got), offset += static_cast<uint64_t>(got);
+    }
+    return true;
+}
+
+SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed) {
+    size_t stride = sizeof(RecordHead) + payload;
+    size_t n = end > offset ? (end - offset) / stride : 0;
+    SampleScan s;
+    s.ok.assign(n, 0), s.rel.assign(n, 0), s.cls.assign(n, -1), s.subject.assign(n, -1);
+    size_t per = std::max<size_t>(1, (256 << 10) / stride);
+    std::vector<uint8_t> buffer(per * stride);
+    for (size_t i = 0; i < n; i += per) {
+        size_t k = std::min(per, n - i);
+        if (!read_all(fd, buffer.data(), k * stride, offset + i * stride)) {
+            // A bad block somewhere in the chunk: find the records that can still be read one by one.
+            for (size_t j = 0; j < k; ++j)
+                if (!read_all(fd, &buffer[j * stride], stride, offset + (i + j) * stride))
+                    std::memset(&buffer[j * stride], 0xff, stride);
+        }
+        for (size_t j = 0; j < k; ++j) {
+            RecordHead h;
+            std::memcpy(&h, &buffer[j * stride], sizeof h);
+            s.rel[i + j] = h.rel, s.cls[i + j] = class_of(h), s.subject[i + j] = h.subject;
+            s.ok[i + j] =
+                h.len_flags == payload && h.crc == record_crc(h, &buffer[j * stride + sizeof h], seed);
+        }
+    }
+    return s;
+}
+
+FieldScan scan_fields(int fd, uint64_t offset, uint64_t end, uint32_t seed) {
+    FieldScan s;
+    s.sound_end = offset;
+    std::vector<uint8_t> buffer;
+    constexpr size_t kChunk = 256 << 10, kMax = sizeof(FieldHead) + 0x10000;
+    uint64_t base = offset, at = offset, skipped = 0;
+    auto fill = [&](uint64_t from) {
+        base = from;
+        buffer.resize(std::min<uint64_t>(kChunk, end - from));
+        if (!read_all(fd, buffer.data(), buffer.size(), base))
+            for (size_t i = 0; i < buffer.size(); i += 512)
+                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i))
+                    std::memset(&buffer[i], 0, n);
+    };
+    while (at + sizeof(FieldHead) <= end) {
+        if (at < base || at + kMax > base + buffer.size()) {
+            if (buffer.empty() || (base + buffer.size() < end)) fill(at);
+        }
+        FieldHead h;
+        std::memcpy(&h, &buffer[at - base], sizeof h);
+        size_t stride = field_stride(h.len);
+        if (h.len && at + stride <= end && h.crc == field_crc(h, &buffer[at - base + sizeof h], seed)) {
+            s.damaged_bytes += skipped, skipped = 0;
+            s.offset.push_back(static_cast<uint32_t>(at));
+            s.field.push_back(h.field), s.len.push_back(h.len);
+            s.id.push_back(static_cast<int64_t>(h.id));
+            at += stride;
+            s.sound_end = at;
+        } else {
+            at += 8, skipped += 8; // records start at multiples of 8: look for the next sound one
+        }
+    }
+    return s;
+}
+
+} // namespace edgecl

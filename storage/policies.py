@@ -1,0 +1,221 @@
+"""Which samples the episodic memory holds: reservoir, class-balanced ring, class-balanced at the end of a task.
+
+Common interface: `offer` once a step with the samples of the stream (un-augmented), `end_task` at a task boundary.
+All state is in the memory, so `state` is empty; a policy that needs more adds to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import BadRecord
+from .memory import EpisodicMemory
+from .store import SampleStore
+
+Values = Mapping[str, Any]
+
+
+class Candidates(Protocol):
+    """Where `end_task` takes samples from: their classes, and any of them by position."""
+
+    classes: np.ndarray
+
+    def take(self, positions: np.ndarray) -> dict[str, Any]:
+        """samples, ids, subjects, fields of the given positions; may return fewer (``positions`` says which)."""
+        ...
+
+
+class ArrayCandidates:
+    """Candidates in RAM: samples [N, *shape], classes [N], ids [N], subjects [N], fields name -> [N, w]."""
+
+    def __init__(
+        self, samples: Any, classes: Any, ids: Any = None, fields: Values | None = None, subjects: Any = None
+    ) -> None:
+        self.classes = np.asarray(classes)
+        n = len(self.classes)
+        self._samples = samples
+        self._ids = np.full(n, -1, np.int64) if ids is None else np.asarray(ids)
+        self._subjects = np.full(n, -1, np.int32) if subjects is None else np.asarray(subjects)
+        self._fields = {k: np.asarray(v) for k, v in (fields or {}).items()}
+
+    def take(self, positions: np.ndarray) -> dict[str, Any]:
+        fields = {k: v[positions] for k, v in self._fields.items()}
+        return {"positions": positions, "samples": np.asarray(self._samples)[positions], "ids": self._ids[positions],
+                "subjects": self._subjects[positions], "fields": fields}  # fmt: skip
+
+
+class StoreCandidates:
+    """Candidates on flash: the live samples with first_id <= id < end_id. Only chosen ones are read."""
+
+    def __init__(self, store: SampleStore, first_id: int, end_id: int) -> None:
+        self._store = store
+        ids, classes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        for c in store.classes():
+            own = store.ids_of_class(c)
+            own = own[(own >= first_id) & (own < end_id)]
+            if c >= 0:
+                ids.append(own)
+                classes.append(np.full(len(own), c, np.int32))
+        all_ids, all_classes = np.concatenate(ids), np.concatenate(classes)
+        order = np.argsort(all_ids, kind="stable")
+        self._ids, self.classes = all_ids[order], all_classes[order]
+
+    def take(self, positions: np.ndarray) -> dict[str, Any]:
+        batch = self._store.read(self._ids[positions])
+        ok = batch["ok"]  # a damaged record is left out
+        fields = {k: (v[ok], w[ok]) for k, (v, w) in batch["fields"].items()}
+        return {"positions": positions[ok], "samples": batch["samples"][ok], "ids": batch["ids"][ok],
+                "subjects": batch["subjects"][ok], "fields": fields}  # fmt: skip
+
+
+class MemoryPolicy:
+    """Base: counts offers, keeps nothing."""
+
+    name = "none"
+
+    def offer(
+        self,
+        memory: EpisodicMemory,
+        rng: np.random.Generator,
+        samples: Any,
+        classes: Any,
+        ids: Any = None,
+        fields: Values | None = None,
+        subjects: Any = None,
+    ) -> np.ndarray:
+        """Offers samples [n, *shape]; int64 [n]: the slot each went to, -1 for not kept."""
+        memory.offered += len(classes)
+        return np.full(len(classes), -1, np.int64)
+
+    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
+        """Called at a task boundary with the task's samples."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+def _put(
+    memory: EpisodicMemory, slots: np.ndarray, samples: Any, classes: Any, ids: Any, fields: Values | None, subjects: Any
+) -> None:
+    kept = np.flatnonzero(slots >= 0)
+    if not len(kept):
+        return
+    # Of several samples for one slot only the last is written; the others were overwritten at once.
+    last = {int(slots[i]): i for i in kept}
+    rows = np.array(sorted(last.values()), np.int64)
+    pick = lambda a: None if a is None else np.asarray(a)[rows]  # noqa: E731
+    values = {k: np.asarray(v)[rows] for k, v in (fields or {}).items()}
+    memory.put_many(slots[rows], np.asarray(samples)[rows], np.asarray(classes)[rows], pick(ids), values, pick(subjects))
+
+
+class Reservoir(MemoryPolicy):
+    """Vitter's reservoir as in Mammoth: with n offers before, slot n if n < slots, else j uniform on 0..n and slot j
+    if j < slots. Every offer counts, also of a sample offered before."""
+
+    name = "reservoir"
+
+    def offer(self, memory, rng, samples, classes, ids=None, fields=None, subjects=None):  # type: ignore[no-untyped-def]
+        n = memory.offered + np.arange(len(classes), dtype=np.int64)
+        slots = n.copy()
+        full = n >= memory.slots
+        if full.any():
+            slots[full] = rng.integers(0, n[full] + 1)
+        slots[slots >= memory.slots] = -1
+        _put(memory, slots, samples, classes, ids, fields, subjects)
+        memory.offered += len(classes)
+        return slots
+
+
+class Ring(MemoryPolicy):
+    """CarM's class-balanced ring: the floor(slots / classes) newest of each class; when a class appears, the others
+    drop their oldest."""
+
+    name = "ring"
+
+    def offer(self, memory, rng, samples, classes, ids=None, fields=None, subjects=None):  # type: ignore[no-untyped-def]
+        slots = np.full(len(classes), -1, np.int64)
+        for i, cls in enumerate(np.asarray(classes)):
+            slots[i] = self._place(memory, int(cls))
+            one = slice(i, i + 1)
+            values = {k: np.asarray(v)[one] for k, v in (fields or {}).items()}
+            memory.put_many(
+                slots[one], np.asarray(samples)[one], np.asarray(classes)[one],
+                None if ids is None else np.asarray(ids)[one], values,
+                None if subjects is None else np.asarray(subjects)[one])  # fmt: skip
+            memory.offered += 1
+        taken: dict[int, int] = {}
+        for i, s in enumerate(slots):  # a slot used twice in one call holds the later sample
+            if int(s) in taken:
+                slots[taken[int(s)]] = -1
+            taken[int(s)] = i
+        return slots
+
+    def _place(self, memory: EpisodicMemory, cls: int) -> int:
+        known = set(memory.class_histogram())
+        quota = max(1, memory.slots // len(known | {cls}))
+        if cls not in known:
+            for other in sorted(known):
+                own = np.flatnonzero(memory.classes == other)
+                extra = len(own) - quota
+                if extra > 0:
+                    memory.clear(own[np.argsort(memory.order[own], kind="stable")[:extra]])
+        own = np.flatnonzero(memory.classes == cls)
+        free = np.flatnonzero(memory.classes < 0)
+        if len(own) < quota and len(free):
+            return int(free[0])
+        pool = own if len(own) else np.flatnonzero(memory.classes >= 0)  # more classes than slots: the oldest goes
+        return int(pool[np.argmin(memory.order[pool])])
+
+
+class Balanced(MemoryPolicy):
+    """Filled at the end of a task: floor(slots / classes) random members of each class; old classes shrink at random."""
+
+    name = "balanced"
+
+    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
+        if candidates is None:
+            raise BadRecord("The policy 'balanced' needs the task's samples.", "Pass candidates to end_task.")
+        new = [int(c) for c in np.unique(candidates.classes) if c >= 0]
+        known = memory.class_histogram()
+        classes = sorted({*known, *new})
+        if not classes:
+            return
+        quota = max(1, memory.slots // len(classes))
+        for cls in sorted(known):
+            own = np.flatnonzero(memory.classes == cls)
+            keep = 0 if cls in new and cls not in known else quota
+            if len(own) > keep:
+                memory.clear(rng.choice(own, len(own) - keep, replace=False))
+        for cls in new:
+            free = np.flatnonzero(memory.classes < 0)
+            room = min(quota - int((memory.classes == cls).sum()), len(free))
+            pool = np.flatnonzero(candidates.classes == cls)
+            pool = pool[~np.isin(self._ids(candidates, pool), memory.ids[memory.ids >= 0])]
+            if room <= 0 or not len(pool):
+                continue
+            chosen = np.sort(rng.choice(pool, min(room, len(pool)), replace=False))
+            got = candidates.take(chosen)
+            n = len(got["positions"])
+            labels = candidates.classes[got["positions"]]
+            memory.put_many(free[:n], got["samples"], labels, got["ids"], got["fields"], got["subjects"])
+
+    @staticmethod
+    def _ids(candidates: Candidates, positions: np.ndarray) -> np.ndarray:
+        ids = getattr(candidates, "_ids", None)
+        return np.full(len(positions), -1, np.int64) if ids is None else ids[positions]
+
+
+POLICIES: dict[str, Callable[[], MemoryPolicy]] = {p.name: p for p in (Reservoir, Ring, Balanced)}
+
+
+def make_policy(name: str) -> MemoryPolicy:
+    """A policy by name; `BadRecord` lists the known ones."""
+    if name not in POLICIES:
+        raise BadRecord(f"Unknown memory policy '{name}'.", f"Known: {', '.join(POLICIES)}.")
+    return POLICIES[name]()

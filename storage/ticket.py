@@ -1,0 +1,135 @@
+"""Acknowledgement of appended samples: when a ticket's `wait` returns True they are on flash."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from .errors import BadRecord, StoreError
+
+
+class Ticket:
+    """What `append` returns: ``ids`` (int64) of the samples and a way to wait until they are on flash."""
+
+    __slots__ = ("_flusher", "_position", "ids")
+
+    def __init__(self, ids: np.ndarray, flusher: Flusher, position: int) -> None:
+        self.ids = ids
+        self._flusher = flusher
+        self._position = position
+
+    @property
+    def done(self) -> bool:
+        """True once the samples are on flash."""
+        return self._flusher.flushed >= self._position
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """True once the samples are on flash, False after ``timeout`` seconds; the typed error if flushing failed."""
+        return self._flusher.wait(self._position, timeout)
+
+
+class Syncs(Protocol):
+    def sync(self) -> None: ...
+
+
+class Flusher:
+    """Group commit. ``position`` counts appends, ``flushed`` those on flash.
+
+    ``durable``: whoever waits flushes for everybody. ``batched:MS``: a thread flushes every MS milliseconds if there
+    is something to flush; at most that much is lost when the power goes.
+    """
+
+    def __init__(self, durability: str, files: Callable[[], list[Syncs]]) -> None:
+        self.window = parse_durability(durability)
+        self.position = 0
+        self.flushed = 0
+        self.flushes = 0
+        self.lock = threading.Lock()  # held while flushing and while the store changes files
+        self._files = files
+        self._changed = threading.Condition()
+        self._error: StoreError | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        if self.window is not None:
+            self._thread = threading.Thread(target=self._run, name="edgecl-flush", daemon=True)
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raises the error of an earlier flush: what it should have made durable may be gone."""
+        if self._error is not None:
+            raise self._error
+
+    def flush(self, position: int | None = None) -> None:
+        """Returns when everything up to ``position`` (default: now) is on flash."""
+        want = self.position if position is None else position
+        with self.lock:
+            self.check()
+            if self.flushed >= want:
+                return
+            reached = self.position  # read before the flush: later appends may not be covered
+            try:
+                for file in self._files():
+                    file.sync()
+            except StoreError as error:
+                self._error = error
+                with self._changed:
+                    self._changed.notify_all()
+                raise
+            self.flushes += 1
+            with self._changed:
+                self.flushed = max(self.flushed, reached)
+                self._changed.notify_all()
+
+    def appended(self) -> int:
+        """Called by the store after each append; the position to wait for."""
+        self.position += 1
+        return self.position
+
+    def wait(self, position: int, timeout: float | None) -> bool:
+        if self.flushed >= position:
+            return True
+        if self.window is None:
+            self.flush(position)
+            return True
+        with self._changed:
+            self._changed.wait_for(lambda: self.flushed >= position or self._error is not None, timeout)
+        if self.flushed >= position:
+            return True
+        self.check()
+        return False
+
+    def _run(self) -> None:
+        assert self.window is not None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, max(0.001, self.window))
+                if self._closing or self._error is not None:
+                    return
+            if self.flushed < self.position:
+                try:
+                    self.flush()
+                except StoreError:
+                    return  # kept for the waiters and for the next append
+
+    def close(self) -> None:
+        """Stops the thread and flushes the rest."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is None:
+            self.flush()
+
+
+def parse_durability(text: str) -> float | None:
+    """Seconds between flushes, None for ``durable``. `BadRecord` for anything else."""
+    if text == "durable":
+        return None
+    name, _, ms = text.partition(":")
+    if name == "batched" and ms.replace(".", "", 1).isdigit() and 0 < float(ms) <= 3_600_000:
+        return float(ms) / 1000
+    raise BadRecord(f"Durability '{text}' is unknown.", "Use 'durable' or 'batched:MS' with MS milliseconds, e.g. batched:1000.")
