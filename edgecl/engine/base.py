@@ -15,7 +15,7 @@ Array = np.ndarray
 
 @dataclass
 class Meters:
-    """What ran so far. FLOPs = 2 x MACs of convolutions and linear layers over living weights and real samples.
+    """What ran so far. FLOPs = 2 x MACs of convolutions and linear layers over living weights, real samples.
 
     halo_flops: the part of ``forward_flops`` + ``backward_flops`` that multiplied padding zeros.
     padded_lane_flops: work on lanes that hold no sample (not part of the FLOPs above).
@@ -60,7 +60,9 @@ class Engine(Protocol):
 
     model: Model
     meters: Meters
-    gradients: Gradients
+
+    @property
+    def gradients(self) -> Gradients: ...
 
     def forward(
         self,

@@ -18,7 +18,7 @@ class Parameter:
     values : float32 [living]
     pattern : int32 [living], sorted flat indices into ``spec.shape``, or None when every weight lives
     moments : optimizer state by name (``momentum``; ``adam_m``, ``adam_v``), float32 [living]
-    gradient_subset : int32, sorted positions within the living weights that receive gradients, or None for all
+    gradient_subset : int32, sorted positions within the living weights that get gradients, or None for all
     frozen : no gradient at all
     step_count : Adam's step count, int
     """
@@ -137,68 +137,23 @@ class Model:
     def densities(self) -> Mapping[str, float]:
         return {n: p.density for n, p in self.parameters.items()}
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of everything that training changes, by ``NAME/values``, ``/pattern``, ``/subset``, ``/frozen``,
-        ``/step_count`` and ``/moment/KIND``; canonical order, no trace of an engine.
-        """
-        state: dict[str, np.ndarray] = {}
-        for name, p in self.parameters.items():
-            state[f"{name}/values"] = p.values.copy()
-            if p.pattern is not None:
-                state[f"{name}/pattern"] = p.pattern.copy()
-            if p.gradient_subset is not None:
-                state[f"{name}/subset"] = p.gradient_subset.copy()
-            if p.frozen:
-                state[f"{name}/frozen"] = np.ones(1, bool)
-            if p.step_count:
-                state[f"{name}/step_count"] = np.array([p.step_count], np.int64)
-            for kind, moment in p.moments.items():
-                state[f"{name}/moment/{kind}"] = moment.copy()
-        return state
-
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """The inverse of `state`. Raises `BadInput` when the state is not of this graph; nothing is changed then."""
-        loaded: dict[str, Parameter] = {}
-        for name, old in self.parameters.items():
-            if f"{name}/values" not in state:
-                raise BadInput(f"The saved state has no parameter '{name}'.", "Load it into the network it came from.")
-            pattern = state.get(f"{name}/pattern")
-            pattern = None if pattern is None else check_pattern(np.array(pattern, np.int32), old.spec)
-            living = old.spec.size if pattern is None else pattern.size
-            prefix = f"{name}/moment/"
-            moments = {k[len(prefix) :]: np.array(v, np.float32) for k, v in state.items() if k.startswith(prefix)}
-            values = np.array(state[f"{name}/values"], np.float32)
-            subset = state.get(f"{name}/subset")
-            if any(a.shape != (living,) for a in (values, *moments.values())):
-                raise BadInput(
-                    f"The saved '{name}' has {values.size} weights, this network has {living}.",
-                    "Load it into the network it came from.",
-                )
-            loaded[name] = Parameter(
-                old.spec,
-                values,
-                pattern,
-                moments,
-                None if subset is None else np.array(subset, np.int32),
-                f"{name}/frozen" in state,
-                int(state[f"{name}/step_count"][0]) if f"{name}/step_count" in state else 0,
-            )
-        self.parameters.update(loaded)
-
     def adopt(self, graph: Graph, rng: np.random.Generator) -> None:
         """Continue with ``graph``, whose tensors are the present ones or have more rows (a wider head).
 
-        Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values with zero
-        state, and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
+        Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values with
+        zero state, and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
         """
         if set(graph.parameters) != set(self.parameters):
             odd = sorted(set(graph.parameters) ^ set(self.parameters))[0]
-            raise BadInput(f"Only one of the two graphs has a parameter '{odd}'.", "Make a new model for this graph.")
+            raise BadInput(
+                f"Only one of the two graphs has a parameter '{odd}'.", "Make a new model for this graph."
+            )
         for name, spec in graph.parameters.items():
             old = self.parameters[name].spec.shape
             if len(old) != len(spec.shape) or old[1:] != spec.shape[1:] or old[0] > spec.shape[0]:
                 raise BadInput(
-                    f"'{name}' has shape {old} and cannot become {spec.shape}.", "Only rows can be added to a tensor."
+                    f"'{name}' has shape {old} and cannot become {spec.shape}.",
+                    "Only rows can be added to a tensor.",
                 )
         for name, spec in graph.parameters.items():
             p = self.parameters[name]
@@ -214,8 +169,8 @@ class Model:
     def state(self) -> dict[str, np.ndarray]:
         """Copies in canonical form, by key:
 
-        NAME/values float32 [living]; NAME/pattern int32 [living] where sparse; NAME/moment/KIND float32 [living];
-        NAME/gradient_subset int32 where set; NAME/frozen uint8 [1]; NAME/step_count int64 [1].
+        NAME/values float32 [living]; NAME/pattern int32 [living] where sparse; NAME/moment/KIND float32
+        [living]; NAME/gradient_subset int32 where set; NAME/frozen uint8 [1]; NAME/step_count int64 [1].
         """
         state = {}
         for name, p in self.parameters.items():
@@ -231,7 +186,7 @@ class Model:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Replace everything by what `state` returned. Raises `BadInput` and changes nothing when it does not fit."""
+        """Replace everything by what `state` returned. Raises `BadInput`, changing nothing, when it does not fit."""
         left = set(state)
         loaded = {name: _read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
         if left:
@@ -239,7 +194,7 @@ class Model:
                 f"The saved state holds '{sorted(left)[0]}', which '{self.graph.name}' does not have.",
                 "Load it into the network it was saved from.",
             )
-        self.parameters = loaded
+        self.parameters.update(loaded)
 
 
 def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: set[str]) -> Parameter:
@@ -265,7 +220,9 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
     living = spec.size if pattern is None else int(pattern.size)
     values = take("values", np.float32, living)
     if values is None:
-        raise BadInput(f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from.")
+        raise BadInput(
+            f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from."
+        )
     prefix = f"{spec.name}/moment/"
     moments = {}
     for key in sorted(k for k in left if k.startswith(prefix)):
@@ -275,7 +232,9 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
     subset = take("gradient_subset", np.int32, None)
     frozen, count = take("frozen", np.uint8, 1), take("step_count", np.int64, 1)
     if (frozen is not None and frozen[0] > 1) or (count is not None and count[0] < 0):
-        raise BadInput(f"The saved 'frozen' or 'step_count' of '{spec.name}' is out of range.", "The state is damaged.")
+        raise BadInput(
+            f"The saved 'frozen' or 'step_count' of '{spec.name}' is out of range.", "The state is damaged."
+        )
     return Parameter(
         spec,
         values,
@@ -288,7 +247,7 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
 
 
 def initial_values(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
-    """torch's default initialisation, drawn from ``rng``: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for conv and linear."""
+    """torch's default, drawn from ``rng``: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for conv and linear."""
     if spec.init == "ones":
         return np.ones(spec.size, np.float32)
     if spec.init == "zeros":

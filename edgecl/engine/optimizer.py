@@ -23,7 +23,7 @@ def update(p: Parameter, gradient: Array, optimizer: Optimizer, lr: float) -> No
     """Move ``p`` by ``gradient`` [living] in place; nothing happens when it is frozen or not trained.
 
     sgd, as torch: g += weight_decay * w; buffer = momentum * buffer + g; w -= lr * buffer.
-    adam (Kingma and Ba 2015), as torch: bias-corrected with the parameter's own step count, weight decay in g.
+    adam (Kingma and Ba 2015), as torch: bias-corrected by the parameter's step count, weight decay in g.
     """
     if p.frozen or not p.spec.trained:
         return

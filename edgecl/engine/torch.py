@@ -84,7 +84,7 @@ class TorchEngine:
     def _graph(self) -> Graph:
         return self.plan.graph
 
-    # ---- forward ---------------------------------------------------------------------------------------------
+    # ---- forward
     def forward(
         self,
         feeds: Mapping[str, Array],
@@ -125,7 +125,9 @@ class TorchEngine:
         self, feeds: Mapping[str, Array], leaves: Mapping[str, Any], training: bool
     ) -> tuple[dict[str, Any], list[Node]]:
         """Every tensor that follows from ``feeds``, and the nodes that ran."""
-        tensors = {n: self._torch.from_numpy(np.ascontiguousarray(x)).to(self._dtype) for n, x in feeds.items()}
+        tensors = {
+            n: self._torch.from_numpy(np.ascontiguousarray(x)).to(self._dtype) for n, x in feeds.items()
+        }
         ran = []
         for node in self._graph.nodes:
             if node.output in tensors or not all(i in tensors for i in node.inputs):
@@ -135,7 +137,9 @@ class TorchEngine:
             if node.op == "dropout" and training:
                 keep = draw_mask(self.rng, tuple(inputs[0].shape), node.attributes["p"])
                 params["keep"] = self._torch.from_numpy(keep).to(self._dtype)
-            tensors[node.output] = operator(node.op, node.name).torch(inputs, params, node.attributes, training)
+            tensors[node.output] = operator(node.op, node.name).torch(
+                inputs, params, node.attributes, training
+            )
             ran.append(node)
         return tensors, ran
 
@@ -183,16 +187,20 @@ class TorchEngine:
                 )
         return params
 
-    # ---- backward --------------------------------------------------------------------------------------------
+    # ---- backward
     def backward(self, seeds: Mapping[str, Array]) -> None:
         """Adds the gradients of the latest training forward, seeded at tensors it fetched; once per forward."""
         tape, self._tape = self._tape, None
         if tape is None:
-            raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
+            raise BadInput(
+                "There is no training forward to go back through.", "Call forward(training=True) first."
+            )
         seeded = {self._graph.logits if n == "logits" else n: seed for n, seed in seeds.items()}
         for name, seed in seeded.items():
             if name not in tape.fetched:
-                raise BadInput(f"'{name}' was not fetched by the forward.", f"Fetch it: fetch=('{name}', ...).")
+                raise BadInput(
+                    f"'{name}' was not fetched by the forward.", f"Fetch it: fetch=('{name}', ...)."
+                )
             if tuple(np.shape(seed)) != tuple(tape.tensors[name].shape):
                 raise BadInput(
                     f"The gradient of '{name}' has shape {np.shape(seed)}, the forward had "
@@ -222,7 +230,9 @@ class TorchEngine:
             allow_unused=True,
         )
         for name, gradient in zip(names, found):
-            dense = np.zeros(self.model[name].spec.shape, np.float32) if gradient is None else gradient.numpy()
+            dense = (
+                np.zeros(self.model[name].spec.shape, np.float32) if gradient is None else gradient.numpy()
+            )
             if visit is not None and name in visited:
                 _visit_rows(name, dense, visit)
             p = self.model[name]
@@ -237,7 +247,7 @@ class TorchEngine:
             self._parameter(name)
         self._visit = (tuple(names), visit)
 
-    # ---- step ------------------------------------------------------------------------------------------------
+    # ---- step
     def step(self, lr: float) -> None:
         with self._change:
             for name, p in self.model.parameters.items():
@@ -256,7 +266,7 @@ class TorchEngine:
         self._statistics = {}
         self._tape = None
 
-    # ---- weights, masks, state -------------------------------------------------------------------------------
+    # ---- weights, masks, state
     def _parameter(self, name: str) -> Parameter:
         if name not in self.model.parameters:
             raise unknown_name("parameter", name, self.model.parameters)
@@ -270,7 +280,9 @@ class TorchEngine:
         p = self._parameter(name)
         with self._change:
             p.set_pattern(pattern)
-            kept = {n: self.gradients[n] for n, q in self.model.parameters.items() if q.spec.trained and n != name}
+            kept = {
+                n: self.gradients[n] for n, q in self.model.parameters.items() if q.spec.trained and n != name
+            }
             self.gradients.relayout()
             for n, gradient in kept.items():
                 self.gradients[n][:] = gradient
@@ -296,7 +308,7 @@ class TorchEngine:
             self.discard()
 
     def state(self) -> dict[str, Array]:
-        """The model's canonical state; uncommitted gradients and statistics, and ``rng``, are not part of it."""
+        """The model's canonical state; without uncommitted gradients and statistics and ``rng``."""
         return self.model.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -304,7 +316,7 @@ class TorchEngine:
             self.model.load_state(state)
             self._prepare()
 
-    # ---- prediction ------------------------------------------------------------------------------------------
+    # ---- prediction
     def predictor(self, batch: int) -> Callable[[Array], Array]:
         """A function x [B, ...] -> logits float32 [B, classes], any B, in chunks of ``batch``; for any thread."""
         if batch > self.plan.predict_batch or batch < 1:
@@ -325,7 +337,7 @@ class TorchEngine:
 
         return predict
 
-    # ---- meters ----------------------------------------------------------------------------------------------
+    # ---- meters
     def _count(self, node: Node, samples: int) -> None:
         cost = self._costs.get(node.name)
         if cost is not None:

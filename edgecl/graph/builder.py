@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, EdgeclError
 from .graph import Graph, Node, ParameterSpec, Shape
 from .registry import operator
 
@@ -30,16 +30,19 @@ class GraphBuilder:
         self.parameters: dict[str, ParameterSpec] = {}
         self.notes: dict[str, Any] = {}
 
-    def add(
-        self, op: str, inputs: list[str], *, name: str, prunable: bool = False, **attributes: Any
-    ) -> str:
+    def add(self, op: str, inputs: list[str], *, name: str, prunable: bool = False, **attributes: Any) -> str:
         """Append one node; returns the name of its output tensor (the node's name)."""
         if name in self.shapes:
-            raise BadInput(f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name.")
+            raise BadInput(
+                f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name."
+            )
         entry = operator(op, name)
         attributes = {**entry.optional_attributes, **attributes}
         shapes = [self.shapes[i] for i in inputs]
-        output = entry.shape(shapes, attributes)
+        try:
+            output = entry.shape(shapes, attributes)
+        except EdgeclError as error:
+            raise type(error)(f"At '{name}': {error.cause}", error.remedy) from error
         specs = entry.parameters(shapes, attributes)
         for local, spec in specs.items():
             full = f"{name}.{local}"

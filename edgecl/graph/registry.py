@@ -39,7 +39,11 @@ class Operator:
         return 0
 
     def forward(
-        self, inputs: Sequence[Array], params: Mapping[str, Array], attributes: Mapping[str, Any], training: bool
+        self,
+        inputs: Sequence[Array],
+        params: Mapping[str, Array],
+        attributes: Mapping[str, Any],
+        training: bool,
     ) -> tuple[Array, Any]:
         """Returns (output, context for backward). Batch norm also puts ``mean`` and ``var`` in the context."""
         raise NotImplementedError
@@ -50,7 +54,9 @@ class Operator:
         """Returns (gradient per input, gradient per trained local parameter)."""
         raise NotImplementedError
 
-    def torch(self, inputs: Sequence[Any], params: Mapping[str, Any], attributes: Mapping[str, Any], training: bool):
+    def torch(
+        self, inputs: Sequence[Any], params: Mapping[str, Any], attributes: Mapping[str, Any], training: bool
+    ):
         """The same operator on torch tensors (autograd gives the backward)."""
         raise NotImplementedError
 

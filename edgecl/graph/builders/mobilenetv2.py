@@ -8,7 +8,15 @@ from ..graph import Graph
 from ._parts import Head, conv, finish, norm, norm_kind, pad_to_32, require_map, start
 
 # expansion, output channels, blocks, stride of the first block
-_STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 1),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
@@ -17,7 +25,9 @@ def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
     ``width`` scales the channels, rounded to multiples of 8.
     """
     if not 0 < width <= 4:
-        raise BadInput(f"Width {width} is not possible for '{head.name}'.", "Use a factor above 0 and up to 4.")
+        raise BadInput(
+            f"Width {width} is not possible for '{head.name}'.", "Use a factor above 0 and up to 4."
+        )
     require_map(head, 8)
     kind = norm_kind(head, "batch")
     g, x = start(head, pad_to_32(head))
@@ -25,7 +35,9 @@ def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
     for stage, (expansion, out, blocks, stride) in enumerate(_STAGES, 1):
         for block in range(1, blocks + 1):
             at = f"s{stage}b{block}"
-            x = _inverted_residual(g, x, at, expansion, _channels(out, width), stride if block == 1 else 1, kind)
+            x = _inverted_residual(
+                g, x, at, expansion, _channels(out, width), stride if block == 1 else 1, kind
+            )
     x = _unit(g, x, "last", _channels(1280, max(width, 1.0)), (1, 1), 1, kind, prunable=True)
     return finish(g, head, g.add("global_avg_pool", [x], name="pooled"))
 

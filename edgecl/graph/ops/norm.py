@@ -89,7 +89,9 @@ class BatchNorm(Operator):
             return [grad * factor], grads
         # the batch's mean and variance depend on x: project their directions out of the gradient
         n = context["count"]
-        centred = grad - _column(grads["shift"] / n, grad.ndim) - xhat * _column(grads["scale"] / n, grad.ndim)
+        centred = (
+            grad - _column(grads["shift"] / n, grad.ndim) - xhat * _column(grads["scale"] / n, grad.ndim)
+        )
         return [centred * factor], grads
 
     def torch(self, inputs, params, attributes, training):
@@ -124,7 +126,9 @@ class GroupNorm(Operator):
     def shape(self, inputs, attributes):
         shape = one_input(self.name, inputs)
         if attributes["groups"] < 1 or shape[0] % attributes["groups"]:
-            raise refuse(self.name, inputs, f"{attributes['groups']} groups do not divide {shape[0]} channels")
+            raise refuse(
+                self.name, inputs, f"{attributes['groups']} groups do not divide {shape[0]} channels"
+            )
         return shape
 
     def parameters(self, inputs, attributes):

@@ -23,7 +23,9 @@ class Normalise(Operator):
         mean, std, pad = attributes["mean"], attributes["std"], attributes["pad"]
         if len(mean) != shape[0] or len(std) != shape[0]:
             raise refuse(
-                self.name, inputs, f"{len(mean)} means and {len(std)} deviations for {shape[0]} channels",
+                self.name,
+                inputs,
+                f"{len(mean)} means and {len(std)} deviations for {shape[0]} channels",
                 "Give one mean and one standard deviation per channel.",
             )
         if not np.all(np.isfinite([*mean, *std])) or min(std) <= 0:
