@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -98,7 +99,7 @@ def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read(stream)
-    except (ValueError, EOFError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise BadInput(
             f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
         ) from error
@@ -123,19 +124,33 @@ def _small_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
             raise BadInput(
                 f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample."
             )
-        return np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
+        values = np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
+        _check_end(stream, name)
+        return values
 
 
 def _exactly(stream: IO[bytes], size: int, name: str) -> bytes:
     try:
         data = stream.read(size)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise BadInput(
             f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
         ) from error
     if len(data) != size:
         raise BadInput(f"The array '{name}' is cut short.", "Write it again with numpy.savez.")
     return data
+
+
+def _check_end(stream: IO[bytes], name: str) -> None:
+    """The member ends here and its checksum holds (zipfile checks it at the end only)."""
+    try:
+        more = stream.read(1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise BadInput(
+            f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
+        ) from error
+    if more:
+        raise BadInput(f"The array '{name}' is longer than it says.", "Write it again with numpy.savez.")
 
 
 def _sample_blocks(
@@ -169,6 +184,7 @@ def _sample_blocks(
                     over="ignore"
                 ):  # float64 beyond float32 becomes infinity and is refused by index
                     yield block.astype(target, copy=False)
+            _check_end(stream, "x")
 
     return (c, h, w), target, blocks()
 

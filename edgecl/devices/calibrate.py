@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ Probe = Callable[[int], Measurements]  # number of cores -> measurements
 
 
 def numpy_probe(cores: int) -> Measurements:
-    """float32 matrix products and array copies in a child process, with 1 and ``cores`` threads; about 2 s."""
+    """float32 matrix products and array copies in a child, with 1 and ``cores`` threads; about 2 s."""
     done = subprocess.run(
         [sys.executable, "-c", "from edgecl.devices._probe import main; main()", str(cores)],
         capture_output=True,
@@ -70,7 +71,7 @@ def numpy_probe(cores: int) -> Measurements:
 
 
 def host_profile(probe: Probe = numpy_probe, name: str = "numpy-1", refresh: bool = False) -> Profile:
-    """This machine's profile, from the cache; measured when ``refresh`` or not yet measured by probe ``name``."""
+    """This machine's profile, cached; measured when ``refresh`` or not yet known by probe ``name``."""
     cores = len(os.sched_getaffinity(0))
     memory = _memory_bytes()
     key = json.dumps([name, platform.machine(), _cpu_name(), cores, memory, platform.python_version()])
@@ -119,7 +120,7 @@ def _as_profile(m: Measurements, cores: int, memory: int) -> dict[str, Any]:
             "core": _cpu_name(),
             "count": figure(cores, "measured", "cores this process may run on"),
             "ghz": ghz,
-            "flop_per_cycle": figure(one / ghz["value"] / 1e9, "measured", f"{m.method}, divided by the clock"),
+            "flop_per_cycle": figure(one / ghz["value"] / 1e9, "measured", f"{m.method}, per clock"),
         }],
         "caches": caches,
         "memory": {
@@ -147,7 +148,8 @@ def _keep(path: Path, data: dict[str, Any]) -> None:
         flush(work)
         work.rename(path)
     except OSError:
-        work.unlink(missing_ok=True)
+        with suppress(OSError):
+            work.unlink()
 
 
 def _memory_bytes() -> int:

@@ -6,11 +6,11 @@
     joules(step)       = power(threads) * seconds(step): the whole device, idle power included
 
 The band is (low, high) factors on the seconds: published measurements on the device, or its like, divided by
-this model. On Pi Zero 2 W, 3B+ and 4B ncnn's ResNet-18 inference lies at 0.6 to 1.3 of the model (below 1 where
-it uses Winograd), eager PyTorch's ResNet-18 training on Pi 4 and 5 at 1.6 to 2.6; depthwise networks were not
-compared. Sparse figures are carried over from an x86 study, so a step's band widens with the share of its time
-in sparse operations. Power was measured under integer loads; a matrix product draws up to 1.45 times as much
-(Pi 4: 7.2 W against 5.0 W).
+this model. On Pi Zero 2 W, 3B+ and 4B ncnn's ResNet-18 inference lies at 0.6 to 1.3 of the model (below 1
+where it uses Winograd), eager PyTorch's ResNet-18 training on Pi 4 and 5 at 1.6 to 2.6; depthwise networks
+were not compared. Sparse figures are carried over from an x86 study, so a step's band widens with the share
+of its time in sparse operations. Power was measured under integer loads; a matrix product draws up to 1.45
+times as much (Pi 4: 7.2 W against 5.0 W).
 """
 
 from __future__ import annotations
