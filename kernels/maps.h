@@ -48,12 +48,13 @@ template <int W> void plane_sums(const Map &y, int block, int channel, int lanes
   sums[1] = squares;
 }
 
+// Not-a-number passes through, so that a bad sample shows in the loss.
 template <class V> EDGECL_INLINE V activate(V v, int activation) {
   const V zero = V{}, six = splat<V>(6.f);
-  if (activation == RELU) return v > zero ? v : zero;
+  if (activation == RELU) return v < zero ? zero : v;
   if (activation == RELU6) {
-    V low = v > zero ? v : zero;
-    return low < six ? low : six;
+    V low = v < zero ? zero : v;
+    return low > six ? six : low;
   }
   return v;
 }
