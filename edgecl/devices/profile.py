@@ -165,8 +165,16 @@ def load_profile(name_or_path: str | Path) -> Profile:
     return parse_profile(data, place)
 
 
+def profile_folder() -> Any:
+    """Where the shipped profiles lie: the installed package, or beside it in a source tree not installed."""
+    try:
+        return resources.files("edgecl.device_profiles")
+    except ModuleNotFoundError:
+        return Path(__file__).parents[2] / "device_profiles"
+
+
 def _shipped() -> dict[str, Any]:
-    folder = resources.files("edgecl.device_profiles")
+    folder = profile_folder()
     return {f.name.removesuffix(".toml"): f for f in folder.iterdir() if f.name.endswith(".toml")}
 
 

@@ -2,20 +2,19 @@
 
 import copy
 import re
-from importlib import resources
 
 import pytest
 import tomllib
 
 from edgecl.devices import list_profiles, load_profile
-from edgecl.devices.profile import MARKS, parse_profile
+from edgecl.devices.profile import MARKS, parse_profile, profile_folder
 from edgecl.errors import BadInput
 
 SHIPPED = [n for n in list_profiles() if n != "host"]
 
 
 def tables(name="rpi_4b"):
-    return tomllib.loads((resources.files("edgecl.device_profiles") / f"{name}.toml").read_text())
+    return tomllib.loads((profile_folder() / f"{name}.toml").read_text())
 
 
 def test_the_five_devices_and_this_machine_are_there():
@@ -40,7 +39,7 @@ def test_every_figure_has_a_mark_and_a_source_and_no_bare_number_hides(name):
     assert len(found) > 25
     for path, figure in found:
         assert figure["mark"] in MARKS and len(figure["source"]) > 3, path
-    text = (resources.files("edgecl.device_profiles") / f"{name}.toml").read_text()
+    text = (profile_folder() / f"{name}.toml").read_text()
     bare = [
         line for line in text.splitlines() if re.match(r"\w+ = [\d.]", line) and not line.startswith("schema")
     ]
@@ -135,7 +134,7 @@ def test_a_profile_with_a_doubtful_figure_is_refused_by_its_place(name):
 
 
 def test_a_profile_can_be_a_file(tmp_path):
-    text = (resources.files("edgecl.device_profiles") / "rpi_4b.toml").read_text()
+    text = (profile_folder() / "rpi_4b.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace('"rpi_4b"', '"mine"'))
     assert load_profile(tmp_path / "mine.toml").name == "mine"
     (tmp_path / "bad.toml").write_text("schema = = 1")
