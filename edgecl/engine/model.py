@@ -140,8 +140,8 @@ class Model:
     def adopt(self, graph: Graph, rng: np.random.Generator) -> None:
         """Continue with ``graph``, whose tensors are the present ones or have more rows (a wider head).
 
-        Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values with
-        zero state, and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
+        Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values
+        with zero state and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
         """
         if set(graph.parameters) != set(self.parameters):
             odd = sorted(set(graph.parameters) ^ set(self.parameters))[0]
@@ -186,7 +186,7 @@ class Model:
         return state
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Replace everything by what `state` returned. Raises `BadInput`, changing nothing, when it does not fit."""
+        """Replace everything by what `state` returned. Raises `BadInput`, changing nothing, on a misfit."""
         left = set(state)
         loaded = {name: _read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
         if left:

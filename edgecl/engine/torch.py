@@ -1,4 +1,4 @@
-"""TorchEngine: the engine contract on torch autograd, one operator twin at a time. The oracle of the tests."""
+"""TorchEngine: the engine contract on torch autograd, one twin per operator. The oracle of the tests."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class _Tape:
 
 
 class TorchEngine:
-    """See `Engine`. Inside torch every tensor is dense; the model's arrays stay canonical (living weights only).
+    """See `Engine`. Inside torch every tensor is dense; the model's arrays hold living weights only.
 
-    plan  : its ``graph``, ``batch``, ``predict_batch``, ``optimizer`` and ``threads`` are used; no program is needed
+    plan  : its ``graph``, ``batch``, ``predict_batch``, ``optimizer`` and ``threads`` are used; it needs no program
     rng   : draws dropout masks, in graph order; whoever owns it saves it
     dtype : ``float32``, or ``float64`` for gradient checks (fetched arrays and gradients are then float64)
 
@@ -92,8 +92,8 @@ class TorchEngine:
         training: bool = True,
         params: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
-        """Fetched tensors, float32 [B, ...]. ``params`` replaces the model's values by name for this call; such a
-        forward leaves no tape and no statistics.
+        """Fetched tensors, float32 [B, ...]. ``params`` replaces the model's values by name for this call; it
+        then leaves no tape and no statistics.
         """
         feeds, samples = self._check_feeds(feeds, self.plan.batch)
         values = {n: p.values for n, p in self.model.parameters.items()}
@@ -189,7 +189,7 @@ class TorchEngine:
 
     # ---- backward
     def backward(self, seeds: Mapping[str, Array]) -> None:
-        """Adds the gradients of the latest training forward, seeded at tensors it fetched; once per forward."""
+        """Adds the gradients of the latest training forward, seeded at fetched tensors; once per forward."""
         tape, self._tape = self._tape, None
         if tape is None:
             raise BadInput(
@@ -242,7 +242,7 @@ class TorchEngine:
                 self.gradients[name][at] += living[at]
 
     def visit_dense_gradients(self, names: Sequence[str], visit: Callable[[str, range, Array], None]) -> None:
-        """In the next backward: ``visit(name, rows, block)`` with float32 block [rows, ...] over the full shape."""
+        """In the next backward: ``visit(name, rows, block)`` with a float32 block [rows, ...]."""
         for name in names:
             self._parameter(name)
         self._visit = (tuple(names), visit)
@@ -318,7 +318,7 @@ class TorchEngine:
 
     # ---- prediction
     def predictor(self, batch: int) -> Callable[[Array], Array]:
-        """A function x [B, ...] -> logits float32 [B, classes], any B, in chunks of ``batch``; for any thread."""
+        """A function x [B, ...] -> logits float32 [B, classes], in chunks of ``batch``; for any thread."""
         if batch > self.plan.predict_batch or batch < 1:
             raise BadInput(
                 f"A predictor of {batch} samples does not fit the planned {self.plan.predict_batch}.",

@@ -56,7 +56,8 @@ class Graph:
     """Nodes in execution order. ``shapes`` maps every tensor to its shape without the batch:
     (C, H, W) for maps (a window of a 1-D signal is (C, 1, W)), (F,) for vectors.
 
-    ``input`` is the one fed tensor, of ``input_dtype`` ``uint8`` or ``float32``; the first node normalises it.
+    ``input`` is the one fed tensor, of ``input_dtype`` ``uint8`` or ``float32``; the first node normalises
+    it.
     ``logits`` is the tensor that methods fetch.
     """
 

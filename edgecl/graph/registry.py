@@ -1,4 +1,4 @@
-"""One entry per operator: shape rule, parameters, FLOP and byte rule, reference forward and backward, torch twin.
+"""One entry per operator: shape rule, parameters, FLOP rule, reference forward and backward, torch twin.
 
 The compiler, the engines and the tests read only this. Files in `ops/` register themselves on import.
 """
@@ -45,7 +45,7 @@ class Operator:
         attributes: Mapping[str, Any],
         training: bool,
     ) -> tuple[Array, Any]:
-        """Returns (output, context for backward). Batch norm also puts ``mean`` and ``var`` in the context."""
+        """Returns (output, context for backward). Batch norm's context holds ``mean`` and ``var``."""
         raise NotImplementedError
 
     def backward(

@@ -48,11 +48,11 @@ def build(
     input_dtype : ``uint8`` or ``float32``, of the raw samples
     mean, std : per channel or one number, in units of the raw input; default 0 and 255 (uint8) or 0 and 1
     norm : ``batch`` or ``group``; default ``batch``, for ``mlp`` none
-    options : of the network: ``hidden``, ``dropout`` (mlp); ``widths``, ``dropout`` (cnn); ``widths``, ``kernel``
-        (cnn1d); ``width`` (resnets, mobilenetv2)
+    options : of the network: ``hidden``, ``dropout`` (mlp); ``widths``, ``dropout`` (cnn); ``widths``,
+        ``kernel`` (cnn1d); ``width`` (resnets, mobilenetv2)
 
-    The first node is ``input_norm``, the last ``logits``; ``graph.notes["features"]`` names the classifier's input
-    and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown name or
+    The first node is ``input_norm``, the last ``logits``; ``graph.notes["features"]`` names the classifier's
+    input and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown name or
     option and on a shape that does not suit the network.
     """
     if name not in _BUILDERS:

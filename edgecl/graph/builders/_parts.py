@@ -1,4 +1,4 @@
-"""What the builders share: the first and last node, convolution + normalisation + activation, shape checks."""
+"""What the builders share: first and last node, convolution, normalisation, shape checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..graph import Graph, Shape
 class Head:
     """What every builder is given: the stream's side of the network.
 
-    mean, std : per channel (or one for all), in units of the raw input; default 0 and 255 for uint8, 0 and 1 for
-        float32
-    norm : ``batch``, ``group`` or, where a network can do without, ``none``; None is the network's own default
+    mean, std : per channel (or one for all), in units of the raw input; default 0 and 255 for uint8,
+        0 and 1 for float32
+    norm : ``batch``, ``group`` or, where a network can do without, ``none``; None: the network's own default
     """
 
     name: str
@@ -67,8 +67,8 @@ def conv(
     """Bias-free convolution padded to keep the size at stride 1."""
     padding = [k // 2 for k in kernel]
     return g.add(
-        "conv2d", [x], name=name, out=out, kernel=list(kernel), stride=list(stride), padding=padding, groups=groups,
-        bias=False, prunable=prunable,
+        "conv2d", [x], name=name, out=out, kernel=list(kernel), stride=list(stride), padding=padding,
+        groups=groups, bias=False, prunable=prunable,
     )  # fmt: skip
 
 

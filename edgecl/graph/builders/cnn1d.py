@@ -10,14 +10,15 @@ from ._parts import Head, conv, finish, norm, norm_kind, start
 
 
 def cnn1d(head: Head, *, widths: Sequence[int] = (32, 64, 128), kernel: int = 5) -> Graph:
-    """Convolution [1, kernel], normalisation, ReLU, halving by max pooling between them; global pooling; classifier.
+    """Convolution [1, kernel], normalisation, ReLU, max pooling between them; global pooling; classifier.
 
     All convolutions but the first are prunable. 53 k weights for windows (6, 1, 128) and 6 classes.
     """
     shape, shortest = head.input_shape, 2 ** (len(widths) - 1)
     if len(shape) != 3 or shape[1] != 1 or shape[2] < shortest:
         raise BadInput(
-            f"Network '{head.name}' takes windows (C, 1, L) with L >= {shortest}; the stream's samples have shape {shape}.",
+            f"Network '{head.name}' takes windows (C, 1, L) with L >= {shortest}; "
+            f"the stream's samples have shape {shape}.",
             "Use 'cnn' or a resnet for images and 'mlp' for anything else.",
         )
     if kernel < 1 or kernel % 2 == 0:

@@ -20,7 +20,7 @@ _STAGES = (
 
 
 def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
-    """Inverted residuals with ReLU6. Pointwise convolutions are prunable; stem, depthwise and classifier dense.
+    """Inverted residuals with ReLU6. Prunable: pointwise convolutions; dense: stem, depthwise, classifier.
 
     ``width`` scales the channels, rounded to multiples of 8.
     """

@@ -20,7 +20,7 @@ def resnet18(head: Head, *, width: int = 64) -> Graph:
 
 
 def _resnet(head: Head, width: int, blocks: Sequence[int]) -> Graph:
-    """Prunable are the 3x3 block convolutions only: stem, 1x1 shortcuts and classifier stay dense (SparCL)."""
+    """Prunable: the 3x3 block convolutions; stem, 1x1 shortcuts and classifier stay dense (SparCL)."""
     require_map(head, 8)
     kind = norm_kind(head, "batch")
     g, x = start(head, pad_to_32(head))

@@ -30,7 +30,7 @@ def one_map(op: str, inputs: Sequence[Shape]) -> Shape:
 
 
 def window(op: str, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> tuple[int, int]:
-    """Output height and width of a sliding window: floor((size + 2*padding - kernel) / stride) + 1 per side."""
+    """Output height and width of a sliding window, floor((size + 2*padding - kernel) / stride) + 1."""
     _, *size = one_map(op, inputs)
     kernel, stride, padding = attributes["kernel"], attributes["stride"], attributes["padding"]
     if min(*kernel, *stride) < 1 or min(padding) < 0:

@@ -1,11 +1,15 @@
 """2-D cross-correlation with zero padding, any kernel, stride and groups; 1-D is a map of height 1.
 
-    y[b, o, i, j] = sum over (c, u, v) of weight[o, c, u, v] * xpad[b, g(o)*C/G + c, i*sh + u, j*sw + v] + bias[o]
+    y[b, o, i, j] = bias[o]
+                    + sum over (c, u, v) of weight[o, c, u, v] * xpad[b, g(o)*C/G + c, i*sh + u, j*sw + v]
 
 The reference loops over kernel taps: each tap is one matrix product per group.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +20,13 @@ from ._check import one_map, refuse, window
 
 
 class Conv2d(Operator):
-    """attributes: out, kernel [kh, kw], stride, padding, groups, bias. weight [out, in/groups, kh, kw], bias [out]."""
+    """attributes: out, kernel [kh, kw], stride, padding, groups, bias.
+
+    weight [out, in/groups, kh, kw], bias [out].
+    """
 
     name = "conv2d"
-    optional_attributes = {"stride": [1, 1], "padding": [0, 0], "groups": 1, "bias": False}
+    optional_attributes: Mapping[str, Any] = {"stride": [1, 1], "padding": [0, 0], "groups": 1, "bias": False}
 
     def shape(self, inputs, attributes):
         channels = one_map(self.name, inputs)[0]

@@ -1,6 +1,7 @@
 """Inverted dropout (Srivastava et al. 2014): in training y = x * keep / (1 - p), in prediction y = x.
 
-Operators hold no random state: the engine draws the mask with `draw_mask` and passes it as ``params["keep"]``.
+Operators hold no random state: the engine draws the mask with `draw_mask` and passes it in as
+``params["keep"]``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...errors import require
 from ..graph import ParameterSpec
 from ..registry import Operator, register
@@ -12,7 +15,7 @@ class Linear(Operator):
     """attributes: out, bias. weight [out, in], bias [out]."""
 
     name = "linear"
-    optional_attributes = {"bias": True}
+    optional_attributes: Mapping[str, Any] = {"bias": True}
 
     def shape(self, inputs, attributes):
         if len(inputs) != 1 or len(inputs[0]) != 1 or attributes["out"] < 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ def _over_channel(x: np.ndarray) -> tuple[int, ...]:
 def running_update(
     running: np.ndarray, batch: np.ndarray, momentum: float, count: int | None = None
 ) -> np.ndarray:
-    """New running statistic. For the variance pass ``count`` (elements per channel): torch keeps the unbiased one.
+    """New running statistic. For the variance pass ``count`` (elements per channel): it is unbiased.
 
     A single element per channel has no unbiased variance; its biased one (0) is used.
     """
@@ -44,13 +46,13 @@ def running_update(
 class BatchNorm(Operator):
     """attributes: eps, momentum. scale, shift [C] trained; running_mean, running_var [C] statistics.
 
-    Training normalises by the batch's mean and biased variance and leaves the running statistics to the caller:
+    Training normalises by the batch's mean and biased variance; running statistics are the caller's:
     the context holds ``mean``, ``var`` and ``count`` for `running_update`. The torch twin updates the running
     statistics it is given in place, as torch does.
     """
 
     name = "batch_norm"
-    optional_attributes = {"eps": 1e-5, "momentum": 0.1}
+    optional_attributes: Mapping[str, Any] = {"eps": 1e-5, "momentum": 0.1}
 
     def shape(self, inputs, attributes):
         return one_input(self.name, inputs)
@@ -121,7 +123,7 @@ class GroupNorm(Operator):
     """attributes: groups, eps. Each sample's channels are normalised in ``groups`` consecutive groups."""
 
     name = "group_norm"
-    optional_attributes = {"eps": 1e-5}
+    optional_attributes: Mapping[str, Any] = {"eps": 1e-5}
 
     def shape(self, inputs, attributes):
         shape = one_input(self.name, inputs)

@@ -1,6 +1,9 @@
-"""Input normalisation: (x - mean) / std per channel on the raw values, then zero padding. Always the first node."""
+"""Input normalisation, the first node: (x - mean) / std per channel on raw values, then zero padding."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ class Normalise(Operator):
     """
 
     name = "normalise"
-    optional_attributes = {"pad": 0}
+    optional_attributes: Mapping[str, Any] = {"pad": 0}
 
     def shape(self, inputs, attributes):
         shape = one_input(self.name, inputs)

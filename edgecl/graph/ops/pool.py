@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ...errors import require
@@ -28,9 +31,9 @@ def _crop(x, padding, shape):
 
 
 class _Pool(Operator):
-    """attributes: kernel [kh, kw], stride, padding (at most half the kernel, as torch); the size rounds down."""
+    """attributes: kernel [kh, kw], stride, padding (at most half the kernel); sizes round down."""
 
-    optional_attributes = {"padding": [0, 0]}
+    optional_attributes: Mapping[str, Any] = {"padding": [0, 0]}
 
     def shape(self, inputs, attributes):
         channels = one_map(self.name, inputs)[0]
