@@ -62,11 +62,11 @@ class Config:
     )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
     augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
-    lr: float = _option(0.03, p.real(0.0, True), "learning rate")
+    lr: float = _option(0.1, p.real(0.0, True), "learning rate")
     optimizer: str = _option("sgd", p.choice(("sgd", "adam")), "optimizer")
     momentum: float = _option(0.0, p.fraction(high_open=True), "momentum of sgd")
     weight_decay: float = _option(0.0, p.real(), "weight decay")
-    memory: int = _option(200, p.count(0), "slots of the episodic memory in RAM")
+    memory: int = _option(500, p.count(0), "slots of the episodic memory in RAM")
     memory_policy: str = _option(
         "reservoir", p.choice(("reservoir", "ring", "balanced")), "which samples the memory keeps"
     )

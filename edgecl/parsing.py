@@ -110,6 +110,7 @@ def choice(known: Sequence[str]) -> Parser:
             raise unknown_name(name, str(raw), known)
         return str(raw)
 
+    parse.metavar = "|".join(known)  # type: ignore[attr-defined]
     return parse
 
 

@@ -45,6 +45,7 @@ class Progress:
     loss: float
     accuracy: float | None
     resident_bytes: int
+    ram_limit: int | None
     flops: int
     dense_flops: int
 
@@ -268,6 +269,7 @@ class Run:
             loss=loss,
             accuracy=sum(evaluated) / len(evaluated) if evaluated else None,
             resident_bytes=self.guard.last_resident,
+            ram_limit=self.guard.memory.limit,
             flops=self.parts.ledger.executed(self.parts.engine.meters),
             dense_flops=self.parts.ledger.full_dense,
         )

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from .limits import Budget
 from .meters import MemoryMeter
-from .planner import RunPlan
+from .planner import MARGIN, RunPlan
 
 if TYPE_CHECKING:
     from ..learning.trainer import Trainer
-
-SHED = 0.95  # of the RAM budget
 
 
 class Guard:
@@ -44,9 +42,9 @@ class Guard:
             if joules > b.energy:
                 return f"budget reached: energy ({joules - self.step_joules:.4g} of {b.energy:g} J, modelled)"
         self.last_resident = self.memory.use() + self.memory.baseline
-        if self.memory.limit is not None and self.memory.share() > SHED:
+        if self.memory.limit is not None and self.memory.share() > MARGIN:
             self.shed()
-            if self.memory.share() > SHED:
+            if self.memory.share() > MARGIN:
                 used, limit = self.memory.use() / 1e6, self.memory.limit / 1e6
                 return f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)"
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from ..config import Config
 from ..errors import InfeasibleBudget
 
 MB = 1_000_000
+MARGIN = 0.95  # a run sheds and stops above this share of its budget, so a plan stays below it
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ def plan_run(
     candidate: Candidate,
     *,
     baseline: int,
-    limit: int | None,
+    budget: int | None,
     free: frozenset[str] = frozenset(),
 ) -> RunPlan:
-    """The first of a row of ever smaller choices that fits ``limit`` bytes.
+    """The first of a row of ever smaller choices that fits ``budget`` bytes, less the margin.
 
     candidate : config -> (engine plan, predicted growth by purpose)
     baseline  : bytes that count before anything is allocated
@@ -86,10 +88,10 @@ def plan_run(
     """
     choices: list[str] = []
     plan, growth = candidate(config)
-    while limit is not None and baseline + sum(growth.values()) > limit:
+    while budget is not None and baseline + sum(growth.values()) > MARGIN * budget:
         smaller = _smaller(config, free)
         if smaller is None:
-            raise _infeasible(config, baseline, growth, limit)
+            raise _infeasible(baseline, growth, budget)
         config, change = smaller
         choices.append(change)
         plan, growth = candidate(config)
@@ -112,11 +114,11 @@ def _smaller(config: Config, free: frozenset[str]) -> tuple[Config, str] | None:
     return None
 
 
-def _infeasible(config: Config, baseline: int, growth: Mapping[str, int], limit: int) -> InfeasibleBudget:
+def _infeasible(baseline: int, growth: Mapping[str, int], budget: int) -> InfeasibleBudget:
     need = baseline + sum(growth.values())
     parts = sorted({"interpreter and libraries": baseline, **growth}.items(), key=lambda kv: -kv[1])
     listed = ", ".join(f"{name.replace('_', ' ')} {value / MB:.1f} MB" for name, value in parts if value >= MB / 20)
     return InfeasibleBudget(
-        f"RAM of {limit / MB:.1f} MB does not hold this run: {listed}.",
-        f"The nearest budget that would: --ram {-(-need // MB)}MB; or a smaller model, batch or memory.",
+        f"RAM of {budget / MB:g} MB, of which a plan may fill {MARGIN:.0%}, does not hold this run: {listed}.",
+        f"The nearest budget that would: --ram {math.ceil(need / MARGIN / MB)}MB; or a smaller model, batch or memory.",
     )

@@ -121,7 +121,7 @@ def predicted_growth(
     width = 2 * classes if "logits" in method.needs.fields else 0
     rows = config.batch + draws * config.replay_rows
     return {
-        "weights_and_activations": plan.bytes,
+        **plan.memory,
         "sparse_training": sparse.extra_bytes(),
         "memory": slots * (spec.bytes + width + 40),
         "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,

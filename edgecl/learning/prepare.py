@@ -28,8 +28,6 @@ from .parts import (
 )
 from .task_loop import check_schedules, planned_steps
 
-RAM_MARGIN = 0.95  # the run sheds and stops above this share of the budget, so the plan stays below it
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -81,7 +79,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         config,
         candidate,
         baseline=resident() if baseline is None else baseline,
-        limit=None if budget.ram is None else int(int(budget.ram) * RAM_MARGIN),
+        budget=None if budget.ram is None else int(budget.ram),
         free=frozenset({"memory", "batch", "micro_batch"} - set(given)),
     )
     run_plan = with_costs(run_plan, graph, method, sizes)

@@ -1,0 +1,25 @@
+"""`edgecl compare`."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from ..report.record import read_record
+from ..report.table import comparison_table, summary
+
+HELP = """Show runs side by side.
+
+  edgecl compare naive/run.json sparcl/run.json"""
+
+
+def command(
+    records: list[str] = typer.Argument(..., metavar="RUN.json..."),
+    as_json: bool = typer.Option(False, "--json", help="print JSON"),
+) -> None:
+    found = [(path, read_record(path)) for path in records]
+    if as_json:
+        print(json.dumps([{"run": path, **summary(record)} for path, record in found], indent=1))
+        return
+    print(comparison_table(found))

@@ -1,0 +1,74 @@
+"""`edgecl devices`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import typer
+
+from ..devices import Figure, Profile, list_profiles, load_profile
+from ..report.table import plain_table
+
+app = typer.Typer(help="Device profiles: what a step would take there.", invoke_without_command=True)
+
+
+@app.callback()
+def default(context: typer.Context) -> None:
+    """List the profiles when no subcommand is named."""
+    if context.invoked_subcommand is None:
+        show_list(False)
+
+
+@app.command("list", help="List the device profiles.")
+def list_command(as_json: bool = typer.Option(False, "--json", help="print JSON")) -> None:
+    show_list(as_json)
+
+
+@app.command("show", help="Show a profile, every figure with its mark and source.")
+def show(name: str, as_json: bool = typer.Option(False, "--json", help="print JSON")) -> None:
+    profile = load_profile(name)
+    if as_json:
+        print(json.dumps(plain(profile), indent=1))
+        return
+    print(f"{profile.name}: {profile.title}")
+    print(plain_table(["figure", "value", "mark", "source"], figures(plain(profile))))
+
+
+def show_list(as_json: bool) -> None:
+    profiles = [load_profile(name) for name in list_profiles() if name != "host"]
+    if as_json:
+        print(json.dumps([plain(p) for p in profiles], indent=1))
+        return
+    rows = [[p.name, p.title, str(p.cores), f"{p.memory_bytes / 2**20:.0f} MiB"] for p in profiles]
+    print(plain_table(["name", "device", "cores", "memory"], rows))
+    print("'host' is this machine, calibrated on first use. Figures and sources: edgecl devices show NAME")
+
+
+def plain(value: Any) -> Any:
+    """A profile as plain values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def figures(profile: Any, place: str = "") -> list[list[str]]:
+    """Rows of (place, value, mark, source) for everything that carries a mark."""
+    rows: list[list[str]] = []
+    if isinstance(profile, dict):
+        if {"value", "mark", "source"} <= profile.keys():
+            return [[place, str(profile["value"]), str(profile["mark"]), str(profile["source"])]]
+        for key, item in profile.items():
+            rows += figures(item, f"{place}.{key}" if place else key)
+    elif isinstance(profile, list):
+        for i, item in enumerate(profile):
+            rows += figures(item, f"{place}[{i}]")
+    return rows
+
+
+__all__ = ["Figure", "Profile", "app"]
