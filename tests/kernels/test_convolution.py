@@ -68,18 +68,22 @@ def test_forward_and_both_gradients_equal_the_reference(c):
     out = engine.forward({"input": x}, fetch=["logits", "first"])
     geometry = [c["out"], c["in"], *c["kernel"], *c["stride"], *c["padding"], c["groups"]]
     weight = np.ascontiguousarray(model["conv.weight"].dense())
-    close(out["logits"], _kernels.reference_conv_forward(geometry, out["first"], weight))
+    inner = out["first"]
     seed = rng.normal(size=out["logits"].shape).astype(np.float32)
+    # Sums that cancel are exact to the size of their summands, so those set the scale.
+    size = np.asarray(_kernels.reference_conv_forward(geometry, np.abs(inner), np.abs(weight)))
+    dx_size, dw_size = _kernels.reference_conv_backward(geometry, np.abs(inner), np.abs(weight), np.abs(seed))
+    close(out["logits"], _kernels.reference_conv_forward(geometry, inner, weight), 0.1 * size.max(initial=0))
     engine.backward({"logits": seed})
-    dx, dw = _kernels.reference_conv_backward(geometry, out["first"], weight, seed)
+    dx, dw = _kernels.reference_conv_backward(geometry, inner, weight, seed)
     dw = np.asarray(dw).ravel()
     pattern = model["conv.weight"].pattern
-    close(engine.gradients["conv.weight"], dw if pattern is None else dw[pattern])
+    scale = 0.1 * np.asarray(dw_size).max(initial=0)
+    close(engine.gradients["conv.weight"], dw if pattern is None else dw[pattern], scale)
     # The 1x1 layer's weight gradient is made of the input gradient: dW[o, i] = sum dx[o] x[i].
-    dx, x = np.asarray(dx, np.float64), x.astype(np.float64)
-    size = np.einsum("bohw,bihw->oi", np.abs(dx), np.abs(x)).max()  # a sum that cancels is exact to its summands
+    scale = 0.1 * np.einsum("bohw,bihw->oi", np.asarray(dx_size, np.float64), np.abs(x)).max()
     ours = engine.gradients["first.weight"].reshape(c["in"], c["in"])
-    close(ours, np.einsum("bohw,bihw->oi", dx, x), 0.1 * size)
+    close(ours, np.einsum("bohw,bihw->oi", np.asarray(dx, np.float64), x), scale)
 
 
 @given(convolutions())
