@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         for file in work.iterdir():
             flush(file)
         flush(work)
-        if target.exists():  # another process was faster, or a replacement was asked for
-            shutil.rmtree(target)
-        work.rename(target)
+        _take_place(work, target)
         flush(target.parent)
     except OSError as error:
         raise EdgeclError(
@@ -57,6 +56,22 @@ def new_folder(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _take_place(work: Path, target: Path) -> None:
+    """Rename ``work`` to ``target``; one already there, ours or another process's, makes room."""
+    for _ in range(10):
+        try:
+            work.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        with suppress(FileNotFoundError):
+            target.rename(old / "gone")
+        shutil.rmtree(old, ignore_errors=True)
+    raise OSError(errno.EBUSY, "other processes keep replacing it")
 
 
 def flush(path: Path) -> None:

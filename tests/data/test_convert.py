@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -92,6 +94,14 @@ def test_a_failed_refresh_keeps_the_good_copy(fashion):
     with pytest.raises(EdgeclError):
         fetch_stream_data("split-fashion", fashion)
     assert load_stream("split-fashion", fetch=False).train_size == 40
+
+
+def test_processes_that_fetch_at_once_all_succeed(fashion):
+    code = f"from edgecl.data import fetch_stream_data as f; f('split-fashion', {str(fashion)!r})"
+    children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [child.communicate()[1] for child in children] == [b""] * 4
+    assert load_stream("split-fashion", fetch=False).train_size == 40
+    assert leftovers() == ["fashion"]
 
 
 def test_a_damaged_cache_says_how_to_repair_it(fashion):
