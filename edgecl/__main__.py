@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from .cli import run_command_line
 
-    return run_command_line(sys.argv[1:] if arguments is None else list(arguments))
+    if arguments is None:
+        return run_command_line(sys.argv[1:], own_process=True)
+    return run_command_line(list(arguments))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import typer
 
 from .commands import compare, data, devices, plan, run, store
-from .errors import EdgeclError
-from .storage.errors import StoreError
+from .commands.refusal import guarded, refuse
 
 # click's base of usage errors: some versions of typer carry a copy of their own
 ClickException = typer.BadParameter.__mro__[2]
@@ -31,34 +29,22 @@ app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 
 
-def run_command_line(arguments: Sequence[str]) -> int:
-    """The exit status. A user's mistake is one line of cause and one of remedy, without a traceback."""
-    try:
-        status = app(list(arguments), prog_name="edgecl", standalone_mode=False)
-        return int(status or 0)
-    except (EdgeclError, StoreError) as error:
-        return _refuse(error.cause, error.remedy)
-    except typer.Exit as request:
-        return request.exit_code
-    except ClickException as error:  # type: ignore[misc]
-        context = getattr(error, "ctx", None)
-        command = "edgecl" if context is None else context.command_path
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())  # type: ignore[attr-defined]
-            return 2
-        return _refuse(error.format_message(), f"See: {command} --help")  # type: ignore[attr-defined]
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone
-        return 0
-    except MemoryError:
-        return _refuse("Memory ran out.", "Give --ram, so that the planner keeps to it, or a smaller batch or model.")
+def run_command_line(arguments: Sequence[str], own_process: bool = False) -> int:
+    """The exit status. ``own_process``: the process is ours, so `edgecl run` may replace its image (see there)."""
 
+    def work() -> int:
+        try:
+            return int(app(list(arguments), prog_name="edgecl", standalone_mode=False, obj=own_process) or 0)
+        except typer.Exit as request:
+            return request.exit_code
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+        except ClickException as error:  # type: ignore[misc]
+            context = getattr(error, "ctx", None)
+            message = error.format_message()  # type: ignore[attr-defined]
+            if type(error).__name__ == "NoArgsIsHelpError":
+                print(message)
+                return 2
+            return refuse(message, f"See: {'edgecl' if context is None else context.command_path} --help")
 
-def _refuse(cause: str, remedy: str) -> int:
-    print(f"error: {' '.join(cause.split())}", file=sys.stderr)
-    if remedy:
-        print(f"  try: {' '.join(remedy.split())}", file=sys.stderr)
-    return 2
+    return guarded(work)

@@ -19,7 +19,7 @@ from .budget.guard import Guard
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
 from .learning.ledger import DenseRows
-from .learning.parts import PREDICT_BATCH, build_parts, close_parts
+from .learning.parts import build_parts, close_parts
 from .learning.prepare import Prepared, prepare
 from .learning.task_data import SourceData
 from .learning.task_loop import TaskLoop
@@ -117,7 +117,8 @@ class Run:
         slots = 0 if self.parts.memory is None else self.config.memory
         self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")
         self.guard = Guard(prepared.budget, prepared.plan, self.shed)
-        self.predict = self.parts.engine.predictor(PREDICT_BATCH)
+        self.predict_batch = prepared.plan.plan.predict_batch
+        self.predict = self.parts.engine.predictor(self.predict_batch)
         self.ids: list[np.ndarray | None] = []
 
     def __enter__(self) -> Run:
@@ -252,7 +253,7 @@ class Run:
 
     def evaluate(self, task: int) -> None:
         tasks = self.stream.tasks[: task + 1]
-        class_il, task_il = evaluate_tasks(self.predict, self.parts.method, tasks, self.trainer.seen, PREDICT_BATCH)
+        class_il, task_il = evaluate_tasks(self.predict, self.parts.method, tasks, self.trainer.seen, self.predict_batch)
         rest: list[float | None] = [None] * (len(self.stream.tasks) - task - 1)
         self.class_il.append(class_il + rest)
         self.task_il.append(task_il + rest)
@@ -327,7 +328,7 @@ class Run:
         self.train_seconds = saved["train_seconds"]
         self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
         self.resumed_from = self.trainer.steps
-        self.predict = self.parts.engine.predictor(PREDICT_BATCH)
+        self.predict = self.parts.engine.predictor(self.predict_batch)
         if saved["loop"] is None:
             return saved["task"], None
         loop = self.make_loop(saved["task"])

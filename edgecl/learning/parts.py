@@ -26,7 +26,7 @@ from .ledger import Ledger
 from .randomness import Randomness
 from .trainer import Parts, micro_batch
 
-PREDICT_BATCH = 32  # rows of one evaluation forward
+PREDICT_BATCH = 32  # rows of one evaluation forward at most
 OTHER_BYTES = 1_500_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
 
 
@@ -105,7 +105,7 @@ def engine_plan(config: Config, graph: Graph, method: Method, sparse: SparseTrai
         config.engine,
         graph,
         batch=rows,
-        predict_batch=PREDICT_BATCH,
+        predict_batch=min(rows, PREDICT_BATCH),
         densities=sparse.max_densities(),
         optimizer=Optimizer(config.optimizer, config.momentum, config.weight_decay),
         threads=config.threads,
@@ -125,7 +125,7 @@ def predicted_growth(
         "sparse_training": sparse.extra_bytes(),
         "memory": slots * (spec.bytes + width + 40),
         "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,
-        "evaluation": PREDICT_BATCH * spec.bytes,
+        "evaluation": plan.predict_batch * spec.bytes,
         "task_index": samples * (40 + (33 if config.remove else 0)),
         "store": 0 if config.store is None else 4_000_000,
         "checkpoint": 0 if config.out is None else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),

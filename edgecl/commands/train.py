@@ -1,0 +1,67 @@
+"""What `edgecl run` does once its options are read: train, show, write. Imports nothing of the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from ..report.table import run_table
+from ..run import run
+from .progress import make_listener
+from .refusal import guarded
+
+
+def train(job: Mapping[str, Any]) -> int:
+    """Run ``job`` (options, resume, json, command); the exit status."""
+    with stop_on_interrupt() as stop, make_listener(quiet=job["json"]) as listen:
+        record = run(job["options"], command=job["command"], listen=listen, stop=stop, resume=job["resume"])
+    if job["json"]:
+        print(json.dumps(record, indent=1))
+    else:
+        print(run_table(record))
+    out = record["config"]["out"]
+    if out is not None:
+        page = write_page(Path(out))
+        if not job["json"]:
+            print(f"record: {Path(out) / 'run.json'}" + (f"   page: {page}" if page else ""))
+    return 130 if record["status"]["reason"] == "interrupted" else 0
+
+
+def write_page(out: Path) -> Path | None:
+    """`report.html` beside the record where matplotlib is installed; in a child, so that our peak stays ours."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        return None
+    page = out / "report.html"
+    arguments = [sys.executable, "-m", "edgecl.report.html", str(out / "run.json"), str(page)]
+    return page if subprocess.run(arguments, capture_output=True, check=False).returncode == 0 else None
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Event]:
+    """An event that the first Ctrl-C sets; the second one interrupts at once."""
+    stop = Event()
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print("\nstopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: train(json.loads(sys.argv[1]))))
