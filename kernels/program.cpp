@@ -209,13 +209,17 @@ void Session::run(const Operation &op, bool training) {
   struct Coefficients {
     std::vector<float> scale, shift;
   };
+  const bool again = op.code == Code::AFFINE_AGAIN;
   auto coefficients = [&](Norm &n, const Map &y, Coefficients &c) {
     c.scale.resize(n.channels);
     c.shift.resize(n.channels);
     const double count = training ? samples_of(y) : 0;
     for (int i = 0; i < n.channels; i++) {
       float mean, rstd;
-      if (training) {
+      if (again) {
+        mean = n.mean[i];
+        rstd = n.rstd[i];
+      } else if (training) {
         const double mu = n.partials.total(i, 0) / count;
         const double var = std::max(0.0, n.partials.total(i, 1) / count - mu * mu);
         n.mean[i] = mean = (float)mu;
@@ -250,7 +254,8 @@ void Session::run(const Operation &op, bool training) {
     });
     break;
   }
-  case Code::AFFINE: {
+  case Code::AFFINE:
+  case Code::AFFINE_AGAIN: {
     Affine f{map(a[0]), map(a[2]), map(a[4]), nullptr, nullptr, nullptr, nullptr, a[1]};
     Coefficients c1, c2;
     if (Norm *n = norm(a[3])) {

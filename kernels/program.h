@@ -18,6 +18,7 @@ enum class Code : int {
   COPY = 4,          // destination, source, factor, accumulate
   POOL = 5,          // x, y, kernel h, w, stride h, w, pad h, w, maximum
   HALO = 6,          // map whose halo becomes zero
+  AFFINE_AGAIN = 7,  // as AFFINE, with the statistics of the forward pass
   CONV_WEIGHT = 16,  // weight, x, dy
   CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
   MASK = 18,         // gradient, activation, z, y, norm

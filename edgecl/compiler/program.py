@@ -13,7 +13,7 @@ from ..graph import Graph, Node
 from .buffers import Buffer, backward_halo, forward_halo, place
 from .fusion import Unit, fuse
 
-CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO = 0, 1, 2, 3, 4, 5, 6
+CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO, AFFINE_AGAIN = 0, 1, 2, 3, 4, 5, 6, 7
 CONV_WEIGHT, CONV_INPUT, MASK, NORM_INPUT, GROUP_NORM_INPUT, POOL_INPUT, BIAS = 16, 17, 18, 19, 20, 21, 22
 
 
@@ -32,12 +32,21 @@ def geometry(graph: Graph, node: Node) -> list[int]:
 
 
 class Lowering:
-    """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass."""
+    """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass.
 
-    def __init__(self, graph: Graph, blocks: int, lanes: int, training: bool, fetch: Sequence[str]) -> None:
+    ``recompute``: activations that follow from kept convolution outputs alone are not kept but made again in the
+    backward pass, to the same bits.
+    """
+
+    def __init__(
+        self, graph: Graph, blocks: int, lanes: int, training: bool, fetch: Sequence[str], recompute: bool = False
+    ) -> None:
         self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
+        self.recompute = recompute
+        self.again: dict[str, int] = {}
         self.fetch = tuple(fetch)
         self.units = fuse(graph, set(fetch))
+        self.affine = {u.output: u for u in self.units if u.kind == "affine"}
         self.buffers: list[Buffer] = []
         self.forward: list[list[Any]] = []
         self.backward: list[list[Any]] = []
@@ -154,6 +163,24 @@ class Lowering:
                 )
             self.buffers[self.tensors[name]].touch(len(self.forward))
 
+    def kept(self, tensor: str) -> int:
+        """The buffer that holds a tensor's value in the backward pass."""
+        unit = self.affine.get(tensor)
+        if not self.recompute or unit is None or any(t.norm is None for t in unit.terms):
+            return self.tensors[tensor]
+        if tensor not in self.again:
+            out = self.new(self.graph.shapes[tensor])
+            old, new = self.buffers[self.tensors[tensor]], self.buffers[out]
+            new.need_halo(old.top, old.bottom, old.left, old.right)  # the lists' offsets hold for this geometry
+            args = [out, unit.activation]
+            for t in unit.terms:
+                assert t.norm is not None
+                args += [self.tensors[t.tensor], self.norm_index[t.norm.name]]
+            args += [-1, -1] * (2 - len(unit.terms))
+            self.emit(True, AFFINE_AGAIN, args, [out, args[2], args[4]])
+            self.again[tensor] = out
+        return self.again[tensor]
+
     def produced_by_conv(self, tensor: str) -> bool:
         return any(u.output == tensor and u.kind in ("conv2d", "linear") for u in self.units)
 
@@ -173,7 +200,6 @@ class Lowering:
                     if upstream[i]:
                         reached.add(i)
                         remaining[i] = remaining.get(i, 0) + 1
-        affine = {u.output: u for u in self.units if u.kind == "affine"}
         masked: set[str] = set()
         grads = self.gradients
         load = len(self.forward)  # seeds are loaded between the passes
@@ -206,33 +232,33 @@ class Lowering:
             g = grads[unit.output]
             node = unit.node
             if unit.kind in ("conv2d", "linear"):
-                self.conv_backward(unit, g, upstream, affine, masked, remaining, contribute)
+                self.conv_backward(unit, g, upstream, masked, remaining, contribute)
             elif unit.kind == "affine":
                 self.affine_backward(unit, g, upstream, masked, contribute, take_over)
             else:
                 x = node.inputs[0]
                 if not upstream[x]:
                     continue
-                xb = self.tensors[x]
                 dx, accumulate = contribute(x)
                 if unit.kind == "group_norm":
+                    xb = self.tensors[x]
                     args = [self.norm_index[node.name], dx, g, xb, accumulate]
                     self.emit(True, GROUP_NORM_INPUT, args, [dx, g, xb])
                 elif unit.kind in ("flatten", "dropout"):
                     factor = self.factors.get(node.name, -1)
                     self.emit(True, COPY, [dx, g, factor, accumulate], [dx, g, factor])
                 else:
-                    kept = [xb, self.tensors[unit.output]] if unit.kind == "max_pool" else [-1, -1]
+                    kept = [self.kept(x), self.tensors[unit.output]] if unit.kind == "max_pool" else [-1, -1]
                     args = [dx, g, *self.pool_arguments(node), *kept, accumulate]
                     self.emit(True, POOL_INPUT, args, [dx, g, *kept])
                 if not accumulate:
                     self.buffers[dx].clean = True
 
-    def conv_backward(self, unit: Unit, dy: int, upstream, affine, masked, remaining, contribute) -> None:
+    def conv_backward(self, unit: Unit, dy: int, upstream, masked, remaining, contribute) -> None:
         node = unit.node
         x = node.inputs[0]
         w = self.weight_index[node.name]
-        xb = self.tensors[x]
+        xb = self.kept(x)
         self.emit(True, CONV_WEIGHT, [w, xb, dy], [xb, dy])
         if node.attributes.get("bias"):
             self.emit(True, BIAS, [self.trained.index(f"{node.name}.bias"), dy], [dy])
@@ -249,10 +275,10 @@ class Lowering:
         last = remaining[x] == 1
         dx, accumulate = contribute(x)
         epilogue = [0, 0, -1, -1, -1]
-        target = affine.get(x)
+        target = self.affine.get(x)
         if last and target is not None:
             term = target.terms[0]
-            kept = self.tensors[x] if target.activation else -1
+            kept = xb if target.activation else -1
             y, norm = -1, -1
             if term.norm is not None:
                 y, norm = self.tensors[term.tensor], self.norm_index[term.norm.name]
@@ -263,12 +289,12 @@ class Lowering:
 
     def affine_backward(self, unit: Unit, g: int, upstream, masked, contribute, take_over) -> None:
         first = unit.terms[0]
-        z = self.tensors[unit.output] if unit.activation else -1
 
         def sums(term) -> tuple[int, int]:
             return (-1, -1) if term.norm is None else (self.tensors[term.tensor], self.norm_index[term.norm.name])
 
-        if unit.output not in masked and (z >= 0 or first.norm is not None):
+        if unit.output not in masked and (unit.activation or first.norm is not None):
+            z = self.kept(unit.output) if unit.activation else -1
             y, n = sums(first)
             self.emit(True, MASK, [g, unit.activation, z, y, n], [g, z, y])
         for i, term in enumerate(unit.terms):

@@ -117,3 +117,20 @@ def test_planned_bytes_grow_with_batch_and_density():
     dense = compile_plan(graph, batch=8, lanes=4).memory
     assert large["arena"] == 4 * small["arena"]
     assert dense["lists"] > 5 * small["lists"]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_recomputing_activations_saves_memory_and_changes_no_bit(net):
+    graph = build(net, NETS[net], 4, input_dtype="float32")
+    x = np.random.default_rng(0).normal(size=(5, *NETS[net])).astype(np.float32)
+    results, arenas = [], []
+    for recompute in (False, True):
+        plan = compile_plan(graph, batch=5, recompute=recompute, threads=2)
+        engine = NativeEngine(Model(graph, np.random.default_rng(1)), plan)
+        engine._session.poison()
+        logits = engine.forward({"input": x})["logits"]
+        engine.backward({"logits": np.sin(logits)})
+        results.append(engine.gradients.flat.tobytes())
+        arenas.append(plan.memory["arena"])
+    assert results[0] == results[1]
+    assert arenas[1] <= arenas[0] if net == "mlp" else arenas[1] < arenas[0]
