@@ -141,7 +141,7 @@ class Model:
         """Continue with ``graph``, whose tensors are the present ones or have more rows (a wider head).
 
         Old rows keep value, pattern and optimizer state; new rows all live, start at fresh initial values
-        with zero state and lie outside a gradient subset that was set. Raises `BadInput` on any other difference.
+        with zero state and lie outside a gradient subset that was set. Raises `BadInput` otherwise.
         """
         if set(graph.parameters) != set(self.parameters):
             odd = sorted(set(graph.parameters) ^ set(self.parameters))[0]

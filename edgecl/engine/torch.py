@@ -38,7 +38,7 @@ class _Tape:
 class TorchEngine:
     """See `Engine`. Inside torch every tensor is dense; the model's arrays hold living weights only.
 
-    plan  : its ``graph``, ``batch``, ``predict_batch``, ``optimizer`` and ``threads`` are used; it needs no program
+    plan  : its ``graph``, ``batch``, ``predict_batch``, ``optimizer`` and ``threads`` are used, no program
     rng   : draws dropout masks, in graph order; whoever owns it saves it
     dtype : ``float32``, or ``float64`` for gradient checks (fetched arrays and gradients are then float64)
 

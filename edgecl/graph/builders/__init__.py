@@ -52,8 +52,8 @@ def build(
         ``kernel`` (cnn1d); ``width`` (resnets, mobilenetv2)
 
     The first node is ``input_norm``, the last ``logits``; ``graph.notes["features"]`` names the classifier's
-    input and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown name or
-    option and on a shape that does not suit the network.
+    input and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown
+    name or option and on a shape that does not suit the network.
     """
     if name not in _BUILDERS:
         raise unknown_name("network", name, _BUILDERS)

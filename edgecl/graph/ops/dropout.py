@@ -40,7 +40,7 @@ class Dropout(Operator):
 
     def torch(self, inputs, params, attributes, training):
         (x,) = inputs
-        return x * (params["keep"] * (1 / (1 - attributes["p"]))) if training else x
+        return x * (params["keep"].to(x.dtype) * (1 / (1 - attributes["p"]))) if training else x
 
 
 register(Dropout())
