@@ -1,9 +1,10 @@
 """The carousel: slots of the episodic memory are exchanged with samples of the same class from the store.
 
-Promises. A swap asked for at step s takes effect at the start of step s + latency, in the order asked; which record
-comes in is drawn from the caller's generator when it is asked for. Sample, label, id, subject and fields of a slot
-move together. The class histogram of the memory never changes. A damaged record never enters.
-``exact`` waits for a swap that is not ready (counted as stall); ``live`` drops it and logs (step, slot, reason).
+Promises. A swap asked for at step s takes effect at the start of step s + latency, in the order asked;
+which record comes in is drawn from the caller's generator when it is asked for. Sample, label, id, subject
+and fields of a slot move together. The class histogram of the memory never changes. A damaged record never
+enters. ``exact`` waits for a swap that is not ready (counted as stall); ``live`` drops it and logs (step,
+slot, reason).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ _SAVED = ("due", "slot", "id", "version", "time", "cls", "subject", "ready", "by
 class Carousel:
     """Exchanges slots of ``memory`` with records of ``store``.
 
-    latency: steps between request and exchange (>= 1). queue: swaps that may be on their way. movers: threads that
-    read, at priority ``nice``. queue x `stage_bytes` is the most it adds to the resident set (`bytes`).
+    latency: steps between request and exchange (>= 1). queue: swaps that may be on their way. movers:
+    threads that read, at priority ``nice``. queue x `stage_bytes` is the most it adds to the resident set
+    (`bytes`).
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Carousel:
         if latency < 1 or queue < 1 or movers < 1:
             raise BadRecord(f"latency {latency}, queue {queue}, movers {movers}.", "Each must be at least 1.")
         if memory.schema.difference(store.schema):
-            raise BadRecord(f"Memory and store differ: {memory.schema.difference(store.schema)}.", "Use one schema.")
+            raise BadRecord(
+                f"Memory and store differ: {memory.schema.difference(store.schema)}.", "Use one schema."
+            )
         self.store = store
         self.memory = memory
         self.latency = latency
@@ -55,8 +59,13 @@ class Carousel:
         self.queue = queue
         self.log: list[tuple[int, int, str]] = []
         self.counters: dict[str, int | float] = {
-            "swaps_requested": 0, "swaps_done": 0, "swaps_dropped": 0, "swaps_skipped": 0, "stall_seconds": 0.0,
-            "bytes_read": 0}  # fmt: skip
+            "swaps_requested": 0,
+            "swaps_done": 0,
+            "swaps_dropped": 0,
+            "swaps_skipped": 0,
+            "stall_seconds": 0.0,
+            "bytes_read": 0,
+        }
         fields = [spec.bytes for spec in store.schema.fields.values()]
         self._mover = _storage.Mover(store._index, fields, queue, movers, nice)
         self._pid = os.getpid()
@@ -82,8 +91,13 @@ class Carousel:
                 m.grow_field(name, self.store._widest[name])
         if self._generation != m.generation:
             fields = [
-                (a.view(np.uint8).reshape(m.slots, -1) if a.size else np.zeros((m.slots, 0), np.uint8), a.itemsize,
-                 m.widths[n]) for n, a in m.fields.items()]  # fmt: skip
+                (
+                    a.view(np.uint8).reshape(m.slots, -1) if a.size else np.zeros((m.slots, 0), np.uint8),
+                    a.itemsize,
+                    m.widths[n],
+                )
+                for n, a in m.fields.items()
+            ]
             rows = m.samples.reshape(m.slots, -1).view(np.uint8)
             self._slots = _storage.Slots(
                 rows, m.classes, m.ids, m.subjects, m.versions, fields, self.store.schema.sample_bytes
@@ -93,16 +107,18 @@ class Carousel:
 
     def _check(self) -> None:
         if os.getpid() != self._pid:
-            raise UseAfterFork("The carousel was used in a fork of its process.", "Make it in the process that uses it.")
+            raise UseAfterFork(
+                "The carousel was used in a fork of its process.", "Make it in the process that uses it."
+            )
         if self._closed:
             raise StoreClosed("The carousel is closed.", "Make another one.")
 
     def request(self, step: int, slots: Any, rng: np.random.Generator) -> int:
         """Asks for an exchange of ``slots`` at the start of step + latency; how many were accepted.
 
-        The incoming id is uniform among the live samples of the slot's class that are neither in memory nor on their
-        way. A slot that is empty, already waiting for a swap, or whose class has no other sample is skipped. The
-        generator advances by the same amount whatever happens.
+        The incoming id is uniform among the live samples of the slot's class that are neither in memory nor
+        on their way. A slot that is empty, already waiting for a swap, or whose class has no other sample
+        is skipped. The generator advances by the same amount whatever happens.
         """
         self._check()
         which = np.ascontiguousarray(slots, np.int64)
@@ -119,7 +135,9 @@ class Carousel:
         return accepted
 
     def begin_step(self, step: int) -> int:
-        """Carries out the exchanges due at ``step``; how many were done. Call before drawing from the memory."""
+        """Carries out the exchanges due at ``step``; how many were done. Call before drawing from the
+        memory.
+        """
         self._check()
         done, lost, stall, read = self._mover.begin(step, self.mode == "exact", self._arrays())
         count = self.counters

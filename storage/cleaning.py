@@ -1,7 +1,7 @@
 """Returning the space of evicted samples: whole dead segments are removed, thinly filled ones are merged.
 
-Eviction itself is decided in the index, by the sequence of samples alone; what happens here changes where records
-stand, never which are live.
+Eviction itself is decided in the index, by the sequence of samples alone; what happens here changes where
+records stand, never which are live.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ class Cleaner:
 
     def _used(self) -> int:
         s = self._store
-        return sum(s._files.values()) + s._db.bytes
+        return sum(s._files.values()) + s._db.size
 
     def make_room(self, more: int) -> None:
         """Makes ``more`` bytes fit below the limit; `StoreFull` when that is impossible."""
         s = self._store
         if s.limit_bytes is None or self._busy:
             return
-        target = s.limit_bytes - more - s._segment_bytes  # a merge needs room for its result beside its sources
+        target = (
+            s.limit_bytes - more - s._segment_bytes
+        )  # a merge needs room for its result beside its sources
         if self._used() <= target:
             return
         self._busy = True
@@ -102,7 +104,9 @@ class Cleaner:
             (s._directory / name).unlink(missing_ok=True)
 
     def _merge(self, fullest: float) -> bool:
-        """Merges the run of neighbours around the emptiest segment; False when none is emptier than ``fullest``."""
+        """Merges the run of neighbours around the emptiest segment; False when none is emptier than
+        ``fullest``.
+        """
         s = self._store
         sealed = self._sealed()
         per = max(1, (s._segment_bytes - HEADER_BYTES) // s._stride)
@@ -160,7 +164,12 @@ class Cleaner:
                 out.append(packed)
                 tables.append(Table(np.ones(n, np.uint8), rel, kept[1], kept[2]))
             end = out.end
-            table = Table(*(np.concatenate([getattr(t, f) for t in tables]) for f in ("ok", "rel", "classes", "subjects")))
+            table = Table(
+                *(
+                    np.concatenate([getattr(t, f) for t in tables])
+                    for f in ("ok", "rel", "classes", "subjects")
+                )
+            )
             out.append(footer_of_table(table, True).pack(head.crc))
             out.sync()
         except BaseException:

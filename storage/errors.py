@@ -13,7 +13,9 @@ class StoreError(Exception):
 
 
 class StoreLocked(StoreError):
-    """Another process (or another handle in this one) owns the store; ``pid`` is its process id, 0 if unknown."""
+    """Another process (or another handle in this one) owns the store; ``pid`` is its process id, 0 if
+    unknown.
+    """
 
     def __init__(self, cause: str, remedy: str = "", pid: int = 0) -> None:
         super().__init__(cause, remedy)

@@ -1,7 +1,10 @@
-"""Files of the store: the one being appended to, its flushing, and the lock that makes one process the owner."""
+"""Files of the store: the one being appended to, its flushing, and the lock that makes one process the
+owner.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,14 +27,20 @@ def field_name(no: int) -> str:
 def io_error(error: OSError, what: str) -> StoreError:
     """The typed error for a failed system call."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
+        return StoreFull(
+            f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit."
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
+        return ReadOnly(
+            f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True."
+        )
     return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
 
 
 class Writer:
-    """An append-only file: ``end`` is where the next record goes; a failed write leaves ``end`` where it was."""
+    """An append-only file: ``end`` is where the next record goes; a failed write leaves ``end`` where it
+    was.
+    """
 
     def __init__(self, directory: Path, name: str, header: Header, end: int = 0) -> None:
         self.path = directory / name
@@ -54,17 +63,15 @@ class Writer:
 
     def append(self, data: np.ndarray | bytes) -> int:
         """Writes all of ``data`` behind the last record; its offset. Not flushed."""
-        at, view = self.end, memoryview(data)
+        at, view = self.end, memoryview(data)  # type: ignore[arg-type]
         try:
             while view:
                 n = os.pwrite(self.fd, view, at)
                 at += n
                 view = view[n:]
         except OSError as error:
-            try:
+            with contextlib.suppress(OSError):  # recovery skips the rest: its checksums are wrong
                 os.ftruncate(self.fd, self.end)
-            except OSError:
-                pass  # recovery skips the rest: its checksums are wrong
             raise io_error(error, f"Cannot write '{self.path}'") from error
         start, self.end = self.end, at
         self.dirty = True
@@ -86,7 +93,9 @@ class Writer:
 
 
 class Lock:
-    """``LOCK`` in the store's directory, held with flock while the owner lives; it contains the owner's pid."""
+    """``LOCK`` in the store's directory, held with flock while the owner lives; it contains the owner's
+    pid.
+    """
 
     def __init__(self, directory: Path) -> None:
         path = directory / "LOCK"

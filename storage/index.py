@@ -1,7 +1,7 @@
 """The LMDB side of the store: one entry per full segment, the commit point and the caller's small values.
 
-Every value carries its own checksum: LMDB detects no rot. Promises: a transaction is on flash when `commit` returns.
-Caveat: LMDB maps its file, so it is kept to a few pages; records never go into it.
+Every value carries its own checksum: LMDB detects no rot. Promises: a transaction is on flash when `commit`
+returns. Caveat: LMDB maps its file, so it is kept to a few pages; records never go into it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from ._storage import crc32c
 from .errors import StoreDamaged, StoreError, StoreFull, StoreLocked
+from .index_check import unsound
 
 _ENTRY = struct.Struct("<QIQI")
 _COMMIT = struct.Struct("<qqQIQIQQQIBI")
@@ -25,7 +26,7 @@ _MAP_BYTES = 8 << 20
 
 @dataclass
 class Entry:
-    """A full segment: its first id, number of records, end of the records in the file, and header checksum."""
+    """A full segment: first id, number of records, where they end in the file, header checksum."""
 
     first_id: int
     count: int
@@ -53,16 +54,30 @@ class Commit:
 
     def pack(self) -> bytes:
         head = _COMMIT.pack(
-            self.next_id, self.physical_next, self.tail_first, self.tail_no, self.tail_end, self.field_no,
-            self.field_end, self.bytes_written, self.payload_written, self.field_epoch, self.pinned, len(self.view_classes))  # fmt: skip
+            self.next_id,
+            self.physical_next,
+            self.tail_first,
+            self.tail_no,
+            self.tail_end,
+            self.field_no,
+            self.field_end,
+            self.bytes_written,
+            self.payload_written,
+            self.field_epoch,
+            self.pinned,
+            len(self.view_classes),
+        )
         return head + self.view_classes.astype("<i4").tobytes() + self.view_first.astype("<i8").tobytes()
 
     @staticmethod
     def unpack(raw: bytes) -> Commit:
-        *values, pinned, n = _COMMIT.unpack_from(raw)
-        at = _COMMIT.size
-        classes = np.frombuffer(raw, "<i4", n, at).astype(np.int32)
-        return Commit(*values, bool(pinned), classes, np.frombuffer(raw, "<i8", n, at + 4 * n).astype(np.int64))
+        head = _COMMIT.unpack_from(raw)
+        n, at = head[-1], _COMMIT.size
+        commit = Commit(*head[:-2])
+        commit.pinned = bool(head[-2])
+        commit.view_classes = np.frombuffer(raw, "<i4", n, at).astype(np.int32)
+        commit.view_first = np.frombuffer(raw, "<i8", n, at + 4 * n).astype(np.int64)
+        return commit
 
 
 def _seal(value: bytes) -> bytes:
@@ -75,24 +90,38 @@ def _open_seal(value: bytes) -> bytes | None:
 
 
 class IndexFile:
-    """The index of a store. Values whose checksum is wrong are treated as absent (``damaged`` counts them)."""
+    """The index of a store. Values with a wrong checksum count as absent (``damaged`` says how many)."""
 
     def __init__(self, directory: Path, read_only: bool) -> None:
         self.path = directory / "index"
         self.damaged = 0
         self.commits = 0
+        if reason := unsound(self.path / "data.mdb"):
+            raise StoreDamaged(f"The index '{self.path}' is damaged ({reason}).", "It can be rebuilt.")
         try:
             self._env = lmdb.open(
-                str(self.path), map_size=_MAP_BYTES, subdir=True, readonly=read_only, create=not read_only,
-                max_dbs=0, max_readers=64, readahead=False, meminit=False)  # fmt: skip
+                str(self.path),
+                map_size=_MAP_BYTES,
+                subdir=True,
+                readonly=read_only,
+                create=not read_only,
+                max_dbs=0,
+                max_readers=64,
+                readahead=False,
+                meminit=False,
+            )
         except lmdb.Error as error:
             if "already open" in str(error):
-                raise StoreLocked(f"'{directory}' is already open in this process.", "Close the other handle.") from error
-            raise StoreDamaged(f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt.") from error
+                raise StoreLocked(
+                    f"'{directory}' is already open in this process.", "Close the other handle."
+                ) from error
+            raise StoreDamaged(
+                f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt."
+            ) from error
 
     @property
-    def bytes(self) -> int:
-        """Size of the index on flash."""
+    def size(self) -> int:
+        """Bytes of the index on flash."""
         return (self.path / "data.mdb").stat().st_size
 
     def load(self) -> tuple[Commit | None, dict[int, Entry]]:
@@ -111,7 +140,9 @@ class IndexFile:
                     else:
                         entries[struct.unpack(">I", key[1:])[0]] = Entry(*_ENTRY.unpack(body))
         except (lmdb.Error, struct.error, ValueError) as error:
-            raise StoreDamaged(f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt.") from error
+            raise StoreDamaged(
+                f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt."
+            ) from error
         return commit, entries
 
     def commit(
@@ -121,7 +152,9 @@ class IndexFile:
         drop: Iterable[int] = (),
         meta: Mapping[str, bytes | None] | None = None,
     ) -> int:
-        """One atomic transaction, on flash when it returns; the bytes it wrote (estimated from LMDB's pages)."""
+        """One atomic transaction, on flash when it returns; the bytes it wrote (estimated from LMDB's
+        pages).
+        """
         extra = 0
         while True:
             try:
@@ -147,7 +180,9 @@ class IndexFile:
                     raise StoreFull("The index reached 1 GB.", "Store less in meta values.") from None
                 self._env.set_mapsize(size)
             except lmdb.DiskError as error:
-                raise StoreFull(f"The index cannot be written: {error}.", "Free some space on the device.") from error
+                raise StoreFull(
+                    f"The index cannot be written: {error}.", "Free some space on the device."
+                ) from error
             except lmdb.Error as error:
                 raise StoreError(f"The index cannot be written: {error}.", "Check the device.") from error
         self.commits += 1

@@ -1,8 +1,9 @@
 """File formats: segment headers and footers, and the store's description. Little-endian throughout.
 
-Sample segment ``NNNNNNNN.seg``: header (64 bytes), records of equal length (native/pack.h), and once it is full a
-footer: the class of every record (and subjects, and ids where they are not consecutive), so that a lost index is
-rebuilt without reading the payloads. Field segment ``NNNNNNNN.fld``: header, then field records.
+Sample segment ``NNNNNNNN.seg``: header (64 bytes), records of equal length (native/pack.h), and once it is
+full a footer: the class of every record (and subjects, and ids where they are not consecutive), so that a
+lost index is rebuilt without reading the payloads. Field segment ``NNNNNNNN.fld``: header, then field
+records.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class Header:
 
 @dataclass
 class Footer:
-    """Classes (uint16), subjects (int32 or None) and relative ids (uint32 or None) of a full segment's records."""
+    """Classes (uint16), subjects (int32 or None) and relative ids (uint32 or None) of a full segment's
+    records.
+    """
 
     classes: np.ndarray
     subjects: np.ndarray | None = None
@@ -117,8 +120,14 @@ class Description:
     def write(self, directory: Path) -> None:
         """To a temporary name, flushed, renamed, directory flushed."""
         text = json.dumps(
-            {"format": FORMAT, "store": self.store.hex(), "file_bytes": self.file_bytes,
-             "schema": json.loads(self.schema.to_json())}, indent=1)  # fmt: skip
+            {
+                "format": FORMAT,
+                "store": self.store.hex(),
+                "file_bytes": self.file_bytes,
+                "schema": json.loads(self.schema.to_json()),
+            },
+            indent=1,
+        )
         temporary = directory / "store.json.tmp"
         with open(temporary, "w") as file:
             file.write(json.dumps({"crc32c": crc32c(text.encode()), "text": text}))
@@ -147,7 +156,9 @@ class Description:
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
             return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
+            raise StoreDamaged(
+                f"'{path}' cannot be read: {error}.", "Restore it or use another directory."
+            ) from error
 
 
 def sync_directory(path: Path) -> None:

@@ -16,11 +16,11 @@ Values = Mapping[str, Any]
 class EpisodicMemory:
     """``slots`` samples of one stream, with label, id, subject and fields.
 
-    samples [slots, *shape]; classes int32, -1 is an empty slot; ids int64 and subjects int32, -1 unknown; versions
-    int64, changed with every change of a slot; order int64, the offer at which the slot was filled; fields: name ->
-    [slots, W] with W the widest value so far (0 until a field is used), widths: name -> int32 [slots]; offered: how
-    many samples the policy has been offered.
-    A slot whose id is -1 holds a sample the store does not know; its version still moves.
+    samples [slots, *shape]; classes int32, -1 is an empty slot; ids int64 and subjects int32, -1 unknown;
+    versions int64, changed with every change of a slot; order int64, the offer at which the slot was
+    filled; fields: name -> [slots, W] with W the widest value so far (0 until a field is used), widths:
+    name -> int32 [slots]; offered: how many samples the policy has been offered. A slot whose id is -1
+    holds a sample the store does not know; its version still moves.
     """
 
     def __init__(self, slots: int, schema: StreamSchema) -> None:
@@ -78,11 +78,16 @@ class EpisodicMemory:
         fields: Values | None = None,
         subjects: Any = None,
     ) -> None:
-        """Fills slots [n] with samples [n, *shape]; of two for one slot the later stays. fields: name -> [n, w], or
+        """Fills slots [n] with samples [n, *shape]; of two for one slot the later stays. fields: name ->
+        [n, w], or
         (values [n, W], widths [n]) as `SampleStore.read` gives them."""
         where = np.asarray(slots, np.int64)
         rows = np.asarray(samples)
-        if rows.shape[1:] != self.schema.sample_shape or rows.dtype != self.samples.dtype or len(rows) != len(where):
+        if (
+            rows.shape[1:] != self.schema.sample_shape
+            or rows.dtype != self.samples.dtype
+            or len(rows) != len(where)
+        ):
             raise BadRecord(
                 f"{rows.dtype} samples {rows.shape} for {len(where)} slots of {self.samples.dtype} "
                 f"{self.schema.sample_shape}.",
@@ -107,16 +112,22 @@ class EpisodicMemory:
         values, widths = value if isinstance(value, tuple) else (np.asarray(value), None)
         width = values.shape[1]
         if width > self.schema.fields[name].width:
-            raise BadRecord(f"Field '{name}' of width {width}.", f"The stream has {self.schema.fields[name].width}.")
+            raise BadRecord(
+                f"Field '{name}' of width {width}.", f"The stream has {self.schema.fields[name].width}."
+            )
         self.grow_field(name, width)
         self.fields[name][where, :width] = values
         self.fields[name][where, width:] = 0
         self.widths[name][where] = width if widths is None else widths
 
     def update_field(self, slots: Any, name: str, values: Any) -> None:
-        """Replaces a field [n, w] of occupied slots; a swap that is on its way to one of them still arrives."""
+        """Replaces a field [n, w] of occupied slots; a swap that is on its way to one of them still
+        arrives.
+        """
         if name not in self.fields:
-            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self.fields) or 'none'}.")
+            raise BadRecord(
+                f"The stream has no field '{name}'.", f"It has: {', '.join(self.fields) or 'none'}."
+            )
         self._set_field(np.asarray(slots, np.int64), name, np.asarray(values))
 
     def grow_field(self, name: str, width: int) -> None:
@@ -142,12 +153,18 @@ class EpisodicMemory:
             self.widths[name][where] = 0
 
     def gather(self, slots: Any) -> dict[str, Any]:
-        """Copies of slots: samples, classes, ids, subjects, fields {name: [n, W]}, widths {name: int32 [n]}."""
+        """Copies of slots: samples, classes, ids, subjects, fields {name: [n, W]}, widths {name: int32
+        [n]}.
+        """
         where = np.asarray(slots, np.int64)
         return {
-            "samples": self.samples[where], "classes": self.classes[where], "ids": self.ids[where],
-            "subjects": self.subjects[where], "fields": {n: a[where] for n, a in self.fields.items()},
-            "widths": {n: a[where] for n, a in self.widths.items()}}  # fmt: skip
+            "samples": self.samples[where],
+            "classes": self.classes[where],
+            "ids": self.ids[where],
+            "subjects": self.subjects[where],
+            "fields": {n: a[where] for n, a in self.fields.items()},
+            "widths": {n: a[where] for n, a in self.widths.items()},
+        }
 
     def resize(self, slots: int, rng: np.random.Generator) -> None:
         """Another number of slots. When fewer, a uniform choice of the occupied ones stays, in slot order."""
@@ -191,9 +208,13 @@ class EpisodicMemory:
         slots = len(state["classes"])
         for name, array in self._arrays():
             got = np.asarray(state[name]) if name in state else None
-            fits = got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
+            fits = (
+                got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
+            )
             if not fits or (not name.startswith("field.") and got.shape[1:] != array.shape[1:]):  # type: ignore[union-attr]
-                raise BadRecord(f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream.")
+                raise BadRecord(
+                    f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream."
+                )
         for name, _ in self._arrays():
             self._set_array(name, np.array(state[name], order="C"))
         self.offered = int(state["offered"])

@@ -1,7 +1,8 @@
-"""Which samples the episodic memory holds: reservoir, class-balanced ring, class-balanced at the end of a task.
+"""Which samples the episodic memory holds: reservoir, class-balanced ring, class-balanced at the end of a
+task.
 
-Common interface: `offer` once a step with the samples of the stream (un-augmented), `end_task` at a task boundary.
-All state is in the memory, so `state` is empty; a policy that needs more adds to it.
+Common interface: `offer` once a step with the samples of the stream (un-augmented), `end_task` at a task
+boundary. All state is in the memory, so `state` is empty; a policy that needs more adds to it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class Candidates(Protocol):
     classes: np.ndarray
 
     def take(self, positions: np.ndarray) -> dict[str, Any]:
-        """samples, ids, subjects, fields of the given positions; may return fewer (``positions`` says which)."""
+        """samples, ids, subjects, fields of the given positions; may return fewer (``positions`` says
+        which).
+        """
         ...
 
 
@@ -43,8 +46,13 @@ class ArrayCandidates:
 
     def take(self, positions: np.ndarray) -> dict[str, Any]:
         fields = {k: v[positions] for k, v in self._fields.items()}
-        return {"positions": positions, "samples": np.asarray(self._samples)[positions], "ids": self._ids[positions],
-                "subjects": self._subjects[positions], "fields": fields}  # fmt: skip
+        return {
+            "positions": positions,
+            "samples": np.asarray(self._samples)[positions],
+            "ids": self._ids[positions],
+            "subjects": self._subjects[positions],
+            "fields": fields,
+        }
 
 
 class StoreCandidates:
@@ -67,8 +75,13 @@ class StoreCandidates:
         batch = self._store.read(self._ids[positions])
         ok = batch["ok"]  # a damaged record is left out
         fields = {k: (v[ok], w[ok]) for k, (v, w) in batch["fields"].items()}
-        return {"positions": positions[ok], "samples": batch["samples"][ok], "ids": batch["ids"][ok],
-                "subjects": batch["subjects"][ok], "fields": fields}  # fmt: skip
+        return {
+            "positions": positions[ok],
+            "samples": batch["samples"][ok],
+            "ids": batch["ids"][ok],
+            "subjects": batch["subjects"][ok],
+            "fields": fields,
+        }
 
 
 class MemoryPolicy:
@@ -90,7 +103,9 @@ class MemoryPolicy:
         memory.offered += len(classes)
         return np.full(len(classes), -1, np.int64)
 
-    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
+    def end_task(
+        self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None
+    ) -> None:
         """Called at a task boundary with the task's samples."""
 
     def state(self) -> dict[str, Any]:
@@ -101,7 +116,13 @@ class MemoryPolicy:
 
 
 def _put(
-    memory: EpisodicMemory, slots: np.ndarray, samples: Any, classes: Any, ids: Any, fields: Values | None, subjects: Any
+    memory: EpisodicMemory,
+    slots: np.ndarray,
+    samples: Any,
+    classes: Any,
+    ids: Any,
+    fields: Values | None,
+    subjects: Any,
 ) -> None:
     kept = np.flatnonzero(slots >= 0)
     if not len(kept):
@@ -111,11 +132,14 @@ def _put(
     rows = np.array(sorted(last.values()), np.int64)
     pick = lambda a: None if a is None else np.asarray(a)[rows]  # noqa: E731
     values = {k: np.asarray(v)[rows] for k, v in (fields or {}).items()}
-    memory.put_many(slots[rows], np.asarray(samples)[rows], np.asarray(classes)[rows], pick(ids), values, pick(subjects))
+    memory.put_many(
+        slots[rows], np.asarray(samples)[rows], np.asarray(classes)[rows], pick(ids), values, pick(subjects)
+    )
 
 
 class Reservoir(MemoryPolicy):
-    """Vitter's reservoir as in Mammoth: with n offers before, slot n if n < slots, else j uniform on 0..n and slot j
+    """Vitter's reservoir as in Mammoth: with n offers before, slot n if n < slots, else j uniform on 0..n
+    and slot j
     if j < slots. Every offer counts, also of a sample offered before."""
 
     name = "reservoir"
@@ -133,7 +157,8 @@ class Reservoir(MemoryPolicy):
 
 
 class Ring(MemoryPolicy):
-    """CarM's class-balanced ring: the floor(slots / classes) newest of each class; when a class appears, the others
+    """CarM's class-balanced ring: the floor(slots / classes) newest of each class; when a class appears,
+    the others
     drop their oldest."""
 
     name = "ring"
@@ -145,9 +170,13 @@ class Ring(MemoryPolicy):
             one = slice(i, i + 1)
             values = {k: np.asarray(v)[one] for k, v in (fields or {}).items()}
             memory.put_many(
-                slots[one], np.asarray(samples)[one], np.asarray(classes)[one],
-                None if ids is None else np.asarray(ids)[one], values,
-                None if subjects is None else np.asarray(subjects)[one])  # fmt: skip
+                slots[one],
+                np.asarray(samples)[one],
+                np.asarray(classes)[one],
+                None if ids is None else np.asarray(ids)[one],
+                values,
+                None if subjects is None else np.asarray(subjects)[one],
+            )
             memory.offered += 1
         taken: dict[int, int] = {}
         for i, s in enumerate(slots):  # a slot used twice in one call holds the later sample
@@ -169,16 +198,22 @@ class Ring(MemoryPolicy):
         free = np.flatnonzero(memory.classes < 0)
         if len(own) < quota and len(free):
             return int(free[0])
-        pool = own if len(own) else np.flatnonzero(memory.classes >= 0)  # more classes than slots: the oldest goes
+        pool = (
+            own if len(own) else np.flatnonzero(memory.classes >= 0)
+        )  # more classes than slots: the oldest goes
         return int(pool[np.argmin(memory.order[pool])])
 
 
 class Balanced(MemoryPolicy):
-    """Filled at the end of a task: floor(slots / classes) random members of each class; old classes shrink at random."""
+    """Filled at the end of a task: floor(slots / classes) random members of each class; old classes shrink
+    at random.
+    """
 
     name = "balanced"
 
-    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
+    def end_task(
+        self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None
+    ) -> None:
         if candidates is None:
             raise BadRecord("The policy 'balanced' needs the task's samples.", "Pass candidates to end_task.")
         new = [int(c) for c in np.unique(candidates.classes) if c >= 0]

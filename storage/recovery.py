@@ -1,4 +1,6 @@
-"""Opening a store: what the commit point vouches for is taken as it is, the rest is checked record by record."""
+"""Opening a store: what the commit point vouches for is taken as it is, the rest is checked record by
+record.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from .layout import DAMAGED_CLASS, FIELDS, HEADER_BYTES, NO_CLASS, SAMPLES, Desc
 
 @dataclass
 class Table:
-    """The records of one segment: per record whether it is sound, its id relative to the first, class, subject."""
+    """The records of one segment: per record whether it is sound, its id relative to the first, class,
+    subject.
+    """
 
     ok: np.ndarray
     rel: np.ndarray
@@ -74,30 +78,42 @@ def scan(fd: int, end: int, header: Header) -> Table:
     if header.compacted:
         ok &= np.concatenate([[True], np.diff(rel.astype(np.int64)) > 0]) if len(rel) else ok
     else:
-        ok &= rel == np.arange(len(rel), dtype=np.uint32)  # a sound record in another place is not this record
+        ok &= rel == np.arange(
+            len(rel), dtype=np.uint32
+        )  # a sound record in another place is not this record
         rel = np.arange(len(rel), dtype=np.uint32)
     return Table(ok, rel, classes, subjects)
 
 
-def survey(directory: Path, description: Description, commit: Commit | None, entries: dict[int, Entry]) -> Survey:
+def survey(
+    directory: Path, description: Description, commit: Commit | None, entries: dict[int, Entry]
+) -> Survey:
     """Looks at every segment file. Changes nothing on flash."""
     found = Survey()
     stride = _storage.RECORD_HEAD + description.schema.sample_bytes
     payload = description.schema.sample_bytes
-    names = {int(m[1], 16): m[0] for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory)) if m}
+    names = {
+        int(m[1], 16): m[0]
+        for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory))
+        if m
+    }
     found.lost_entries = [no for no in entries if no not in names]
     loose: list[Found] = []
     for no in sorted(names):
         path = directory / names[no]
         entry = entries.get(no)
         if entry is None and commit is not None and no < commit.tail_no:
-            found.orphans.append(path)  # a compaction took its records over but was stopped before it could remove it
+            found.orphans.append(
+                path
+            )  # a compaction took its records over but was stopped before it could remove it
             continue
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             header = Header.read(fd)
-            if header is not None and (header.store != description.store or header.no != no or header.kind != SAMPLES):
+            if header is not None and (
+                header.store != description.store or header.no != no or header.kind != SAMPLES
+            ):
                 header = None
             if entry is not None and (header is None or header.crc != entry.seed):
                 header = _rebuilt_header(description, no, entry)
@@ -138,7 +154,9 @@ def survey(directory: Path, description: Description, commit: Commit | None, ent
 
 
 def _cut(table: Table, vouched: int) -> Table:
-    """Drops the unsound records at the end that nobody vouched for: a torn tail. Missing vouched ones are damaged."""
+    """Drops the unsound records at the end that nobody vouched for: a torn tail. Missing vouched ones are
+    damaged.
+    """
     sound = np.flatnonzero(table.ok)
     n = max(int(sound[-1]) + 1 if len(sound) else 0, vouched)
     have = min(n, len(table))
@@ -150,7 +168,9 @@ def _cut(table: Table, vouched: int) -> Table:
 
 def _rebuilt_header(description: Description, no: int, entry: Entry) -> Header | None:
     for flags in (0, 1):
-        header = Header(SAMPLES, no, entry.first_id, description.schema.sample_bytes, flags, description.store)
+        header = Header(
+            SAMPLES, no, entry.first_id, description.schema.sample_bytes, flags, description.store
+        )
         if header.crc == entry.seed:
             return header
     return None
@@ -160,8 +180,11 @@ def _order(
     directory: Path, loose: list[Found], entries: dict[int, Entry], commit: Commit | None, found: Survey
 ) -> None:
     """Sorts by first id and settles overlaps (a compacted segment and the sources it replaces)."""
-    compacted = [(f.header.first_id, f.header.first_id + int(f.table.rel[-1])) for f in loose
-                 if f.header.compacted and len(f.table)]  # fmt: skip
+    compacted = [
+        (f.header.first_id, f.header.first_id + int(f.table.rel[-1]))
+        for f in loose
+        if f.header.compacted and len(f.table)
+    ]
     for item in sorted(loose, key=lambda f: (f.header.first_id, f.header.no)):
         no, first = item.header.no, item.header.first_id
         known = no in entries
@@ -174,7 +197,9 @@ def _order(
             continue
         found.segments.append(item)
     for item in found.segments:
-        item.full = item.full or item is not found.segments[-1]  # a lost footer: later segments stand behind it
+        item.full = (
+            item.full or item is not found.segments[-1]
+        )  # a lost footer: later segments stand behind it
         if item.full and item.header.no not in entries:
             entry = Entry(item.header.first_id, len(item.table), item.end, item.header.crc)
             found.new_entries[item.header.no] = entry

@@ -20,7 +20,8 @@ MAX_FIELD_BYTES = (1 << 16) - 1
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One vector stored beside a sample: ``width`` is its largest number of elements; a shorter one keeps its width.
+    """One vector stored beside a sample: ``width`` is its largest number of elements; a shorter one keeps
+    its width.
 
     ``version`` changes when the meaning of the values does (another network, another cut).
     """
@@ -47,18 +48,28 @@ class StreamSchema:
         object.__setattr__(self, "sample_shape", tuple(int(n) for n in self.sample_shape))
         object.__setattr__(self, "fields", dict(self.fields))
         if self.sample_dtype not in SAMPLE_DTYPES:
-            raise BadRecord(f"Sample dtype '{self.sample_dtype}' cannot be stored.", f"Use {' or '.join(SAMPLE_DTYPES)}.")
+            raise BadRecord(
+                f"Sample dtype '{self.sample_dtype}' cannot be stored.", f"Use {' or '.join(SAMPLE_DTYPES)}."
+            )
         if not self.sample_shape or min(self.sample_shape) < 1:
-            raise BadRecord(f"Sample shape {self.sample_shape} is empty.", "Give at least one axis, each of size >= 1.")
+            raise BadRecord(
+                f"Sample shape {self.sample_shape} is empty.", "Give at least one axis, each of size >= 1."
+            )
         if self.sample_bytes > MAX_SAMPLE_BYTES:
-            raise BadRecord(f"A sample of {self.sample_bytes} bytes is too large.", f"The limit is {MAX_SAMPLE_BYTES}.")
+            raise BadRecord(
+                f"A sample of {self.sample_bytes} bytes is too large.", f"The limit is {MAX_SAMPLE_BYTES}."
+            )
         if len(self.fields) > 255:
             raise BadRecord(f"{len(self.fields)} fields are too many.", "The limit is 255.")
         for name, spec in self.fields.items():
             if spec.dtype not in FIELD_DTYPES:
-                raise BadRecord(f"Field '{name}' has dtype '{spec.dtype}'.", f"Use one of {', '.join(FIELD_DTYPES)}.")
-            if not 1 <= spec.width or spec.bytes > MAX_FIELD_BYTES:
-                raise BadRecord(f"Field '{name}' has width {spec.width}.", f"Use 1 to {MAX_FIELD_BYTES} bytes.")
+                raise BadRecord(
+                    f"Field '{name}' has dtype '{spec.dtype}'.", f"Use one of {', '.join(FIELD_DTYPES)}."
+                )
+            if not spec.width >= 1 or spec.bytes > MAX_FIELD_BYTES:
+                raise BadRecord(
+                    f"Field '{name}' has width {spec.width}.", f"Use 1 to {MAX_FIELD_BYTES} bytes."
+                )
             if not 0 <= spec.version <= 255:
                 raise BadRecord(f"Field '{name}' has version {spec.version}.", "Use 0 to 255.")
 
@@ -68,7 +79,9 @@ class StreamSchema:
         return math.prod(self.sample_shape) * np.dtype(self.sample_dtype).itemsize
 
     def to_json(self) -> str:
-        """Canonical JSON text; the order of the fields is part of the format (a record names its field by index)."""
+        """Canonical JSON text; the order of the fields is part of the format (a record names its field by
+        index).
+        """
         fields = [[n, s.dtype, s.width, s.version] for n, s in self.fields.items()]
         return json.dumps({"shape": list(self.sample_shape), "dtype": self.sample_dtype, "fields": fields})
 
@@ -80,7 +93,9 @@ class StreamSchema:
             fields = {str(n): FieldSpec(str(d), int(w), int(v)) for n, d, w, v in data["fields"]}
             return StreamSchema(tuple(data["shape"]), str(data["dtype"]), fields)
         except (ValueError, KeyError, TypeError) as error:
-            raise WrongStream(f"The stored schema cannot be read ({error}).", "Use another directory.") from error
+            raise WrongStream(
+                f"The stored schema cannot be read ({error}).", "Use another directory."
+            ) from error
 
     def difference(self, other: StreamSchema) -> str | None:
         """What differs, in words (ours first), or None when records of one fit the other."""

@@ -1,14 +1,15 @@
 """The sample store: every sample the device has seen, on flash, readable at random in constant time.
 
-Promises. A sample whose ticket's `wait` returned True survives SIGKILL and power loss. A record whose checksum is
-wrong is never served; it is listed by `verify`. Ids are dense and given in order of arrival. What is evicted depends
-on the sequence of appended samples alone, and its space is really returned.
-Caveats. One process writes (others may read). With ``batched:MS`` up to MS milliseconds of samples are lost when the
-power goes (not when the process dies). Records are at rest in the clear.
+Promises. A sample whose ticket's `wait` returned True survives SIGKILL and power loss. A record whose
+checksum is wrong is never served; it is listed by `verify`. Ids are dense and given in order of arrival.
+What is evicted depends on the sequence of appended samples alone, and its space is really returned.
+Caveats. One process writes (others may read). With ``batched:MS`` up to MS milliseconds of samples are lost
+when the power goes (not when the process dies). Records are at rest in the clear.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -30,6 +31,7 @@ from .errors import (
     StoreClosed,
     StoreDamaged,
     StoreError,
+    StoreFull,
     UseAfterFork,
     WrongStream,
 )
@@ -58,10 +60,10 @@ class DamagedRecord:
 class SampleStore:
     """Samples of one stream in a directory.
 
-    path: the directory; made if it does not exist. schema: shape and dtype of a sample and its fields; None takes the
-    one on flash. durability: ``durable`` or ``batched:MS``. limit_bytes, limit_samples: capacity; above it the oldest
-    sample of the largest class is evicted. read_only: a reader beside the owner, as of the moment of opening.
-    Raises `StoreLocked`, `WrongStream`, `StoreDamaged`, `ReadOnly`, `StoreError`.
+    path: the directory; made if it does not exist. schema: shape and dtype of a sample and its fields; None
+    takes the one on flash. durability: ``durable`` or ``batched:MS``. limit_bytes, limit_samples: capacity;
+    above it the oldest sample of the largest class is evicted. read_only: a reader beside the owner, as of
+    the moment of opening. Raises `StoreLocked`, `WrongStream`, `StoreDamaged`, `ReadOnly`, `StoreError`.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class SampleStore:
     # ------------------------------------------------------------------ opening
     def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None) -> Description:
         if self.path.exists() and not self.path.is_dir():
-            raise StoreError(f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own.")
+            raise StoreError(
+                f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own."
+            )
         if self.read_only:
             description = Description.read(self.path)
             if description is None:
@@ -118,7 +122,11 @@ class SampleStore:
                 if description is None:
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
-                    size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
+                    size = (
+                        FILE_BYTES
+                        if limit_bytes is None
+                        else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
+                    )
                     description = Description(secrets.token_bytes(16), schema, size // 8 * 8)
                     description.write(self.path)
             except OSError as error:
@@ -130,7 +138,8 @@ class SampleStore:
         if schema is not None and (what := description.schema.difference(schema)):
             self._release()
             raise WrongStream(
-                f"The store '{self.path}' belongs to another stream: {what}.", "Use another directory for this stream."
+                f"The store '{self.path}' belongs to another stream: {what}.",
+                "Use another directory for this stream.",
             )
         return description
 
@@ -147,14 +156,17 @@ class SampleStore:
                 raise self._refuse(f"limit_samples is {limit_samples}.", "Use at least 1.")
             capacity = limit_samples
         if limit_bytes is not None:
-            # Room for the open segment, one being compacted, the index, and dead records waiting to be cleaned.
+            # Room for the open segment, one being compacted, the index, and dead records waiting to be
+            # cleaned.
             each = self._stride + 6 + sum(_storage.field_stride(f.bytes) for f in self.schema.fields.values())
             fields = len(self.schema.fields) * self._description.file_bytes
             usable = limit_bytes - 3 * self._segment_bytes - fields - (1 << 16)
             by_bytes = int(usable * 0.85) // each
             if by_bytes < 16:
                 least = 3 * self._segment_bytes + fields + (1 << 16) + 20 * each
-                raise self._refuse(f"A store of {limit_bytes} bytes is too small.", f"Give it at least {least} bytes.")
+                raise self._refuse(
+                    f"A store of {limit_bytes} bytes is too small.", f"Give it at least {least} bytes."
+                )
             capacity = min(capacity, by_bytes)
         return capacity
 
@@ -165,7 +177,9 @@ class SampleStore:
     def _open(self, durability: str) -> None:
         self.rebuilt = False
         if self.read_only and not (self.path / "index").exists():
-            raise StoreDamaged(f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it.")
+            raise StoreDamaged(
+                f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it."
+            )
         try:
             self._db = IndexFile(self.path, self.read_only)
             commit, entries = self._db.load()
@@ -176,12 +190,18 @@ class SampleStore:
         if self._db.damaged and not self.read_only:
             self._db.close()
             commit, entries = self._rebuild_index()
+        if commit is None and not self.read_only:
+            self.rebuilt = any(n.endswith(".seg") for n in os.listdir(self._directory))
         self._entries = entries
         self._files: dict[str, int] = {}
         self._damaged: dict[int, DamagedRecord] = {}
         self._widest = dict.fromkeys(self._names, 0)
         self._index = _storage.Index(
-            str(self._directory), self.schema.sample_bytes, len(self._names), self._description.file_bytes, self.capacity
+            str(self._directory),
+            self.schema.sample_bytes,
+            len(self._names),
+            self._description.file_bytes,
+            self.capacity,
         )
         self._pins: deque[tuple[np.ndarray, np.ndarray]] = deque()
         known = commit or Commit()
@@ -227,7 +247,6 @@ class SampleStore:
         if (self.path / "index").exists():
             os.rename(self.path / "index", aside)
         self._db = IndexFile(self.path, False)
-        self.rebuilt = True
         return None, {}
 
     def _catch_up(self, segments: Sequence[Any], next_id: int, physical: int) -> None:
@@ -294,14 +313,16 @@ class SampleStore:
     def _check(self, write: bool = False) -> None:
         if os.getpid() != self._pid:
             raise UseAfterFork(
-                f"The store '{self.path}' was opened in process {self._pid} and used in its fork {os.getpid()}.",
+                f"The store '{self.path}' was opened in process {self._pid} and used in a fork of it.",
                 "Open it in the process that uses it.",
             )
         if self._closed:
             raise StoreClosed(f"The store '{self.path}' is closed.", "Open it again.")
         if write:
             if self.read_only:
-                raise ReadOnly(f"The store '{self.path}' was opened with read_only=True.", "Open it for writing.")
+                raise ReadOnly(
+                    f"The store '{self.path}' was opened with read_only=True.", "Open it for writing."
+                )
             assert self._flusher is not None
             self._flusher.check()
 
@@ -317,9 +338,9 @@ class SampleStore:
     ) -> Ticket:
         """Adds samples [N, *shape] (or one, [*shape]) of the stream's dtype.
 
-        classes, subjects: int or [N], -1 for none. times: seconds (float, kept in ms), default now. fields: name ->
-        [N, width]. ids [N]: for a source that may send twice; one below `next_id` changes nothing, the next must be
-        `next_id`. Raises `BadRecord`, `ReplayMismatch`, `StoreFull`, `StoreDamaged`.
+        classes, subjects: int or [N], -1 for none. times: seconds (float, kept in ms), default now. fields:
+        name -> [N, width]. ids [N]: for a source that may send twice; one below `next_id` changes nothing,
+        the next must be `next_id`. Raises `BadRecord`, `ReplayMismatch`, `StoreFull`, `StoreDamaged`.
         """
         self._check(write=True)
         assert self._flusher is not None
@@ -337,7 +358,9 @@ class SampleStore:
                 given = np.asarray(ids, np.int64).reshape(-1)
                 skip = int((given < first).sum())
                 if len(given) != n or (given[skip:] != first + np.arange(n - skip)).any():
-                    raise BadRecord(f"Ids {given[:4]}... do not continue at {first}.", "Give ids in order, without gaps.")
+                    raise BadRecord(
+                        f"Ids {given[:4]}... do not continue at {first}.", "Give ids in order, without gaps."
+                    )
             rows, labels, people, stamps = rows[skip:], labels[skip:], people[skip:], stamps[skip:]
             again = min(n - skip, max(0, self._index.physical_next - first))
             if again:
@@ -358,7 +381,9 @@ class SampleStore:
         if array.shape[1:] != shape or array.ndim != len(shape) + 1:
             raise BadRecord(f"Samples have shape {array.shape}, the stream has {shape}.", "Give [N, *shape].")
         if array.dtype != np.dtype(self.schema.sample_dtype):
-            raise BadRecord(f"Samples are {array.dtype}, the stream is {self.schema.sample_dtype}.", "Convert them.")
+            raise BadRecord(
+                f"Samples are {array.dtype}, the stream is {self.schema.sample_dtype}.", "Convert them."
+            )
         return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
     def _ints(self, values: Any, n: int, what: str, low: int, high: int) -> np.ndarray:
@@ -368,7 +393,9 @@ class SampleStore:
         if array.ndim > 1 or (array.ndim == 1 and len(array) != n):
             raise BadRecord(f"{array.size} {what} for {n} samples.", "Give one each.")
         if array.size and (int(array.min()) < low or int(array.max()) > high):
-            raise BadRecord(f"{what.capitalize()} go from {array.min()} to {array.max()}.", f"Use {low} to {high}.")
+            raise BadRecord(
+                f"{what.capitalize()} go from {array.min()} to {array.max()}.", f"Use {low} to {high}."
+            )
         return np.ascontiguousarray(np.broadcast_to(array, (n,)), np.int32)
 
     def _times(self, times: Any, n: int) -> np.ndarray:
@@ -381,7 +408,9 @@ class SampleStore:
 
     def _values(self, name: str, values: Any, n: int) -> np.ndarray:
         if name not in self.schema.fields:
-            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}.")
+            raise BadRecord(
+                f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}."
+            )
         spec = self.schema.fields[name]
         array = np.ascontiguousarray(values, np.dtype(spec.dtype))
         if array.ndim != 2 or len(array) != n or not 1 <= array.shape[1] <= spec.width:
@@ -396,7 +425,8 @@ class SampleStore:
         if differ.any():
             at = int(ids[np.flatnonzero(differ)[0]])
             raise ReplayMismatch(
-                f"Sample {at} is not the one that was stored under this id.", "Resume with the same stream and order."
+                f"Sample {at} is not the one that was stored under this id.",
+                "Resume with the same stream and order.",
             )
         self._index.advance(labels)
 
@@ -429,11 +459,18 @@ class SampleStore:
 
     def _tail_table(self) -> Table:
         if not self._tail_tables:
-            return Table(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32))
+            return Table(
+                np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32)
+            )
         if len(self._tail_tables) > 1:
             self._tail_tables = [
-                Table(*(np.concatenate([getattr(t, f) for t in self._tail_tables])
-                        for f in ("ok", "rel", "classes", "subjects")))]  # fmt: skip
+                Table(
+                    *(
+                        np.concatenate([getattr(t, f) for t in self._tail_tables])
+                        for f in ("ok", "rel", "classes", "subjects")
+                    )
+                )
+            ]
         return self._tail_tables[0]
 
     def _seal(self) -> None:
@@ -461,7 +498,9 @@ class SampleStore:
         which = np.ascontiguousarray(ids, np.int64).reshape(-1)
         array = self._values(name, values, len(which))
         if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
-            raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")
+            raise BadRecord(
+                f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first."
+            )
         with self._lock:
             try:
                 self._write_field(name, which, array)
@@ -514,17 +553,30 @@ class SampleStore:
         return [f for f in (self._tail, self._field) if f is not None and f.dirty]
 
     def _commit(
-        self, put: Mapping[int, Entry] | None = None, drop: Iterable[int] = (), meta: Mapping[str, bytes] | None = None
+        self,
+        put: Mapping[int, Entry] | None = None,
+        drop: Iterable[int] = (),
+        meta: Mapping[str, bytes] | None = None,
     ) -> None:
         assert self._tail is not None and self._flusher is not None
         with self._flusher.lock:
             self._tail.sync()  # a commit point vouches only for what is on flash
         classes, first = self._index.get_view()
         commit = Commit(
-            self._index.next_id, max(self._index.physical_next, self._tail.header.first_id),
-            self._tail.header.first_id, self._tail.no, self._tail.end, self._field.no if self._field else 0,
-            self._field.end if self._field else 0, self._bytes_written, self._payload_written, self._field_epoch,
-            self._index.pinned, classes, first)  # fmt: skip
+            self._index.next_id,
+            max(self._index.physical_next, self._tail.header.first_id),
+            self._tail.header.first_id,
+            self._tail.no,
+            self._tail.end,
+            self._field.no if self._field else 0,
+            self._field.end if self._field else 0,
+            self._bytes_written,
+            self._payload_written,
+            self._field_epoch,
+            self._index.pinned,
+            classes,
+            first,
+        )
         self._bytes_written += self._db.commit(commit, put, drop, meta)
 
     def flush(self) -> None:
@@ -545,9 +597,10 @@ class SampleStore:
     def read(self, ids: Any, fields: Iterable[str] | None = None) -> Batch:
         """The samples ``ids`` as one batch.
 
-        samples [N, *shape], classes int32, ids int64, subjects int32, times float64 (s), ok bool [N]; fields: name ->
-        (values [N, widest], widths int32 [N]), width 0 where nothing is stored; ``fields`` names the wanted ones
-        (default all). A row that is damaged, evicted or unknown is zeros with ok False and class -1.
+        samples [N, *shape], classes int32, ids int64, subjects int32, times float64 (s), ok bool [N];
+        fields: name -> (values [N, widest], widths int32 [N]), width 0 where nothing is stored; ``fields``
+        names the wanted ones (default all). A row that is damaged, evicted or unknown is zeros with ok
+        False and class -1.
         """
         self._check()
         which = np.ascontiguousarray(ids, np.int64).reshape(-1)
@@ -557,15 +610,23 @@ class SampleStore:
                 self._found_damaged(int(which[i]))
         samples = rows.view(self.schema.sample_dtype).reshape(len(which), *self.schema.sample_shape)
         batch: Batch = {
-            "samples": samples, "classes": classes, "ids": which, "subjects": subjects, "times": times / 1000.0,
-            "ok": status == 0, "fields": {}}  # fmt: skip
+            "samples": samples,
+            "classes": classes,
+            "ids": which,
+            "subjects": subjects,
+            "times": times / 1000.0,
+            "ok": status == 0,
+            "fields": {},
+        }
         for name in self._names if fields is None else fields:
             batch["fields"][name] = self._read_field(name, which, status)
         return batch
 
     def _read_field(self, name: str, ids: np.ndarray, status: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if name not in self.schema.fields:
-            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}.")
+            raise BadRecord(
+                f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}."
+            )
         dtype = np.dtype(self.schema.fields[name].dtype)
         width = self._widest[name]
         raw = np.empty((len(ids), width * dtype.itemsize), np.uint8)
@@ -630,8 +691,8 @@ class SampleStore:
     def state(self) -> dict[str, Any]:
         """The view as of now, for a checkpoint; everything in it is on flash when this returns.
 
-        From the first call on, evicted samples stay on flash until the second next call, so that a run resumed from
-        either of the two newest checkpoints sees what the first one saw.
+        From the first call on, evicted samples stay on flash until the second next call, so that a run
+        resumed from either of the two newest checkpoints sees what the first one saw.
         """
         self._check(write=True)
         assert self._flusher is not None
@@ -647,23 +708,30 @@ class SampleStore:
                 self._index.release(*self._pins[0])
             self._commit()
             return {
-                "next_id": self._index.next_id, "count": self._index.count, "classes": classes, "first_live": first,
-                "field_no": self._field.no if self._field else 0, "field_end": self._field.end if self._field else 0,
-                "field_epoch": self._field_epoch}  # fmt: skip
+                "next_id": self._index.next_id,
+                "count": self._index.count,
+                "classes": classes,
+                "first_live": first,
+                "field_no": self._field.no if self._field else 0,
+                "field_end": self._field.end if self._field else 0,
+                "field_epoch": self._field_epoch,
+            }
 
     def load(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Rewinds the view to a checkpoint. Later samples stay on flash, hidden; appending them again shows them.
+        """Rewinds the view to a checkpoint. Later samples stay on flash, hidden; appending them again shows
+        them.
 
-        Returns {"missing": evicted samples of that moment whose space is already returned, "fields_exact": whether the
-        fields are those of that moment}; a resumed run is bit-exact when these are 0 and True. Only for a run that
-        repeats its stream: samples that differ from the hidden ones raise `ReplayMismatch`.
+        Returns {"missing": evicted samples of that moment whose space is already returned, "fields_exact":
+        whether the fields are those of that moment}; a resumed run is bit-exact when these are 0 and True.
+        Only for a run that repeats its stream: samples that differ from the hidden ones raise
+        `ReplayMismatch`.
         """
         self._check(write=True)
         assert self._flusher is not None
         with self._lock:
             if self._index.physical_next < int(state["next_id"]):
                 raise StoreDamaged(
-                    f"The checkpoint needs {state['next_id']} samples, the store has {self._index.physical_next}.",
+                    f"The checkpoint has {state['next_id']} samples, there are {self._index.physical_next}.",
                     "Use the store that belongs to the checkpoint, or an earlier checkpoint.",
                 )
             self._flusher.flush()
@@ -711,7 +779,9 @@ class SampleStore:
         self._index.remove_id(id_)
 
     def verify(self) -> list[DamagedRecord]:
-        """Reads and checks every record; the damaged ones, which are taken out of use. Safe while training runs."""
+        """Reads and checks every record; the damaged ones, which are taken out of use. Safe while training
+        runs.
+        """
         self._check()
         with self._lock:
             segments = self._index.segments()
@@ -734,19 +804,26 @@ class SampleStore:
     @property
     def bytes(self) -> int:
         """Bytes of the store's files on flash."""
-        return sum(self._files.values()) + self._db.bytes
+        return sum(self._files.values()) + self._db.size
 
     def stats(self) -> dict[str, Any]:
         """Counts and bytes; ``bytes_written`` and ``payload_written`` cover the store's whole life."""
         self._check()
         return {
-            "samples": self.count, "next_id": self.next_id, "flash_bytes": self.bytes,
-            "bytes_written": self._bytes_written, "payload_written": self._payload_written,
-            "bytes_read": self._index.bytes_read, "segments": len(self._index.segments()),
-            "damaged": len(self._damaged), "damaged_fields": self._index.damaged_fields,
-            "evicted": self._index.evicted, "index_ram_bytes": self._index.bytes,
+            "samples": self.count,
+            "next_id": self.next_id,
+            "flash_bytes": self.bytes,
+            "bytes_written": self._bytes_written,
+            "payload_written": self._payload_written,
+            "bytes_read": self._index.bytes_read,
+            "segments": len(self._index.segments()),
+            "damaged": len(self._damaged),
+            "damaged_fields": self._index.damaged_fields,
+            "evicted": self._index.evicted,
+            "index_ram_bytes": self._index.bytes,
             "flushes": self._flusher.flushes if self._flusher else 0,
-            "per_class": {c: self.count_of(c) for c in self.classes()}}  # fmt: skip
+            "per_class": {c: self.count_of(c) for c in self.classes()},
+        }
 
     # ------------------------------------------------------------------ end
     def close(self) -> None:
@@ -759,8 +836,9 @@ class SampleStore:
                 try:
                     self._flusher.close()
                 finally:
-                    with self._lock:
-                        if not any(f.dirty for f in self._dirty_files()):
+                    # On a full device the commit point stays where it was; the next opening reads a bit more.
+                    with self._lock, contextlib.suppress(StoreFull):
+                        if not self._dirty_files():
                             self._commit()
         finally:
             self._release()

@@ -27,7 +27,9 @@ class Ticket:
         return self._flusher.flushed >= self._position
 
     def wait(self, timeout: float | None = None) -> bool:
-        """True once the samples are on flash, False after ``timeout`` seconds; the typed error if flushing failed."""
+        """True once the samples are on flash, False after ``timeout`` seconds; the typed error if flushing
+        failed.
+        """
         return self._flusher.wait(self._position, timeout)
 
 
@@ -38,8 +40,8 @@ class Syncs(Protocol):
 class Flusher:
     """Group commit. ``position`` counts appends, ``flushed`` those on flash.
 
-    ``durable``: whoever waits flushes for everybody. ``batched:MS``: a thread flushes every MS milliseconds if there
-    is something to flush; at most that much is lost when the power goes.
+    ``durable``: whoever waits flushes for everybody. ``batched:MS``: a thread flushes every MS milliseconds
+    if there is something to flush; at most that much is lost when the power goes.
     """
 
     def __init__(self, durability: str, files: Callable[[], list[Syncs]]) -> None:
@@ -132,4 +134,7 @@ def parse_durability(text: str) -> float | None:
     name, _, ms = text.partition(":")
     if name == "batched" and ms.replace(".", "", 1).isdigit() and 0 < float(ms) <= 3_600_000:
         return float(ms) / 1000
-    raise BadRecord(f"Durability '{text}' is unknown.", "Use 'durable' or 'batched:MS' with MS milliseconds, e.g. batched:1000.")
+    raise BadRecord(
+        f"Durability '{text}' is unknown.",
+        "Use 'durable' or 'batched:MS' with MS milliseconds, e.g. batched:1000.",
+    )
