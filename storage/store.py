@@ -850,6 +850,8 @@ class SampleStore:
             writer = getattr(self, name, None)
             if writer is not None:
                 writer.close()
+        if getattr(self, "_index", None) is not None:
+            self._index.close_files()
         if getattr(self, "_db", None) is not None:
             self._db.close()
         if self._lockfile is not None:

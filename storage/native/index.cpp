@@ -396,6 +396,11 @@ FileRef Index::open_file(char kind, uint32_t no) {
     return file;
 }
 
+void Index::close_files() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    files_.clear();
+}
+
 bool Index::place(int64_t id, Place &to) {
     std::lock_guard<std::mutex> lock(mutex_);
     Segment *s;

@@ -93,6 +93,7 @@ class Index {
                                         size_t n);
 
     // --- reading ---
+    void close_files(); // the cached descriptors; they are opened again when needed
     bool place(int64_t id, Place &to);
     bool place_field(size_t field, int64_t id, Place &to);
     Record read(const Place &p, uint8_t *to) const;

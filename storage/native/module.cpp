@@ -177,6 +177,7 @@ NB_MODULE(_storage, m) {
                  gil_scoped_release unlock;
                  x.read_fields(field, ids.data(), ids.shape(0), to.data(), to.shape(1), bytes.data());
              })
+        .def("close_files", &Index::close_files)
         .def_prop_ro("bytes", &Index::bytes)
         .def_prop_ro("bytes_read", [](Index &x) { return x.bytes_read.load(); })
         .def_prop_ro("damaged_fields", [](Index &x) { return x.damaged_fields.load(); })
