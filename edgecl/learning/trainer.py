@@ -158,6 +158,7 @@ class Trainer:
             "policy": None if p.policy is None else p.policy.state(),
             "store": None if p.store is None else p.store.state(),
             "carousel": None if p.carousel is None else p.carousel.state(),
+            "decisions": [] if p.carousel is None else [list(entry) for entry in p.carousel.log],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -173,6 +174,7 @@ class Trainer:
             p.policy.load(state["policy"])
         if p.carousel is not None:
             p.carousel.load(state["carousel"])
+            p.carousel.log[:] = [(int(step), int(slot), str(why)) for step, slot, why in state["decisions"]]
         p.engine.load(state["engine"])
         p.method.load(state["method"])
         p.sparse.load(state["sparse"])
