@@ -24,6 +24,51 @@ struct Pass {
 // Whether samples can stand in for rows: a map of one position has nothing else to tile.
 bool folds(const Pass &p) { return p.height == 1 && p.width == 1 && p.out.height == 1 && p.out.width == 1; }
 
+// A vector of the wide kernels holds `columns` columns of all lanes; 1 means there are none to use.
+struct Wide {
+  const Kernels *kernels = nullptr;
+  int columns = 1;
+};
+
+Wide wide_kernels(int lanes, int width) {
+  for (const int *w = isa_lanes(); *w > lanes; w++)
+    if (*w / lanes <= width) return {kernels(*w), *w / lanes};
+  return {};
+}
+
+// Tiles of a grid: wide ones first, narrow ones for the columns left over. x counts columns.
+struct WideTile {
+  int y, x, shape;
+  bool wide;
+};
+struct WideTiling {
+  std::vector<WideTile> tiles;
+  std::vector<int> bands;
+};
+
+WideTiling tile_wide(int h, int w, int largest, const Wide &wide) {
+  const int wide_columns = wide.columns > 1 ? w / wide.columns : 0;
+  const int rest = w - wide_columns * wide.columns;
+  WideTiling out;
+  const Tiling a = wide_columns ? tile_grid(h, wide_columns, wide.kernels->largest_tile) : Tiling();
+  const Tiling b = rest ? tile_grid(h, rest, largest) : Tiling();
+  // Bands of rows of the first tiling; the strip's tiles go to the band in which they start.
+  const Tiling &lead = wide_columns ? a : b;
+  for (size_t band = 0; band + 1 < lead.bands.size(); band++) {
+    out.bands.push_back((int)out.tiles.size());
+    const int y0 = lead.tiles[lead.bands[band]].y;
+    const int y1 = band + 2 < lead.bands.size() ? lead.tiles[lead.bands[band + 1]].y : h;
+    for (int t = lead.bands[band]; t < lead.bands[band + 1]; t++)
+      out.tiles.push_back({lead.tiles[t].y, lead.tiles[t].x * (wide_columns ? wide.columns : 1), lead.tiles[t].shape,
+                           wide_columns > 0});
+    if (wide_columns)
+      for (const Tile &t : b.tiles)
+        if (t.y >= y0 && t.y < y1) out.tiles.push_back({t.y, wide_columns * wide.columns + t.x, t.shape, false});
+  }
+  out.bands.push_back((int)out.tiles.size());
+  return out;
+}
+
 int column_kind(int stride) { return stride == 1 ? 0 : stride == 2 ? 1 : 2; }
 
 // Channel offsets in a halo'd input are counted from the padded origin (see lists.cpp).
@@ -37,14 +82,18 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
   const bool fold = folds(p);
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(p.stride_w);
-  const Tiling tiling = fold ? tile_grid(samples.blocks, 1, k.largest_tile)
-                             : tile_grid(p.height, p.width, kind == 2 ? 4 : k.largest_tile);
+  const Wide wide = fold || kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(lanes, p.width);
+  const WideTiling tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+                                 : tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide);
   const int bands = (int)tiling.bands.size() - 1;
   const int groups = std::min(bands, std::max(1, ITEMS / blocks));
   const bool dense_rows = p.lists->blocks.front().row1 == p.lists->rows; // one group: rows may be split
   const int splits = dense_rows ? std::max(1, std::min(p.lists->rows / 32, ITEMS / (blocks * groups))) : 1;
   Partials *partials = e ? e->partials : nullptr;
-  const size_t sums_size = (size_t)p.lists->rows * 2 * lanes;
+  const int wide_lanes = lanes * wide.columns;
+  // Sums of narrow tiles, then of wide ones.
+  const size_t narrow_sums = ((size_t)p.lists->rows * 2 * lanes + 15) / 16 * 16;
+  const size_t sums_size = narrow_sums + (wide.columns > 1 ? (size_t)p.lists->rows * 2 * wide_lanes : 0);
   if (partials && scratch.size() < sums_size * threads.count() + 16) scratch.resize(sums_size * threads.count() + 16);
   float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
   (void)partial_count;
@@ -54,7 +103,11 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
     const int band0 = (int)((long)bands * group / groups), band1 = (int)((long)bands * (group + 1) / groups);
     const int row0 = (int)((long)p.lists->rows * split / splits), row1 = (int)((long)p.lists->rows * (split + 1) / splits);
     float *sums = partials ? aligned + sums_size * worker : nullptr;
-    if (sums) std::memset(sums + (size_t)row0 * 2 * lanes, 0, (size_t)(row1 - row0) * 2 * lanes * 4);
+    auto clear = [&](float *at, int width) {
+      std::memset(at + (size_t)row0 * 2 * width, 0, (size_t)(row1 - row0) * 2 * width * 4);
+    };
+    if (sums) clear(sums, lanes);
+    if (sums && wide.columns > 1) clear(sums + narrow_sums, wide_lanes);
     ConvBlock b{};
     b.offsets = p.lists->offsets.data();
     b.values = p.lists->values.data();
@@ -64,7 +117,6 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
     b.output_row = fold ? (ptrdiff_t)p.out.block() * lanes : (ptrdiff_t)p.step_h * p.out.columns * lanes;
     b.output_column = (ptrdiff_t)p.step_w * lanes;
     b.bias = p.bias;
-    b.sums = sums;
     if (e) {
       b.mask = e->mask;
       b.activation = e->activation;
@@ -74,8 +126,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
       b.kept_input_row = fold ? (ptrdiff_t)e->y.block() * lanes : (ptrdiff_t)p.step_h * e->y.columns * lanes;
     }
     for (int t = tiling.bands[band0]; t < tiling.bands[band1]; t++) {
-      const Tile &tile = tiling.tiles[t];
+      const WideTile &tile = tiling.tiles[t];
       const int n = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
+      b.sums = !sums ? nullptr : tile.wide ? sums + narrow_sums : sums;
       const int oy = p.out_y + ty * p.step_h, ox = p.out_x + tx * p.step_w;
       b.input = origin(p.in, n, ty * p.stride_h, tx * p.stride_w);
       b.output = p.out.at(n, 0, oy, ox);
@@ -83,7 +136,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
         b.kept = e->z.data ? e->z.at(n, 0, oy, ox) : nullptr;
         b.kept_input = e->y.data ? e->y.at(n, 0, oy, ox) : nullptr;
       }
-      const ConvBlockKernel kernel = p.step_w == 1 || fold ? k.conv[tile.shape][kind] : k.conv_strided[tile.shape];
+      const ConvBlockKernel kernel = tile.wide                ? wide.kernels->conv[tile.shape][0]
+                                     : p.step_w == 1 || fold ? k.conv[tile.shape][kind]
+                                                             : k.conv_strided[tile.shape];
       for (const Block &list : p.lists->blocks) {
         b.row0 = std::max(list.row0, row0);
         b.row1 = std::min(list.row1, row1);
@@ -100,6 +155,8 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
       for (int i = row0 * 2; i < row1 * 2; i++) {
         double s = 0;
         for (int l = 0; l < real; l++) s += sums[(size_t)i * lanes + l];
+        for (int c = 0; c < wide.columns && wide.columns > 1; c++)
+          for (int l = 0; l < real; l++) s += sums[narrow_sums + (size_t)i * wide_lanes + c * lanes + l];
         out[i] = s;
       }
     }
@@ -109,7 +166,8 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
 int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
   if (folds(p)) return (int)tile_grid(samples.blocks, 1, k.largest_tile).bands.size() - 1;
   const int kind = column_kind(p.stride_w);
-  const int bands = (int)tile_grid(p.height, p.width, kind == 2 ? 4 : k.largest_tile).bands.size() - 1;
+  const Wide wide = kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(samples.lanes, p.width);
+  const int bands = (int)tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide).bands.size() - 1;
   return samples.blocks * std::min(bands, std::max(1, ITEMS / samples.blocks));
 }
 
@@ -154,8 +212,9 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
   const bool fold = dy.height == 1 && dy.width == 1;
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(g.stride_w);
-  const Tiling tiling = fold ? tile_grid(samples.blocks, 1, k.largest_tile)
-                             : tile_grid(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile);
+  const Wide wide = fold || kind != 0 ? Wide() : wide_kernels(lanes, dy.width);
+  const WideTiling tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+                                 : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
   const bool direct = tiling.tiles.size() * blocks <= 2; // few visits: reduce at once instead of keeping vectors
 
   // Items are ranges of rows of equal work. Each streams the whole input through L1, so there are few; but no more
@@ -164,7 +223,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
   for (const Block &b : lists.blocks)
     for (int r = b.row0; r < b.row1; r++) before[r + 1] += lists.pointers[b.base + r + 1] - lists.pointers[b.base + r];
   for (int r = 0; r < lists.rows; r++) before[r + 1] += before[r];
-  const long total = before.back(), limit = direct ? WEIGHT_CHUNK * (long)lanes : WEIGHT_CHUNK;
+  const long total = before.back(), limit = direct ? WEIGHT_CHUNK * 16L : WEIGHT_CHUNK;
   const long per_thread = (total + limit * threads.count() - 1) / (limit * threads.count());
   const long items = std::min((long)lists.rows, threads.count() * per_thread);
   std::vector<int> cuts{0};
@@ -178,7 +237,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     cuts.push_back(r);
   }
 
-  const size_t width = direct ? 1 : lanes;
+  const size_t width = direct ? 1 : lanes * wide.columns; // of an accumulator; narrow tiles reduce at once beside wide
   const size_t per_worker = ((size_t)largest * width + largest + 64 + 15) / 16 * 16;
   if (scratch.size() < per_worker * threads.count() + 16) scratch.resize(per_worker * threads.count() + 16);
   float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
@@ -211,11 +270,12 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     w.gradient_channel = dy.plane() * lanes;
     w.gradient_row = fold ? (ptrdiff_t)dy.block() * lanes : (ptrdiff_t)dy.columns * lanes;
     for (int block = 0; block < blocks; block++)
-      for (const Tile &tile : tiling.tiles) {
+      for (const WideTile &tile : tiling.tiles) {
         const int sample = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
         w.input = origin(x, sample, ty * g.stride_h, tx * g.stride_w);
         w.gradient = dy.at(sample, 0, ty, tx);
-        const WeightBlockKernel kernel = k.weight[tile.shape][kind];
+        const WeightBlockKernel kernel = tile.wide ? wide.kernels->weight[tile.shape][0] : k.weight[tile.shape][kind];
+        const bool at_once = direct || (wide.columns > 1 && !tile.wide);
         int place = 0;
         for (const Piece &p : pieces) {
           w.row0 = p.row0;
@@ -223,12 +283,12 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
           w.pointers = lists.pointers.data() + p.base;
           w.base = p.start;
           w.accumulate = accumulate + (size_t)place * width;
-          w.reduced = direct ? w.accumulate : nullptr;
+          w.reduced = at_once ? reduced + place : nullptr;
           kernel(w);
           place += p.count;
         }
       }
-    if (!direct) k.reduce(accumulate, n, reduced);
+    if (!direct) (wide.columns > 1 ? *wide.kernels : k).reduce(accumulate, n, reduced);
     int place = 0;
     for (const Piece &p : pieces) {
       const int *positions = lists.positions.data() + p.start;

@@ -1,5 +1,8 @@
 // Sparse convolution, forward and backward. Included by isa.cpp only.
 //
+// Wide tiles: where the lanes fill only part of the widest vector (small batches) and columns are adjacent, the same
+// kernel runs on vectors of several columns: [column][lane] is contiguous, so nothing but the tile's width changes.
+//
 // Cost: per non-zero and tile one broadcast and P fused multiply-adds with one vector load each, so the bound is
 // one load per FMA from wherever the input tile lives. Blocking over input channels keeps it in L1 (8-16 channels
 // of a 2x8 tile with halo are 20-40 KB at 16 lanes); P accumulators stay in registers. The backward pass for the
@@ -21,6 +24,16 @@ template <class V> EDGECL_INLINE V activation_gradient(V g, V z, int activation)
   return g;
 }
 
+// Maps are read and written through this type. With wide tiles a vector spans columns and starts at any of them;
+// the narrowest vectors never do, and SSE2 wants its operands aligned.
+template <int W> struct Access {
+#if EDGECL_WIDEST > 4
+  typedef typename Vec<W>::unaligned type;
+#else
+  typedef typename Vec<W>::type type;
+#endif
+};
+
 // An opaque pointer: keeps the compiler to `base + constant` addresses, one base per row of the tile.
 template <class T> EDGECL_INLINE const T *opaque(const T *p) {
   asm("" : "+r"(p));
@@ -31,6 +44,7 @@ template <class T> EDGECL_INLINE const T *opaque(const T *p) {
 // adjacent (false in the backward pass of a strided convolution).
 template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const ConvBlock &b) {
   typedef typename Vec<W>::type V;
+  typedef typename Access<W>::type U;
   constexpr int P = TH * TW;
   const ptrdiff_t row_stride = b.input_row;
   const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
@@ -47,7 +61,7 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
     if (load) {
 #pragma GCC unroll 4
       for (int y = 0; y < TH; y++) {
-        const V *o = (const V *)opaque(out + y * b.output_row);
+        const U *o = (const U *)opaque(out + y * b.output_row);
 #pragma GCC unroll 16
         for (int x = 0; x < TW; x++) a[y * TW + x] = o[x * ocol];
       }
@@ -62,7 +76,7 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
 #pragma GCC unroll 4
       for (int y = 0; y < TH; y++) {
 #pragma GCC unroll 16
-        for (int x = 0; x < TW; x++) a[y * TW + x] += w * *(const V *)(p + x * column_stride);
+        for (int x = 0; x < TW; x++) a[y * TW + x] += w * *(const U *)(p + x * column_stride);
         if (y + 1 < TH) p = opaque(p + row_stride);
       }
     }
@@ -71,7 +85,7 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
       if (b.activation != NONE) {
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
-          const V *q = (const V *)opaque(z + y * b.kept_row);
+          const U *q = (const U *)opaque(z + y * b.kept_row);
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++)
             a[y * TW + x] = activation_gradient(a[y * TW + x], q[x * ocol], b.activation);
@@ -83,7 +97,7 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
         V s = st[0], q = st[1];
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
-          const V *t = (const V *)opaque(in + y * b.kept_input_row);
+          const U *t = (const U *)opaque(in + y * b.kept_input_row);
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++) {
             s += a[y * TW + x];
@@ -111,7 +125,7 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
     }
 #pragma GCC unroll 4
     for (int y = 0; y < TH; y++) {
-      V *o = (V *)opaque(out + y * b.output_row);
+      U *o = (U *)opaque(out + y * b.output_row);
 #pragma GCC unroll 16
       for (int x = 0; x < TW; x++) o[x * ocol] = a[y * TW + x];
     }
@@ -121,11 +135,12 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
 // s + t += d . input tile, in two chains.
 template <int W, int TH, int TW, class V>
 EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_t column_stride, V &s, V &t) {
+  typedef typename Access<W>::type U;
 #pragma GCC unroll 4
   for (int y = 0; y < TH; y++) {
 #pragma GCC unroll 16
     for (int x = 0; x < TW; x++) {
-      const V v = *(const V *)(p + x * column_stride);
+      const V v = *(const U *)(p + x * column_stride);
       if ((y * TW + x) & 1)
         t += d[y * TW + x] * v;
       else
@@ -137,6 +152,7 @@ EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_
 
 template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock &b) {
   typedef typename Vec<W>::type V;
+  typedef typename Access<W>::type U;
   constexpr int P = TH * TW;
   const ptrdiff_t row_stride = b.input_row;
   const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
@@ -144,10 +160,10 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
     int k = b.pointers[r];
     const int end = b.pointers[r + 1];
     if (k == end) continue;
-    const V *g = (const V *)(b.gradient + r * b.gradient_channel);
+    const float *g = b.gradient + r * b.gradient_channel;
     V d[P];
 #pragma GCC unroll 16
-    for (int i = 0; i < P; i++) d[i] = g[(i / TW) * (b.gradient_row / W) + i % TW];
+    for (int i = 0; i < P; i++) d[i] = *(const U *)(g + (i / TW) * b.gradient_row + (i % TW) * W);
     if (!b.reduced) {
       V *acc = (V *)b.accumulate - b.base;
       for (; k < end; k++) {

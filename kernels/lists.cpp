@@ -93,8 +93,10 @@ Lists backward_lists(const Geometry &g, const Living &living, const Plane &dy, i
 }
 
 int block_channels(const Geometry &g, double density, int lanes, int channels) {
-  constexpr double L1 = 40 * 1024;
-  const double footprint = (2.0 + g.kernel_h - 1) * (8.0 + g.kernel_w - 1) * lanes * 4;
+  const int widest = isa_lanes()[0];
+  constexpr double L1 = 28 * 1024;
+  // A 2x8 tile of vectors; narrow lanes take several columns a vector (see conv.cpp).
+  const double footprint = (2.0 + g.kernel_h - 1) * (8.0 * widest / lanes + g.kernel_w - 1) * lanes * 4;
   int size = std::max(4, (int)(L1 / footprint));
   while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
   return std::min(size, channels);
