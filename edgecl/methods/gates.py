@@ -79,20 +79,19 @@ def hybrid_balanced_p(
     slots, y = np.asarray(slots, np.int64), np.asarray(y)
     if slots.size == 0:
         return slots
-    classes, counts = np.unique(y, return_counts=True)
+    counts = np.bincount(y)
     share = _checked(ratio) * counts
     quotas = np.floor(share + 1e-9).astype(np.int64)
     rest = np.flatnonzero(share - quotas > 1e-9)
     extra = min(quota(ratio, slots.size) - int(quotas.sum()), rest.size)
-    quotas[rng.choice(rest, extra, replace=False)] += 1
+    if extra:
+        quotas[rng.choice(rest, extra, replace=False)] += 1
     uncertainty = entropy(logits)
-    wrong = np.argmax(logits, axis=1) != y
-    taken = []
-    for c, q in zip(classes, quotas):
-        rows = np.flatnonzero(y == c)
-        order = np.lexsort((np.where(wrong[rows], -uncertainty[rows], uncertainty[rows]), wrong[rows]))
-        taken.append(slots[rows[order[:q]]])
-    return np.concatenate(taken)
+    wrong = logits.argmax(axis=1) != y
+    order = np.lexsort((np.where(wrong, -uncertainty, uncertainty), wrong, y))
+    of_class = y[order]
+    rank = np.arange(y.size) - (np.cumsum(counts) - counts)[of_class]  # place within the class
+    return slots[order[rank < quotas[of_class]]]
 
 
 def dynamic(

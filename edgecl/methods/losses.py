@@ -104,6 +104,9 @@ def mse_logits(
 
 def entropy(logits: Array) -> Array:
     """Entropy of softmax(logits) in nats, float64 [B]; units at -inf contribute nothing."""
-    logp = log_softmax(logits)
-    p = np.exp(logp)
-    return -np.where(p > 0, p * np.where(p > 0, logp, 0.0), 0.0).sum(axis=-1)
+    z = np.asarray(logits, np.float64)
+    with np.errstate(invalid="ignore"):
+        z = z - z.max(axis=-1, keepdims=True)
+        e = np.exp(z)
+    total = e.sum(axis=-1)
+    return np.log(total) - (e * np.where(e > 0, z, 0.0)).sum(axis=-1) / total
