@@ -1,6 +1,33 @@
 """edgecl: continual learning on the device, inside a fixed budget of RAM, compute, energy and flash."""
 
+from typing import TYPE_CHECKING, Any
+
 from .errors import BadInput, EdgeclError, InfeasibleBudget
 
+if TYPE_CHECKING:
+    from .budget import Budget
+    from .devices import load_profile
+    from .learner import Learner, LearnLog
+
 __version__ = "0.1.0"
-__all__ = ["BadInput", "EdgeclError", "InfeasibleBudget", "__version__"]
+__all__ = [
+    "BadInput",
+    "Budget",
+    "EdgeclError",
+    "InfeasibleBudget",
+    "LearnLog",
+    "Learner",
+    "__version__",
+    "load_profile",
+]
+
+_HOMES = {"Learner": "learner", "LearnLog": "learner", "Budget": "budget", "load_profile": "devices"}
+
+
+def __getattr__(name: str) -> Any:
+    """The larger parts are imported when first asked for: `edgecl --help` needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgecl' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

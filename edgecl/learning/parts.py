@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,17 +145,26 @@ def _state_bytes(plan: Plan, sparse: SparseTraining) -> int:
 
 
 def build_parts(
-    plan: RunPlan, graph: Graph, spec: SampleSpec, identity: str, *, width: int | None = None
+    plan: RunPlan,
+    graph: Graph,
+    spec: SampleSpec,
+    identity: str,
+    *,
+    width: int | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
 ) -> Parts:
     """Everything allocated. ``identity`` names the stream: a store of another one is refused.
 
-    width : of the stored logits, by default the head's
+    width   : of the stored logits, by default the head's
+    weights : dense float32 values to start from, by parameter name
     """
     config = plan.config
     random = Randomness(config.seed)
     method = configured_method(config)
     sparse = configured_sparsity(config, graph)
     model = Model(graph, random["init"])
+    for name, values in (weights or {}).items():
+        model[name].values[:] = values
     sparse.setup(model, random["sparsity"])
     engine = make_engine(model, plan.plan, config.engine, random["dropout"])
     slots = memory_slots(config, method)

@@ -35,6 +35,7 @@ class TaskLoop:
     """Trains on ``data`` for ``epochs``; with epochs None it goes on until the caller stops calling.
 
     task : 0-based, or None;  task_units : head units of the task, or None where there are no tasks
+    first_step : where an open-ended count of steps stands
     Removed samples are left out from the next epoch on. An epoch visits the kept samples in a drawn order.
     """
 
@@ -47,6 +48,7 @@ class TaskLoop:
         task: int | None,
         epochs: int | None,
         task_units: Array | None = None,
+        first_step: int = 0,
     ) -> None:
         self.trainer, self.data, self.dense = trainer, data, dense
         self.task, self.epochs, self.task_units = task, epochs, task_units
@@ -57,7 +59,8 @@ class TaskLoop:
         if epochs is not None:
             self.removal = make_removal(config, data.labels, epochs)
             self.planned = planned_steps(config, self.n, epochs)
-        self.epoch = self.iteration = self.done = 0
+        self.epoch = self.iteration = 0
+        self.done = first_step
         self.order = np.zeros(0, np.int64)
 
     @property
@@ -84,7 +87,13 @@ class TaskLoop:
         rows = self.order[self.iteration * batch : (self.iteration + 1) * batch]
         y = self.data.labels[rows]
         info = StepInfo(
-            self.task, self.done, self.planned, self.epoch, self.epochs, self.iteration, self.epoch_steps
+            self.task,
+            self.done,
+            self.planned,
+            self.epoch,
+            self.epochs,
+            self.iteration,
+            None if self.epochs is None else self.epoch_steps,
         )
         filled = 0 if parts.memory is None else parts.memory.filled
         last_epoch = self.epochs is not None and self.epoch == self.epochs - 1

@@ -161,13 +161,16 @@ class Trainer:
             "decisions": [] if p.carousel is None else [list(entry) for entry in p.carousel.log],
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`; the parts must have been made with the same configuration."""
+    def load(self, state: Mapping[str, Any], rewind_store: bool = True) -> None:
+        """Continue from `state`; the parts must have been made with the same configuration.
+
+        rewind_store : see the store as it was then (a stream that is replayed); a service keeps what came later
+        """
         p = self.parts
         self.steps = int(state["steps"])
         self.seen = np.array(state["seen"], bool)
         p.random.load(state["random"])
-        if p.store is not None and state["store"] is not None:
+        if p.store is not None and rewind_store:
             p.store.load(state["store"])
         if p.memory is not None:
             p.memory.load(state["memory"])

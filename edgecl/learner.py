@@ -1,0 +1,520 @@
+"""Learner: what an embedded service holds. observe, learn, predict, save, close."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import checkpoint
+from .budget import Budget, RunPlan, plan_run, resident
+from .budget.guard import Guard
+from .compiler import Plan
+from .config import Config, normalise
+from .devices import CostModel, load_profile
+from .errors import BadInput, EdgeclError
+from .learning.buffer import StreamBuffer
+from .learning.candidates import source_candidates, store_candidates
+from .learning.costs import step_costs
+from .learning.head import widen_head
+from .learning.labels import Label, LabelMap
+from .learning.ledger import DenseRows
+from .learning.parts import (
+    SampleSpec,
+    build_parts,
+    close_parts,
+    configured_method,
+    configured_sparsity,
+    engine_plan,
+    make_graph,
+    predicted_growth,
+)
+from .learning.task_loop import TaskLoop, check_schedules
+from .learning.trainer import Trainer
+from .learning.weights import read_weights
+from .methods import NonFiniteLoss
+
+LOGITS_WIDTH = 1024  # widest head whose logits are stored
+# Options of a run that say where its data is and where it writes; a learner has its own words for them.
+_NOT_OURS = {"stream", "limit_train", "validation", "out", "checkpoint_every", "epochs", "ram", "flops", "energy",
+             "seconds", "flash"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LearnLog:
+    """What a call of `learn` did.
+
+    steps : training steps;  epochs : whole passes over the samples at hand;  loss : mean over the last 20 steps
+    stopped : why it ended before what was asked, or None;  seconds : of training
+    """
+
+    steps: int
+    epochs: int
+    loss: float | None
+    stopped: str | None
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+
+class Kept:
+    """The ticket of samples that are held in RAM only, for want of a store."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self.ids = ids
+        self.done = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+
+class Learner:
+    """A network that learns from labelled samples as they come.
+
+    >>> learner = Learner("cnn", input_shape=(1, 28, 28), method="er", memory=200, store="store")
+    >>> learner.observe(images, ["cat", "dog", ...]).wait()
+    >>> learner.learn(epochs=5)
+    >>> learner.predict(image)
+    'cat'
+
+    model       : a network's name (`edgecl run --help` lists them)
+    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``
+    mean, std   : per channel, raw units; by default 0 and 255 (uint8) or 0 and 1
+    classes     : head units to begin with; a full head doubles
+    buffer      : samples of the present task held in RAM
+    store       : folder of the sample store; without one samples live in RAM only
+    path        : folder that `save` writes to
+    budget      : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
+    weights     : a safetensors file to start from, names as in `Learner.parameters`
+    options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate, device ...
+
+    `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in another.
+    `learn`, `end_task`, `save` and `close` exclude each other.
+    """
+
+    def __init__(
+        self,
+        model: str = "cnn",
+        *,
+        input_shape: tuple[int, int, int],
+        dtype: str = "uint8",
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        classes: int = 10,
+        buffer: int = 2000,
+        path: str | Path | None = None,
+        budget: Budget | None = None,
+        weights: str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        for name in options:
+            if name.replace("-", "_") in _NOT_OURS:
+                raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
+        if buffer < 1 or classes < 1:
+            raise BadInput(f"buffer is {buffer}, classes is {classes}.", "Use at least 1 of each.")
+        self.budget = budget or Budget()
+        if self.budget.flash_writes_per_day is not None:
+            raise BadInput("A limit on flash writes per day is not supported yet.", "Use flash, or store_limit.")
+        given = normalise({**options, "model": model, "stream": "learner"})
+        if self.budget.flash is not None and given.get("store") is not None:
+            given.setdefault("store_limit", self.budget.flash)
+        kind = "signal" if len(input_shape) == 3 and input_shape[1] == 1 < input_shape[2] else "image"
+        self.spec = SampleSpec(tuple(input_shape), dtype, kind, mean, std)  # type: ignore[arg-type]
+        self.path = None if path is None else Path(path)
+        config = Config.make(given, {"method": "er", "memory": 200})
+        graph = make_graph(config, self.spec, classes)
+        start = None if weights is None else read_weights(weights, graph)
+        self._baseline = resident()
+        plan = self._plan(config, classes, buffer, frozenset({"memory", "batch"} - set(given)))
+        identity = f"learner {self.spec.shape} {dtype}"
+        self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start)
+        self._trainer = Trainer(self._parts)
+        self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
+        self._guard = Guard(self.budget, plan, lambda: None)
+        self._labels = LabelMap(self._stored_labels())
+        self._buffer = StreamBuffer(self.spec, buffer, self._parts.store)
+        self._work = threading.RLock()  # learn, end_task, save, close
+        self._observing = threading.Lock()
+        self._stop = threading.Event()
+        self._task = 0
+        self._task_name: Any = None
+        self._new_task = True
+        self._next_id = 0
+        self._train_seconds = 0.0
+        self._closed = False
+        self._make_predictor()
+
+    def _plan(self, config: Config, classes: int, buffer: int, free: frozenset[str]) -> RunPlan:
+        graph = make_graph(config, self.spec, classes)
+
+        def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
+            method, sparse = configured_method(c), configured_sparsity(c, graph)
+            plan = engine_plan(c, graph, method, sparse)
+            growth = predicted_growth(c, plan, method, sparse, self.spec, classes, buffer)
+            # an undo copy of weights and optimizer state is kept during `learn`
+            growth["buffer"] = buffer * (self.spec.bytes + 16)
+            growth["undo"] = plan.memory.get("parameters", 0)
+            return plan, growth
+
+        baseline = self._baseline if self.budget.scope == "process" else 0
+        budget = None if self.budget.ram is None else int(self.budget.ram)
+        plan = plan_run(config, candidate, baseline=baseline, budget=budget, free=free)
+        if config.device is not None:
+            sparse = configured_sparsity(plan.config, graph)
+            rows = plan.plan.batch
+            costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
+            cost = CostModel(load_profile(config.device), config.threads).step(costs)
+            plan = replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
+        self.plan = replace(plan, baseline=self._baseline)
+        return replace(plan, baseline=self._baseline)
+
+    # -- what a service calls
+
+    def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:
+        """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all. Stores, never
+        trains.
+
+        task    : any value; a change of it ends the task before
+        subject : whole number kept with the record
+        Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
+        Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then.
+        """
+        self._check_open()
+        x = self._samples(x)
+        if task is not None:
+            if self._task_name is not None and task != self._task_name:
+                self.end_task()
+            self._task_name = task
+        with self._observing:
+            self._buffer.room(len(x))
+            known = len(self._labels)
+            units = self._labels.units(y, len(x))
+            store = self._parts.store
+            if store is None:
+                ticket: Any = Kept(np.arange(self._next_id, self._next_id + len(x), dtype=np.int64))
+                ids = np.full(len(x), -1, np.int64)
+                self._next_id += len(x)
+            else:
+                if len(self._labels) > known:  # the map is on flash before the first record that needs it
+                    store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
+                subjects = None if subject is None else np.full(len(x), subject, np.int32)
+                ticket = store.append(x, units.astype(np.int32), subjects)
+                ids = ticket.ids
+            self._buffer.append(x, units, ids)
+        return ticket
+
+    def learn(
+        self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None
+    ) -> LearnLog:
+        """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1) or seconds.
+
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
+        weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
+        """
+        self._check_open()
+        if sum(v is not None for v in (steps, epochs, seconds)) > 1:
+            raise BadInput("learn() was given more than one of steps, epochs and seconds.", "Give one.")
+        if steps is epochs is seconds is None:
+            epochs = 1
+        for name, value in (("steps", steps), ("epochs", epochs), ("seconds", seconds)):
+            if value is not None and not value > 0:
+                raise BadInput(f"learn({name}={value}) asks for nothing.", "Give a number above 0.")
+        with self._work:
+            self._stop.clear()
+            return self._learn(steps, epochs, seconds)
+
+    def stop(self) -> None:
+        """End a running `learn` after its present step; from any thread."""
+        self._stop.set()
+
+    def end_task(self) -> None:
+        """Say that the present task is over: the memory is updated, the stream buffer emptied. Optional."""
+        with self._work:
+            self._check_open()
+            p = self._parts
+            if p.carousel is not None:
+                p.carousel.drop_pending()
+            if p.memory is not None and len(self._buffer):
+                p.policy.end_task(p.memory, p.random["memory"], self._candidates())
+            p.method.end_task(p.engine, p.memory)
+            self._buffer.clear()
+            self._task += 1
+            self._new_task = True
+
+    def predict(self, x: Any, proba: bool = False) -> Any:
+        """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
+
+        proba : instead float32 [k] or [n, k], probabilities in the order of `labels`; 0 for a label not learned yet
+        """
+        self._check_open()
+        single = np.ndim(x) == len(self.spec.shape)
+        x = self._samples(x)
+        predict, seen = self._predict, self._trainer.seen
+        if not seen.any():
+            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+        scores = self._parts.method.scores({"logits": predict(x)}, seen)
+        labels = list(self._labels.labels)
+        if not proba:
+            found = [labels[k] for k in np.argmax(scores, axis=1)]
+            return found[0] if single else found
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        full = np.zeros((len(x), len(labels)), np.float32)
+        full[:, : shares.shape[1]] = shares[:, : len(labels)]
+        return full[0] if single else full
+
+    def flush(self) -> None:
+        """Returns when every sample observed so far is on flash."""
+        self._check_open()
+        if self._parts.store is not None:
+            self._parts.store.flush()
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
+        folder = self.path if path is None else Path(path)
+        if folder is None:
+            raise BadInput("save() does not know where to write.", "Give save(path), or Learner(path=...).")
+        with self._work, self._observing:
+            self._check_open()
+            if self._parts.store is not None:
+                self._parts.store.flush()
+            checkpoint.save(folder, self._state())
+        return folder
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, store: str | Path | None = None, budget: Budget | None = None
+    ) -> Learner:
+        """The learner saved in ``path``. ``store``: where its store lies now, by default where it was."""
+        saved = checkpoint.load(path)
+        if saved is None or "learner" not in saved:
+            raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
+        about = saved["learner"]
+        options = {k: v for k, v in about["config"].items() if k not in _NOT_OURS and v is not None}
+        if store is not None:
+            options["store"] = str(store)
+        spec = about["spec"]
+        learner = cls(
+            input_shape=tuple(spec["shape"]),
+            dtype=spec["dtype"],
+            mean=None if spec["mean"] is None else tuple(spec["mean"]),
+            std=None if spec["std"] is None else tuple(spec["std"]),
+            classes=about["classes"],
+            buffer=about["buffer"],
+            path=path,
+            budget=budget,
+            **options,
+        )
+        try:
+            learner._load(saved)
+        except BaseException:
+            learner.close()
+            raise
+        return learner
+
+    def close(self) -> None:
+        """Stop, let movers end, close the store. Saves nothing."""
+        self._stop.set()
+        with self._work:
+            if not self._closed:
+                self._closed = True
+                close_parts(self._parts)
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Labels observed so far, in the order of their head units."""
+        return tuple(self._labels.labels)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes of the network's weights."""
+        return {n: p.spec.shape for n, p in self._parts.engine.model.parameters.items()}
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """Steps, FLOPs, seconds of training, samples, exchanges."""
+        p = self._parts
+        return {
+            "steps": self._trainer.steps,
+            "flops": p.ledger.executed(p.engine.meters),
+            "train_seconds": self._train_seconds,
+            "buffered": len(self._buffer),
+            "remembered": 0 if p.memory is None else p.memory.filled,
+            "stored": 0 if p.store is None else p.store.count,
+            "carousel": {} if p.carousel is None else dict(p.carousel.counters),
+        }
+
+    # -- inside
+
+    def _learn(self, steps: int | None, epochs: int | None, seconds: float | None) -> LearnLog:
+        data = self._buffer.view()
+        if not len(data.labels):
+            raise BadInput("There is no sample to learn from.", "Call observe() first.")
+        self._fit_head()
+        units = np.unique(data.labels)
+        self._trainer.seen[units] = True
+        p, trainer = self._parts, self._trainer
+        task = self._task if self._task else None
+        if self._new_task:
+            p.method.begin_task(p.engine, task)
+            p.sparse.begin_task(task)
+            self._new_task = False
+        planned = epochs if epochs is not None and self._fits_schedules(epochs, len(data.labels)) else None
+        loop = TaskLoop(
+            trainer,
+            data,
+            self._dense,
+            task=task,
+            epochs=planned,
+            task_units=units if task is not None else None,
+            first_step=trainer.steps if planned is None else 0,
+        )
+        undo = {"engine": p.engine.state(), "sparse": p.sparse.state()}
+        losses: list[float] = []
+        warnings: list[str] = []
+        stopped = None
+        began = time.monotonic()
+        while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
+            used = time.monotonic() - began
+            if seconds is not None and used >= seconds:
+                break
+            stopped = "stop() was called" if self._stop.is_set() else None
+            stopped = stopped or self._guard.reason(trainer, self._train_seconds + used)
+            if stopped is not None:
+                break
+            try:
+                log = loop.advance()
+            except NonFiniteLoss as error:
+                p.engine.load(undo["engine"])
+                p.sparse.load(undo["sparse"])
+                stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
+                warnings.append(error.cause)
+                break
+            if log is not None:
+                losses.append(log.loss)
+        used = time.monotonic() - began
+        self._train_seconds += used
+        if loop.epoch or loop.finished:
+            self._buffer.learned = max(self._buffer.learned, min(len(data.labels), len(self._buffer)))
+        if stopped is not None and stopped.startswith("budget") and self.path is not None:
+            self.save()
+        recent = losses[-20:]
+        mean = float(np.mean(recent)) if recent else None
+        return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
+
+    def _fits_schedules(self, epochs: int, samples: int) -> bool:
+        """Whether this call is long enough for the per-task schedules; otherwise the open-ended ones are used."""
+        config = replace(self._parts.config, epochs=epochs)
+        try:
+            check_schedules(config, self._parts.sparse, self._parts.method, [samples])
+        except BadInput:
+            return False
+        return True
+
+    def _fit_head(self) -> None:
+        """Double the head until every label has a unit."""
+        classes = self._parts.engine.model.graph.classes
+        wanted = classes
+        while wanted < len(self._labels):
+            wanted *= 2
+        if wanted != classes:
+            widen_head(self._trainer, self.spec, wanted)
+            self._make_predictor()
+
+    def _make_predictor(self) -> None:
+        self._predict = self._parts.engine.predictor(self.plan.plan.predict_batch)
+
+    def _candidates(self) -> Any:
+        view = self._buffer.view()
+        if self._parts.config.memory_policy != "balanced":
+            return None
+        if self._parts.store is not None:
+            return store_candidates(self._parts.store, view.ids)
+        from .data import ArraySource
+
+        source = ArraySource(view.samples, view.labels)
+        return source_candidates(source, self._parts, self._predict, self._trainer.seen)
+
+    def _samples(self, x: Any) -> np.ndarray:
+        """``x`` as a batch of the learner's shape and dtype. Refuses by index what does not fit."""
+        shape, dtype = self.spec.shape, np.dtype(self.spec.dtype)
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise BadInput("The samples have different shapes.", f"Give arrays of shape {shape}.") from error
+        if x.shape == shape:
+            x = x[None]
+        if x.shape[1:] != shape or x.dtype.kind not in "uif":
+            raise BadInput(
+                f"The samples are {x.dtype} {x.shape}, this learner takes {dtype} {shape} or many of them.",
+                "Reshape them, or make the Learner with their input_shape.",
+            )
+        if x.dtype.kind == "f":
+            bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+            if bad.size:
+                raise BadInput(
+                    f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
+                    "Repair or leave out these samples.",
+                )
+        if dtype == np.uint8 and x.dtype != np.uint8:
+            wrong = (x < 0) | (x > 255) | (x != np.floor(x))
+            bad = np.flatnonzero(wrong.reshape(len(x), -1).any(axis=1))
+            if bad.size:
+                raise BadInput(
+                    f"Sample {bad[0]} holds values that are not whole numbers from 0 to 255.",
+                    "Make the Learner with dtype='float32', or scale the samples.",
+                )
+        return np.ascontiguousarray(x, dtype)
+
+    def _stored_labels(self) -> list[Label]:
+        store = self._parts.store
+        found = None if store is None else store.meta_get("labels")
+        return [] if found is None else json.loads(found)
+
+    def _state(self) -> dict[str, Any]:
+        config = self._parts.config.to_json()
+        spec = self.spec
+        return {
+            "learner": {
+                "config": config,
+                "spec": {"shape": spec.shape, "dtype": spec.dtype, "mean": spec.mean, "std": spec.std},
+                "classes": self._parts.engine.model.graph.classes,
+                "buffer": self._buffer.capacity,
+                "labels": self._labels.labels,
+                "task": self._task,
+                "new_task": self._new_task,
+                "next_id": self._next_id,
+                "train_seconds": self._train_seconds,
+            },
+            "stream_buffer": self._buffer.state(),
+            "dense": self._dense.state(),
+            "trainer": self._trainer.state(),
+        }
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        about = saved["learner"]
+        # The store is not rewound: samples acknowledged after the last save stay known.
+        self._trainer.load(saved["trainer"], rewind_store=False)
+        self._dense.load(saved["dense"])
+        self._buffer.load(dict(saved["stream_buffer"]))
+        self._labels = LabelMap(about["labels"])
+        for label in self._stored_labels():
+            self._labels.unit(label)
+        self._task, self._new_task = about["task"], about["new_task"]
+        self._next_id, self._train_seconds = about["next_id"], about["train_seconds"]
+        self._make_predictor()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EdgeclError("This learner is closed.", "Make or open another one.")

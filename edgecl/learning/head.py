@@ -1,0 +1,44 @@
+"""A wider head: the same network with more classes, every weight kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..config import Config
+from ..engine.model import Model, Parameter, initial_values
+from ..graph import Graph
+from .parts import SampleSpec, configured_method, configured_sparsity, engine_plan, make_graph
+from .trainer import Trainer
+
+
+def widen_head(trainer: Trainer, spec: SampleSpec, classes: int) -> None:
+    """Replan for ``classes`` units. Present units keep weights and optimizer state, new ones start fresh.
+
+    Stored logits keep the width they had; predictors of the engine must be made again.
+    """
+    parts = trainer.parts
+    config: Config = parts.config
+    old = parts.engine.model.graph
+    graph = make_graph(config, spec, classes)
+    plan = engine_plan(config, graph, configured_method(config), configured_sparsity(config, graph))
+    grow_parameters(parts.engine.model, graph, parts.random["head"])
+    parts.ledger.use(graph)
+    parts.engine.replan(plan)
+    trainer.seen = np.concatenate([trainer.seen, np.zeros(classes - old.classes, bool)])
+
+
+def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> None:
+    """Give ``model`` the parameters of ``graph``, which differs from its own in the first axis of the head only."""
+    for name, spec in graph.parameters.items():
+        p = model.parameters[name]
+        if p.spec.shape == spec.shape:
+            model.parameters[name] = replace(p, spec=spec)
+            continue
+        old_values, old_moments = p.dense().reshape(-1), {k: p.dense(m).reshape(-1) for k, m in p.moments.items()}
+        values = initial_values(spec, rng)
+        values[: old_values.size] = old_values
+        moments = {k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()}
+        model.parameters[name] = Parameter(spec, values, None, moments, None, p.frozen, p.step_count)
+    model.graph = graph

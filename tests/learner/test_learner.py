@@ -1,0 +1,262 @@
+"""The library's front door: observe, learn, predict, save, open, from any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from edgecl import BadInput, Budget, EdgeclError, InfeasibleBudget, Learner
+from safetensors.numpy import save_file
+
+SHAPE = (1, 12, 12)
+
+
+def samples(classes, count=30, seed=0):
+    """(x uint8 [n, 1, 12, 12], units [n]); classes share most of their picture."""
+    patterns = np.random.default_rng(7).integers(60, 180, (1, 12, 12)) + np.random.default_rng(8).normal(
+        0, 15, (64, 1, 12, 12)
+    )
+    rng = np.random.default_rng(seed)
+    y = np.tile(list(classes), count)
+    return np.clip(patterns[y] + rng.normal(0, 10, (y.size, *SHAPE)), 0, 255).astype(np.uint8), y
+
+
+def learner(**options) -> Learner:
+    given = {"input_shape": SHAPE, "mean": (120.0,), "std": (40.0,), "batch": 16, "memory": 40, "lr": 0.05, **options}
+    return Learner(given.pop("model", "mlp"), **given)
+
+
+def accuracy(ours: Learner, classes, names) -> float:
+    x, y = samples(classes, seed=99)
+    return float(np.mean([p == names[k] for p, k in zip(ours.predict(x), y)]))
+
+
+NAMES = {0: "cat", 1: 42, 2: "dog", 3: -7}
+
+
+def teach(ours: Learner, classes, epochs=12) -> None:
+    x, y = samples(classes)
+    ours.observe(x, [NAMES[k] for k in y])
+    ours.learn(epochs=epochs)
+
+
+def test_it_gives_the_users_own_labels_and_remembers_the_first_task(tmp_path):
+    with learner(method="er", store=str(tmp_path / "s")) as ours:
+        teach(ours, (0, 1))
+        assert ours.labels == ("cat", 42)
+        ours.end_task()
+        teach(ours, (2, 3))
+        assert accuracy(ours, (0, 1, 2, 3), NAMES) > 0.85
+        x, _ = samples((0,))
+        assert ours.predict(x[0]) == "cat"
+        assert type(ours.predict(samples((1,))[0][0])) is int
+
+
+def test_task_free_learning_needs_no_end_task():
+    with learner(method="er") as ours:
+        for classes in ((0, 1), (2, 3)):
+            teach(ours, classes)
+        assert accuracy(ours, (0, 1, 2, 3), NAMES) > 0.85
+
+
+def test_probabilities_are_over_the_labels_and_unseen_ones_are_zero():
+    with learner(method="naive") as ours:
+        teach(ours, (0, 1))
+        x, _ = samples((2,))
+        ours.observe(x, "dog")
+        p = ours.predict(x, proba=True)
+        assert p.shape == (len(x), 3) and np.allclose(p.sum(axis=1), 1) and not p[:, 2].any()
+
+
+def test_a_full_head_doubles_and_keeps_what_was_learned():
+    with learner(method="der++", classes=2) as ours:
+        teach(ours, (0, 1))
+        before = accuracy(ours, (0, 1), NAMES)
+        ours.end_task()
+        teach(ours, (2, 3))
+        assert ours.parameters["logits.weight"][0] == 4
+        assert before > 0.9 and accuracy(ours, (0, 1, 2, 3), NAMES) > 0.8
+
+
+def test_widening_alone_changes_no_prediction():
+    with learner(method="naive", classes=2) as ours:
+        teach(ours, (0, 1))
+        x, _ = samples((0, 1), seed=5)
+        before = ours.predict(x, proba=True)
+        ours.observe(*[a[:1] for a in samples((2,))][:1], "dog")
+        ours._fit_head()
+        assert ours.parameters["logits.weight"][0] == 4
+        np.testing.assert_allclose(ours.predict(x, proba=True)[:, :2], before, atol=1e-6)
+
+
+def test_predict_changes_no_state_and_observe_never_trains():
+    with learner(method="er") as ours:
+        teach(ours, (0, 1))
+        before = ours._state()["trainer"]
+        x, _ = samples((0, 1), seed=3)
+        ours.predict(x)
+        ours.observe(x, "cat")
+        after = ours._state()["trainer"]
+        for name, values in before["engine"].items():
+            np.testing.assert_array_equal(values, after["engine"][name])
+        assert before["random"] == after["random"]
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["RAM", "store"])
+def test_saved_and_opened_it_goes_on_bit_for_bit(tmp_path, store):
+    def made(name):
+        extra = {"store": str(tmp_path / f"store-{name}"), "durability": "batched:20"} if store else {}
+        return learner(method="der++", sparsity=0.5, path=tmp_path / name, **extra)
+
+    results = []
+    for name, pause in (("a", False), ("b", True)):
+        ours = made(name)
+        teach(ours, (0, 1), epochs=3)
+        if pause:
+            ours.save()
+            ours.close()
+            ours = Learner.open(tmp_path / name)
+            assert ours.labels == ("cat", 42)
+        ours.learn(epochs=2)
+        results.append(ours._state())
+        ours.close()
+    for key, value in results[0]["trainer"]["engine"].items():
+        np.testing.assert_array_equal(value, results[1]["trainer"]["engine"][key], err_msg=key)
+    assert results[0]["trainer"]["random"] == results[1]["trainer"]["random"]
+
+
+def test_labels_survive_a_crash_without_save(tmp_path):
+    ours = learner(method="er", store=str(tmp_path))
+    x, y = samples((0, 1))
+    ours.observe(x, [NAMES[k] for k in y]).wait()
+    ours.close()
+    with learner(method="er", store=str(tmp_path)) as again:
+        assert again.labels == ("cat", 42)
+
+
+def test_stop_from_another_thread_and_predict_while_learning():
+    with learner(method="er") as ours:
+        teach(ours, (0, 1), epochs=1)
+        logs = []
+        worker = threading.Thread(target=lambda: logs.append(ours.learn(seconds=60)))
+        worker.start()
+        x, _ = samples((0, 1), seed=4)
+        until = time.monotonic() + 0.4
+        while time.monotonic() < until:
+            assert len(ours.predict(x)) == len(x)
+            ours.observe(x[:1], "cat")
+        ours.stop()
+        worker.join(20)
+        assert not worker.is_alive() and logs[0].stopped == "stop() was called" and logs[0].steps > 3
+
+
+def test_a_task_longer_than_the_buffer_comes_back_from_the_store(tmp_path):
+    with learner(method="naive", buffer=10, store=str(tmp_path)) as ours:
+        teach(ours, (0, 1))
+        assert len(ours._buffer.samples) == 10 and len(ours._buffer) == 60
+        assert accuracy(ours, (0, 1), NAMES) > 0.9
+
+
+def test_without_a_store_a_full_buffer_refuses_until_it_has_learned():
+    with learner(method="naive", buffer=60) as ours:
+        x, y = samples((0, 1))
+        ours.observe(x, y)
+        with pytest.raises(BadInput, match="learn"):
+            ours.observe(x[:1], 0)
+        ours.learn()
+        ours.observe(x[:5], y[:5])
+        assert len(ours._buffer) == 60
+
+
+def test_steps_epochs_and_seconds_are_kept_to():
+    with learner(method="naive") as ours:
+        x, y = samples((0, 1))
+        ours.observe(x, y)
+        assert ours.learn(steps=7).steps == 7
+        log = ours.learn(epochs=3)
+        assert (log.steps, log.epochs) == (12, 3)
+        log = ours.learn(seconds=0.2)
+        assert 0.1 < log.seconds < 2 and log.stopped is None
+
+
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"epochs": -1}, {"steps": 1, "epochs": 1}, {"seconds": float("nan")}])
+def test_nonsense_amounts_of_learning_are_refused(bad):
+    with learner(method="naive") as ours:
+        ours.observe(*samples((0, 1)))
+        with pytest.raises(BadInput):
+            ours.learn(**bad)
+
+
+def test_a_budget_stops_learning_in_order(tmp_path):
+    with learner(method="naive", budget=Budget(flops=3e7), path=tmp_path) as ours:
+        ours.observe(*samples((0, 1)))
+        log = ours.learn(seconds=60)
+        assert "FLOPs" in (log.stopped or "") and ours.counters["flops"] <= 3e7
+    with Learner.open(tmp_path) as again:
+        assert again.counters["steps"] == log.steps
+
+
+def test_an_impossible_budget_is_refused():
+    with pytest.raises(InfeasibleBudget):
+        learner(budget=Budget(ram="10KB"))
+
+
+def test_a_loss_that_is_not_finite_undoes_the_call_and_says_so():
+    with learner(method="naive", lr=1e30) as ours:
+        ours.observe(*samples((0, 1)))
+        before = ours._state()["trainer"]["engine"]
+        log = ours.learn(epochs=5)
+        assert "not finite" in log.stopped and "as they were" in log.stopped
+        for name, values in ours._state()["trainer"]["engine"].items():
+            np.testing.assert_array_equal(values, before[name])
+
+
+def test_weights_can_come_from_a_file(tmp_path):
+    with learner(method="naive") as ours:
+        teach(ours, (0, 1))
+        model = ours._parts.engine.model
+        save_file({n: np.array(model[n].dense()) for n in model.parameters}, tmp_path / "w.safetensors")
+        x, _ = samples((0, 1), seed=6)
+        wanted = ours._predict(x)
+        with learner(method="naive", weights=tmp_path / "w.safetensors") as other:
+            np.testing.assert_allclose(other._predict(x), wanted, rtol=1e-5, atol=1e-5)
+        with learner(method="naive", classes=5, weights=tmp_path / "w.safetensors"):
+            pass
+        with pytest.raises(BadInput, match="shape|missing"):
+            learner(method="naive", model="cnn", weights=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "word"),
+    [
+        (np.zeros((1, 11, 12)), "cat", "shape|takes"),
+        (np.full((3, *SHAPE), np.nan), ["a", "b", "c"], "Sample 0"),
+        (np.stack([np.zeros(SHAPE), np.full(SHAPE, 300.0)]), ["a", "b"], "Sample 1"),
+        (np.zeros((2, *SHAPE), np.uint8), ["a"], "one label per sample"),
+        (np.zeros((2, *SHAPE), np.uint8), ["a", 2.5], "Label 1"),
+        (np.zeros((1, *SHAPE), np.uint8), [True], "Label 0"),
+        (np.zeros(SHAPE, np.uint8), None, "label"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_by_index(x, y, word):
+    with learner(method="naive") as ours:
+        with pytest.raises(BadInput, match=word):
+            ours.observe(x, y)
+        assert ours.labels == () and not len(ours._buffer)
+
+
+def test_closed_means_closed():
+    ours = learner(method="naive")
+    ours.close()
+    ours.close()
+    with pytest.raises(EdgeclError, match="closed"):
+        ours.observe(*samples((0,)))
+
+
+def test_run_options_and_unknown_ones_are_refused():
+    with pytest.raises(BadInput, match="epochs"):
+        learner(epochs=3)
+    with pytest.raises(BadInput, match="sparsity"):
+        learner(sparcity=0.5)
