@@ -1,9 +1,10 @@
 """The sample store against its peers: one .npy file per sample, one LMDB record per key, and a raw file.
 
-Every contender writes the same groups of samples, taking turns; `durable` ends each group with a flush. Reads
-are batches of 32 random samples, warm; edgecl checks its checksums, the others have none. `raw` (write +
-fdatasync, and pread) is the ceiling, not a store: it knows neither class nor damage. write_amplification is what
-the process handed to the block layer (/proc/self/io) per payload byte; bytes_per_sample are allocated blocks.
+Every contender writes the same groups of samples, taking turns; `durable` ends each group with a flush.
+Reads are batches of 32 random samples, warm; edgecl checks its checksums, the others have none. `raw`
+(write + fdatasync, and pread) is the ceiling, not a store: it knows neither class nor damage.
+write_amplification is what the process handed to the block layer (/proc/self/io) per payload byte;
+bytes_per_sample are allocated blocks.
 
     python bench/store.py [--quick] [--json FILE] [--dir DIR]
 """
