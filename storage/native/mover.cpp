@@ -145,6 +145,13 @@ std::vector<Mover::Result> Mover::begin(int64_t step, bool exact, const Slots &m
         std::unique_lock<std::mutex> lock(mutex_);
         if (exact && j->state < kReady) {
             auto t0 = std::chrono::steady_clock::now();
+            if (j->state == kQueued) { // no mover got to it: reading it here is sooner than waiting for one
+                todo_.erase(std::find(todo_.begin(), todo_.end(), j));
+                j->state = kReading;
+                lock.unlock();
+                fetch(*j);
+                lock.lock();
+            }
             done_.wait(lock, [&] { return j->state >= kReady; });
             stall += std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
         }
