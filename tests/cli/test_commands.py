@@ -1,0 +1,172 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import jsonschema
+import pytest
+from edgecl.__main__ import main
+from edgecl.report.record import read_record, record_schema
+
+
+@pytest.fixture
+def small(stream) -> list:
+    return ["--stream", stream, "--model", "mlp", "--batch", 16, "--memory", 24, "--epochs", 3]
+
+
+def test_a_run_ends_with_a_table_a_record_and_exit_0(edgecl, small, tmp_path):
+    done = edgecl("run", *small, "--method", "er", "--store", "s", "--out", "o")
+    assert done.returncode == 0, done.stderr
+    assert "average accuracy" in done.stdout and "after 0/1" in done.stdout
+    assert "task 2/2" in done.stderr and "of dense" in done.stderr
+    record = read_record(tmp_path / "o" / "run.json")
+    assert record["command"].startswith("edgecl run --stream")
+    again = edgecl("run", "--config", "o/run.json", "--out", "o2", "--json")
+    assert json.loads(again.stdout)["accuracy_matrix"] == record["accuracy_matrix"]
+    assert edgecl("store", "verify", "s").returncode == 0
+    both = edgecl("compare", "o/run.json", "o2/run.json")
+    assert both.returncode == 0 and "average accuracy" in both.stdout
+
+
+def test_json_prints_the_record_and_nothing_else(edgecl, small):
+    done = edgecl("run", *small, "--json")
+    jsonschema.validate(json.loads(done.stdout), record_schema())
+    assert done.stderr == ""
+
+
+def test_the_reported_peak_is_that_of_the_process(edgecl, small):
+    record = json.loads(edgecl("run", *small, "--json").stdout)
+    memory = record["memory"]
+    assert memory["baseline_bytes"] < memory["measured_peak_rss_bytes"] < memory["baseline_bytes"] + 60e6
+
+
+def test_a_budget_ends_a_run_with_exit_0_and_the_reason(edgecl, small):
+    done = edgecl("run", *small, "--flops", "1M")
+    assert done.returncode == 0 and "budget reached: FLOPs" in done.stdout
+
+
+def test_plan_shows_use_and_trains_nothing(edgecl, small, tmp_path):
+    done = edgecl("plan", *small, "--device", "rpi_4b", "--out", "o", "--json")
+    plan = json.loads(done.stdout)
+    assert plan["planned_peak_rss_bytes"] > plan["baseline_bytes"] and "modelled" in plan["step_seconds"]["source"]
+    assert not (tmp_path / "o").exists()
+    assert "planned peak" in edgecl("plan", *small).stdout
+
+
+def interrupted(environment, tmp_path, arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "edgecl", "run", *map(str, arguments)]
+    child = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while "epoch 2" not in child.stderr.readline():
+        assert child.poll() is None
+    os.kill(child.pid, signal.SIGINT)
+    return child
+
+
+def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(environment, edgecl, small, tmp_path):
+    arguments = [*small, "--epochs", 400, "--store", "s", "--out", "o"]
+    child = interrupted(environment, tmp_path, arguments)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Traceback" not in err
+    record = read_record(tmp_path / "o" / "run.json")
+    jsonschema.validate(record, record_schema())
+    assert record["status"] == {"finished": False, "reason": "interrupted", "resumed_from": None}
+    assert edgecl("store", "verify", "s").returncode == 0
+    resumed = edgecl("run", "--resume", "o", "--seconds", 0.2, "--json")
+    assert resumed.returncode == 0
+    assert json.loads(resumed.stdout)["status"]["resumed_from"] == record["steps"]
+
+
+MISTAKES = [
+    (["run", "--sparsity", "1.0"], "sparsity"),
+    (["run", "--sparsity", "-0.1"], "sparsity"),
+    (["run", "--sparsity", "nan"], "sparsity"),
+    (["run", "--batch", "0"], "batch"),
+    (["run", "--ram", "1KB"], "interpreter"),
+    (["plan", "--ram", "1KB"], "nearest"),
+    (["run", "--method", "derpp"], "der\\+\\+"),
+    (["run", "--stream", "nothing-like-it"], "split-"),
+    (["run", "--stream", "missing.npz"], "missing.npz"),
+    (["run", "--device", "rpi_4"], "rpi_4b"),
+    (["run", "--sparsitty", "0.9"], "sparsity"),
+    (["run", "--config", "none.json"], "none.json"),
+    (["run", "--resume", "nowhere"], "nowhere"),
+    (["compare", "none.json"], "none.json"),
+    (["store", "verify", "nowhere"], "nowhere"),
+    (["devices", "show", "rpi"], "rpi"),
+    (["frobnicate"], "frobnicate"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_line_of_cause_and_one_of_remedy_and_exit_2(
+    environment, monkeypatch, capsys, stream, arguments, word
+):
+    monkeypatch.setenv("EDGECL_CACHE", environment["EDGECL_CACHE"])
+    if arguments[0] in ("run", "plan") and "--stream" not in arguments:
+        arguments = [*arguments, "--stream", stream, "--model", "mlp"]
+    status = main(arguments)
+    err = capsys.readouterr().err
+    lines = err.strip().splitlines()
+    assert status == 2 and len(lines) == 2, err
+    assert lines[0].startswith("error: ") and lines[1].startswith("  try: ")
+    assert re.search(word, err)
+
+
+def test_a_mistake_ends_the_command_itself_with_2(edgecl):
+    done = edgecl("run", "--sparsity", "1.0")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 2
+
+
+def test_a_store_that_cannot_be_used_is_refused(edgecl, small, stream, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    done = edgecl("run", *small, "--method", "er", "--store", "file")
+    assert done.returncode == 2 and "file" in done.stderr and "Traceback" not in done.stderr
+    assert edgecl("run", *small, "--method", "er", "--store", "s").returncode == 0
+    other = [*small, "--method", "der++", "--store", "s"]
+    done = edgecl("run", *other)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 2, done.stderr
+
+
+def test_a_locked_store_names_its_owner(environment, edgecl, small, tmp_path):
+    arguments = [*small, "--epochs", 400, "--method", "er", "--store", "s"]
+    command = [sys.executable, "-m", "edgecl", "run", *map(str, arguments)]
+    owner = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        while "task" not in owner.stderr.readline():
+            time.sleep(0.01)
+        done = edgecl("run", *arguments)
+        assert done.returncode == 2 and str(owner.pid) in done.stderr
+    finally:
+        owner.kill()
+        owner.wait()
+
+
+def test_help_teaches(edgecl):
+    assert "edgecl run --" in edgecl("--help").stdout
+    text = edgecl("run", "--help").stdout
+    for option in ("--sparsity", "--gradient-keep", "--store-limit", "--ram", "--resume", "--config", "--json"):
+        assert option in text
+
+
+def test_lists(edgecl):
+    assert "rpi_4b" in edgecl("devices").stdout
+    assert "measured" in edgecl("devices", "show", "rpi_4b").stdout
+    assert "split-mnist5k" in edgecl("data", "list").stdout
+    assert json.loads(edgecl("data", "list", "--json").stdout)
+
+
+def test_without_the_cli_packages_it_says_what_to_install(environment, tmp_path):
+    code = "import sys; sys.modules['typer'] = None; from edgecl.__main__ import main; sys.exit(main(['--help']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2 and "edgecl[cli]" in done.stderr
