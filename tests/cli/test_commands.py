@@ -72,7 +72,7 @@ def interrupted(environment, tmp_path, arguments) -> subprocess.Popen:
 
 
 def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(environment, edgecl, small, tmp_path):
-    arguments = [*small, "--epochs", 400, "--store", "s", "--out", "o"]
+    arguments = [*small, "--epochs", 20000, "--store", "s", "--out", "o"]
     child = interrupted(environment, tmp_path, arguments)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err
@@ -137,7 +137,7 @@ def test_a_store_that_cannot_be_used_is_refused(edgecl, small, stream, tmp_path)
 
 
 def test_a_locked_store_names_its_owner(environment, edgecl, small, tmp_path):
-    arguments = [*small, "--epochs", 400, "--method", "er", "--store", "s"]
+    arguments = [*small, "--epochs", 20000, "--method", "er", "--store", "s"]
     command = [sys.executable, "-m", "edgecl", "run", *map(str, arguments)]
     owner = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     try:
