@@ -132,18 +132,21 @@ NB_MODULE(_kernels, m) {
       })
       .def("bind_norm",
            [](Network &n, int id, Floats scale, Floats shift, std::optional<Floats> mean, std::optional<Floats> var,
-              Floats scale_gradient, Floats shift_gradient) {
+              Floats scale_gradient, Floats shift_gradient, std::pair<bool, bool> frozen) {
              Norm &p = *n.norms.at(id);
              p.scale = scale.data();
              p.shift = shift.data();
              const bool fresh = p.running_mean != data(mean);
              p.running_mean = data(mean);
              p.running_var = data(var);
+             p.frozen_mean = frozen.first;
+             p.frozen_var = frozen.second;
              p.scale_gradient = scale_gradient.data();
              p.shift_gradient = shift_gradient.data();
              if (fresh) p.begin();
            },
-           "id"_a, "scale"_a, "shift"_a, "mean"_a.none(), "var"_a.none(), "scale_gradient"_a, "shift_gradient"_a)
+           "id"_a, "scale"_a, "shift"_a, "mean"_a.none(), "var"_a.none(), "scale_gradient"_a, "shift_gradient"_a,
+           "frozen"_a)
       .def("set_parameters",
            [](Network &n, std::vector<Floats> values, std::vector<Floats> gradients,
               std::vector<std::optional<Floats>> moment1, std::vector<std::optional<Floats>> moment2,
@@ -155,7 +158,7 @@ NB_MODULE(_kernels, m) {
                                        subsets[i] ? (int64_t)subsets[i]->size() : 0, frozen[i]});
            })
       .def("set_optimizer",
-           [](Network &n, bool adam, float momentum, float weight_decay, float beta1, float beta2, float epsilon) {
+           [](Network &n, bool adam, float momentum, float weight_decay, double beta1, double beta2, double epsilon) {
              n.optimizer = {adam, momentum, weight_decay, beta1, beta2, epsilon};
            })
       .def("step", &Network::step, nb::call_guard<nb::gil_scoped_release>(), "lr"_a, "adam_counts"_a)
@@ -214,6 +217,14 @@ NB_MODULE(_kernels, m) {
              s.unpack(map, p);
              return out;
            })
+      .def("evaluate",
+           [](Session &s, Network &n, const Feed &f, nb::ndarray<nb::c_contig, nb::device::cpu> x) {
+             const Input in(x);
+             nb::gil_scoped_release release;
+             std::shared_lock<std::shared_mutex> lock(n.mutex);
+             feed(s, f, in);
+             s.run_forward(false);
+           }, "An evaluation forward; excludes step and changes of patterns.")
       .def("begin", &Session::begin)
       .def("load", [](Session &s, int map, ConstFloats x) {
         nb::gil_scoped_release release;

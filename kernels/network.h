@@ -36,6 +36,7 @@ struct Norm {
   float epsilon = 1e-5f, momentum = 0.1f;
   const float *scale = nullptr, *shift = nullptr;
   float *running_mean = nullptr, *running_var = nullptr; // the model's; null for group norm
+  bool frozen_mean = false, frozen_var = false;
   float *scale_gradient = nullptr, *shift_gradient = nullptr;
   std::vector<float> working_mean, working_var; // committed by step
   std::vector<float> mean, rstd;                // of the latest training forward
@@ -57,7 +58,8 @@ struct Parameter {
 
 struct Optimizer {
   bool adam = false;
-  float momentum = 0, weight_decay = 0, beta1 = .9f, beta2 = .999f, epsilon = 1e-8f;
+  float momentum = 0, weight_decay = 0;
+  double beta1 = .9, beta2 = .999, epsilon = 1e-8;
 };
 
 struct Network {

@@ -17,13 +17,14 @@ void sgd(const Parameter &p, const Optimizer &o, float lr) {
 }
 
 void adam(const Parameter &p, const Optimizer &o, float lr, int64_t count) {
-  const double c1 = 1 - std::pow((double)o.beta1, (double)count), c2 = 1 - std::pow((double)o.beta2, (double)count);
-  const float step = (float)(lr / c1), root = (float)(1 / std::sqrt(c2));
+  const double c1 = 1 - std::pow(o.beta1, (double)count), c2 = 1 - std::pow(o.beta2, (double)count);
+  const float step = (float)(lr / c1), root = (float)std::sqrt(c2), epsilon = (float)o.epsilon;
+  const float a1 = (float)(1 - o.beta1), b2 = (float)o.beta2, a2 = (float)(1 - o.beta2);
   auto one = [&](int64_t i) {
     const float g = p.gradients[i] + o.weight_decay * p.values[i];
-    p.moment1[i] = o.beta1 * p.moment1[i] + (1 - o.beta1) * g;
-    p.moment2[i] = o.beta2 * p.moment2[i] + (1 - o.beta2) * g * g;
-    p.values[i] -= step * p.moment1[i] / (std::sqrt(p.moment2[i]) * root + o.epsilon);
+    const float m = p.moment1[i] += a1 * (g - p.moment1[i]);
+    const float v = p.moment2[i] = b2 * p.moment2[i] + a2 * (g * g);
+    p.values[i] -= step * m / (std::sqrt(v) / root + epsilon);
   };
   if (p.subset)
     for (int64_t k = 0; k < p.subset_count; k++) one(p.subset[k]);

@@ -72,8 +72,8 @@ void Norm::begin() {
 
 void Norm::commit() {
   if (!touched) return;
-  std::memcpy(running_mean, working_mean.data(), channels * sizeof(float));
-  std::memcpy(running_var, working_var.data(), channels * sizeof(float));
+  if (!frozen_mean) std::memcpy(running_mean, working_mean.data(), channels * sizeof(float));
+  if (!frozen_var) std::memcpy(running_var, working_var.data(), channels * sizeof(float));
   touched = false;
 }
 

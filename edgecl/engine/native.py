@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import numpy as np
 from .. import _kernels
 from ..compiler import Plan, weight_costs
 from ..compiler.program import CONV_WEIGHT, as_map, geometry
-from ..errors import BadInput
+from ..errors import BadInput, unknown_name
 from ..graph import Graph
+from ..graph.ops.dropout import draw_mask
 from .base import Meters
 from .gradients import FlatGradients
-from .model import Model
+from .model import Model, Parameter
+from .optimizer import check_optimizer
 
 Array = np.ndarray
 
@@ -33,12 +36,13 @@ class NativeEngine:
         self.rng = rng if rng is not None else np.random.default_rng(0)
         self.gradients = FlatGradients(model)
         self._dense_visit: tuple[set[str], Callable[[str, range, Array], None]] | None = None
-        self._change = threading.RLock()
+        self._change = threading.RLock()  # held by whatever rebuilds lists or exchanges values
+        self._predict_lock = threading.Lock()  # of the prediction arena
         self.replan(plan)
 
     # ---- plan and bindings -----------------------------------------------------------------------------------
     def replan(self, plan: Plan) -> None:
-        """Other batch, densities or threads; parameters stay. Uncommitted gradients are dropped."""
+        """Other batch, densities, threads or a wider head; parameters stay. Uncommitted work is dropped."""
         if not plan.program:
             raise BadInput("The plan holds no native program.", "Make it with edgecl.compiler.compile_plan.")
         if plan.program["isa"] != _kernels.isa() and plan.program["lanes"] not in _kernels.lanes():
@@ -49,16 +53,16 @@ class NativeEngine:
             self.plan = plan
             graph = plan.graph
             if graph is not self.model.graph:
-                self.model.graph = graph
+                self.model.adopt(graph, self.rng)
             self._graph = graph
             self._weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
             self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
             self._costs = {c.name: c for c in weight_costs(graph)}
             self._trained = [p.name for p in graph.parameters.values() if p.trained]
             self._lanes = plan.program["lanes"]
+            check_optimizer(plan.optimizer)
             for name in self._trained:
-                p = self.model[name]
-                p.moments = {m: p.moments.get(m, np.zeros_like(p.values)) for m in plan.optimizer.moments()}
+                self.model[name].prepare_moments(plan.optimizer.moments())
             self._network = _kernels.Network(plan.threads, self._lanes)
             o = plan.optimizer
             self._network.set_optimizer(
@@ -81,6 +85,8 @@ class NativeEngine:
             self._halo: dict[str, tuple[int, int]] = {}
             self._bound = False
             self._session, self._feed = self._open("train", own_thread=False)
+            self._predict: tuple[Any, Any] | None = None
+            self._samples: int | None = None  # of the training forward that backward belongs to
             self._sync()
 
     def _open(self, entry: str, own_thread: bool) -> tuple[Any, Any]:
@@ -102,6 +108,8 @@ class NativeEngine:
         if not self._stale and self._bound:
             return
         with self._change:
+            if not self._stale and self._bound:
+                return
             model, grads = self.model, self.gradients
             planes = self.plan.program["train"]["planes"]
             for i, node in enumerate(self._weights):
@@ -119,9 +127,16 @@ class NativeEngine:
                     self._network.set_subset(i, p.gradient_subset, p.frozen)
             for i, node in enumerate(self._norms):
                 names = node.parameters
-                running = [model[n].values for n in names[2:4]] or [None, None]
+                statistics = [model[n] for n in names[2:4]]
+                running = [p.values for p in statistics] or [None, None]
                 self._network.bind_norm(
-                    i, model[names[0]].values, model[names[1]].values, *running, grads[names[0]], grads[names[1]]
+                    i,
+                    model[names[0]].values,
+                    model[names[1]].values,
+                    *running,
+                    grads[names[0]],
+                    grads[names[1]],
+                    [p.frozen for p in statistics] or [False, False],
                 )
             self._bind_parameters()
             self._stale = set()
@@ -153,30 +168,49 @@ class NativeEngine:
     ) -> dict[str, Array]:
         self._sync()
         x = check_samples(self._graph, feeds, self.plan.batch)
-        train = self.plan.program["train"]
+        names = {name: self._tensor(name) for name in fetch}
         if params is not None:
-            self._swap(params)
-        try:
-            self._session.begin(len(x))
-            for name, index in train["factors"].items():
-                self._session.load(index, self._dropout(name, len(x), training))
-            self._session.forward(self._feed, x, training)
-        finally:
-            if params is not None:
-                self._swap(params)
+            with self._change, self._exchanged(params):
+                return self._evaluate(x, names)
+        if not training:
+            return self._evaluate(x, names)
+        train = self.plan.program["train"]
+        self._session.begin(len(x))
+        for name, index in train["factors"].items():
+            self._session.load(index, self._dropout(name, len(x)))
+        self._session.forward(self._feed, x, True)
         self._count_forward(len(x))
-        if training:
-            self._last_batch = len(x)
-        outs = {}
-        for name in fetch:
-            tensor = self._tensor(name)
-            outs[name] = self._session.fetch(train["fetch"][tensor], [len(x), *self._graph.shapes[tensor]])
-        return outs
+        self._samples = len(x)
+        return {name: self._fetch(self._session, train, tensor, len(x)) for name, tensor in names.items()}
+
+    def _fetch(self, session: Any, entry: Mapping[str, Any], tensor: str, samples: int) -> Array:
+        return session.fetch(entry["fetch"][tensor], [samples, *self._graph.shapes[tensor]])
+
+    def _evaluate(self, x: Array, names: Mapping[str, str]) -> dict[str, Array]:
+        """An evaluation forward, in the prediction arena: the training forward's tensors stay."""
+        entry, step = self.plan.program["predict"], self.plan.predict_batch
+        parts: dict[str, list[Array]] = {name: [] for name in names}
+        with self._predict_lock:
+            session, feed = self._predict_session()
+            for i in range(0, len(x), step):
+                piece = x[i : i + step]
+                session.evaluate(self._network, feed, piece)
+                for name, tensor in names.items():
+                    parts[name].append(self._fetch(session, entry, tensor, len(piece)))
+        self._count_forward(len(x))
+        return {name: np.concatenate(p) for name, p in parts.items()}
+
+    def _predict_session(self) -> tuple[Any, Any]:
+        if self._predict is None:
+            self._predict = self._open("predict", own_thread=True)
+        return self._predict
 
     def backward(self, seeds: Mapping[str, Array]) -> None:
         self._sync()
         train = self.plan.program["train"]
-        n = self._last_batch
+        n, self._samples = self._samples, None
+        if n is None:
+            raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
         given = {self._tensor(k): v for k, v in seeds.items()}
         self._session.begin(n)
         for tensor, index in train["seeds"].items():
@@ -193,6 +227,9 @@ class NativeEngine:
             self._session.backward(0, len(train["backward"]))
         else:
             self._backward_visiting()
+        for name in self._trained:
+            if self.model[name].frozen:  # a normalisation computes both of its gradients at once
+                self.gradients[name][:] = 0
         self._count_backward(n)
 
     def step(self, lr: float) -> None:
@@ -205,6 +242,7 @@ class NativeEngine:
             counts.append(p.step_count)
         self._network.step(lr, counts)
         self.gradients.flat[:] = 0
+        self._samples = None
         self.meters.steps += 1
 
     def clear_gradients(self) -> None:
@@ -212,11 +250,12 @@ class NativeEngine:
 
     def discard(self) -> None:
         self.gradients.flat[:] = 0
+        self._samples = None
         self._network.begin_norms()
 
     def visit_dense_gradients(self, names: Sequence[str], visit: Callable[[str, range, Array], None]) -> None:
         """In the next backward: ``visit(name, rows, block)`` with float32 block [rows, in/groups, kh, kw]."""
-        self._dense_visit = (set(names), visit)
+        self._dense_visit = ({self._parameter(n).spec.name for n in names}, visit)
 
     def _backward_visiting(self) -> None:
         names, visit = self._dense_visit or (set(), None)
@@ -241,20 +280,37 @@ class NativeEngine:
     def snapshot(self) -> dict[str, Array]:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
-    def _swap(self, params: Mapping[str, Array]) -> None:
-        """Exchange the model's values with those of a snapshot, in place; calling it twice restores both."""
+    @contextmanager
+    def _exchanged(self, params: Mapping[str, Array]) -> Iterator[None]:
+        """The model with the values of a snapshot, for the time of a with block."""
+        own = {}
         for name, other in params.items():
-            own = self.model[name].values
-            if own.shape != other.shape:
+            p = self._parameter(name)
+            if p.values.shape != other.shape:
                 raise BadInput(
-                    f"The snapshot's '{name}' has {other.size} living weights, the model {own.size}.",
+                    f"The snapshot's '{name}' has {other.size} living weights, the model {p.living}.",
                     "Take a new snapshot after a change of pattern.",
                 )
-            own[:], other[:] = other.copy(), own.copy()
-        self._network.refresh()
+            own[name] = p.values.copy()
+        try:
+            for name, other in params.items():
+                self.model[name].values[:] = other
+            self._network.refresh()
+            yield
+        finally:
+            for name, values in own.items():
+                self.model[name].values[:] = values
+            self._network.refresh()
+
+    def _parameter(self, name: str) -> Parameter:
+        if name not in self.model.parameters:
+            raise unknown_name("parameter", name, self.model.parameters)
+        return self.model[name]
 
     def set_pattern(self, name: str, pattern: Array | None) -> None:
+        self._parameter(name)
         with self._change:
+            self._samples = None
             kept = {n: self.gradients[n].copy() for n in self._trained if n != name}
             self.model[name].set_pattern(pattern)
             self.gradients.relayout()
@@ -264,26 +320,18 @@ class NativeEngine:
             self._bound = False
 
     def set_gradient_mask(self, name: str, subset: Array | None) -> None:
-        p = self.model[name]
-        if subset is not None:
-            subset = np.ascontiguousarray(subset, np.int32)
-            if subset.size and (subset[0] < 0 or subset[-1] >= p.living or np.any(np.diff(subset) <= 0)):
-                raise BadInput(
-                    f"The gradient mask of '{name}' is not a sorted list of distinct positions below {p.living}.",
-                    "Pass sorted positions within the living weights.",
-                )
-        p.gradient_subset = subset
+        self._parameter(name).set_gradient_subset(subset)
         self._subset_changed(name)
 
     def freeze(self, names: Iterable[str]) -> None:
-        for n in names:
-            self.model[n].frozen = True
-            self._subset_changed(n)
+        for p in [self._parameter(n) for n in names]:
+            p.frozen = True
+            self._subset_changed(p.spec.name)
 
     def unfreeze(self, names: Iterable[str]) -> None:
-        for n in names:
-            self.model[n].frozen = False
-            self._subset_changed(n)
+        for p in [self._parameter(n) for n in names]:
+            p.frozen = False
+            self._subset_changed(p.spec.name)
 
     def _subset_changed(self, name: str) -> None:
         self._halo.pop(name, None)
@@ -291,33 +339,34 @@ class NativeEngine:
         self._bound = False
 
     def reset(self, names: Iterable[str], rng: np.random.Generator) -> None:
-        self.model.reset(names, rng)
-        self._network.refresh()
-        self._network.begin_norms()
+        names = [self._parameter(n).spec.name for n in names]
+        with self._change:
+            self.model.reset(names, rng)
+            self._network.refresh()
+            self.discard()
 
     def predictor(self, batch: int) -> Callable[[Array], Array]:
-        """A function x -> logits float32 [B, classes] with an arena of its own, for any thread; it never changes
-        state. ``batch`` is at most the plan's predict_batch.
+        """A function x [B, ...] -> logits float32 [B, classes], in chunks of ``batch``, for any thread; it runs on
+        the caller's thread alone and never changes state. ``batch`` is at most the plan's predict_batch. All
+        predictors share one arena, which the plan counts.
         """
-        if batch > self.plan.predict_batch:
+        if batch > self.plan.predict_batch or batch < 1:
             raise BadInput(
-                f"A predictor of {batch} samples is larger than the planned {self.plan.predict_batch}.",
+                f"A predictor of {batch} samples does not fit the planned {self.plan.predict_batch}.",
                 "Plan a larger predict_batch.",
             )
-        self._sync()
-        session, feed = self._open("predict", own_thread=True)
-        graph, network = self._graph, self._network
-        index = self.plan.program["predict"]["fetch"][graph.logits]
-        lock = threading.Lock()
 
         def predict(x: Array) -> Array:
+            graph = self._graph
             x = check_samples(graph, {graph.input: x}, None)
-            with lock:
-                parts = [
-                    np.asarray(session.predict(network, feed, x[i : i + batch], index, graph.classes))
-                    for i in range(0, len(x), batch)
-                ]
-            return np.concatenate(parts) if parts else np.zeros((0, graph.classes), np.float32)
+            parts = [np.zeros((0, graph.classes), np.float32)]
+            index = self.plan.program["predict"]["fetch"][graph.logits]
+            self._sync()
+            with self._predict_lock:
+                session, feed = self._predict_session()
+                for i in range(0, len(x), batch):
+                    parts.append(session.predict(self._network, feed, x[i : i + batch], index, graph.classes))
+            return np.concatenate(parts)
 
         return predict
 
@@ -327,7 +376,10 @@ class NativeEngine:
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
             self.model.load_state(state)
+            for name in self._trained:
+                self.model[name].prepare_moments(self.plan.optimizer.moments())
             self.gradients.relayout()
+            self._samples = None
             self._stale = {n.parameters[0] for n in self._weights}
             self._bound = False
             self._sync()
@@ -393,12 +445,9 @@ class NativeEngine:
             )
         return tensor
 
-    def _dropout(self, node_name: str, samples: int, training: bool) -> Array:
-        shape = (samples, *self._graph.shapes[node_name])
-        if not training:
-            return np.ones(shape, np.float32)
+    def _dropout(self, node_name: str, samples: int) -> Array:
         p = next(n for n in self._graph.nodes if n.name == node_name).attributes["p"]
-        keep = self.rng.random(shape, dtype=np.float32) >= p
+        keep = draw_mask(self.rng, (samples, *self._graph.shapes[node_name]), p)
         return keep.astype(np.float32) / np.float32(1 - p)
 
 
