@@ -44,6 +44,7 @@ class Lowering:
         self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
         self.recompute = recompute
         self.again: dict[str, int] = {}
+        self.seeds: dict[str, int] = {}
         self.fetch = tuple(fetch)
         self.units = fuse(graph, set(fetch))
         self.affine = {u.output: u for u in self.units if u.kind == "affine"}
@@ -321,7 +322,6 @@ class Lowering:
     # ---- the whole -------------------------------------------------------------------------------------------
     def program(self) -> dict[str, Any]:
         self.lower_forward()
-        self.seeds: dict[str, int] = {}
         if self.training:
             self.lower_backward()
         for b in self.buffers:  # never touched: keep the table whole at no cost

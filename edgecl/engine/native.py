@@ -128,12 +128,13 @@ class NativeEngine:
             for i, node in enumerate(self._norms):
                 names = node.parameters
                 statistics = [model[n] for n in names[2:4]]
-                running = [p.values for p in statistics] or [None, None]
+                mean, var = (p.values for p in statistics) if statistics else (None, None)
                 self._network.bind_norm(
                     i,
                     model[names[0]].values,
                     model[names[1]].values,
-                    *running,
+                    mean,
+                    var,
                     grads[names[0]],
                     grads[names[1]],
                     [p.frozen for p in statistics] or [False, False],
