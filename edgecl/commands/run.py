@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from ..child import python_command
 from ..config import Config
 from .options import with_config_options
 
@@ -48,7 +49,7 @@ def command(
     }
     if context.obj:
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "edgecl.commands.train", json.dumps(job)])
+        os.execv(sys.executable, python_command("edgecl.commands.train", json.dumps(job)))
     from .train import train
 
     return train(job)

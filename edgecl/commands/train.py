@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from ..child import python_command
 from ..report.table import run_table
 from ..run import run
 from .progress import make_listener
@@ -41,8 +42,8 @@ def write_page(out: Path) -> Path | None:
     if find_spec("matplotlib") is None:
         return None
     page = out / "report.html"
-    arguments = [sys.executable, "-m", "edgecl.report.html", str(out / "run.json"), str(page)]
-    return page if subprocess.run(arguments, capture_output=True, check=False).returncode == 0 else None
+    command = python_command("edgecl.report.html", str(out / "run.json"), str(page))
+    return page if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
 
 
 @contextmanager
@@ -63,5 +64,6 @@ def stop_on_interrupt() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
-if __name__ == "__main__":
-    sys.exit(guarded(lambda: train(json.loads(sys.argv[1]))))
+def main() -> int:
+    """Entry of the fresh process image."""
+    return guarded(lambda: train(json.loads(sys.argv[1])))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..child import python_command
 from ..errors import EdgeclError
 
 
@@ -20,7 +21,7 @@ def run_in_child(job: str, **arguments: str | None) -> Path:
     """
     request = json.dumps({"job": job, **arguments})
     done = subprocess.run(
-        [sys.executable, "-c", "from edgecl.data.child import main; main()", request],
+        python_command("edgecl.data.child", request),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

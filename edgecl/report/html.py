@@ -1,4 +1,4 @@
-"""A page about one run: accuracy matrix, forgetting, memory and FLOPs. `python -m edgecl.report.html RUN.json PAGE`."""
+"""A page about one run: accuracy matrix, forgetting, memory and FLOPs."""
 
 from __future__ import annotations
 
@@ -106,5 +106,7 @@ def _png(figure: Any) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Write the page of the record named first to the file named second."""
     Path(sys.argv[2]).write_text(page(read_record(sys.argv[1])), encoding="utf-8")
+    return 0
