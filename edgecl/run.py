@@ -19,7 +19,7 @@ from .budget.guard import Guard
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
 from .learning.ledger import DenseRows
-from .learning.parts import build_parts, close_parts
+from .learning.parts import APPEND, build_parts, close_parts
 from .learning.prepare import Prepared, prepare
 from .learning.task_data import SourceData
 from .learning.task_loop import TaskLoop
@@ -28,8 +28,6 @@ from .methods import NonFiniteLoss
 from .report.build import build_record
 from .report.record import write_record
 from .storage.errors import StoreError
-
-APPEND = 256  # samples appended to the store at a time
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ def run(
     stop: Event | None = None,
     resume: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Train as ``options`` say and return the run record (also written to ``out``/run.json when ``out`` is set).
+    """Train as ``options`` say and return the run record (also written to ``out``/run.json when ``out`` is
+    set).
 
     stop   : set it from another thread or a signal handler to end the run in order after the present step
     resume : the ``out`` folder of a run that was cut short; ``options`` may then only change budgets
@@ -76,7 +75,8 @@ def run(
 
 
 def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The options of the run in ``folder`` with new budgets, and its last good state (None: it never got that far)."""
+    """The options of the run in ``folder`` with new budgets, and its last good state (None: it never got
+    that far)."""
     try:
         old = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
@@ -84,11 +84,15 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
     changed = {k: v for k, v in options.items() if v is not None}
     for name in changed:
         if name not in ("ram", "flops", "energy", "seconds", "out"):
-            raise BadInput(f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run.")
+            raise BadInput(
+                f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run."
+            )
     limits = {"ram", "flops", "energy", "seconds"}
-    return {**{k: v for k, v in old.items() if k not in limits or k not in changed}, **changed, "out": str(folder)}, (
-        checkpoint.load(folder)
-    )
+    return {
+        **{k: v for k, v in old.items() if k not in limits or k not in changed},
+        **changed,
+        "out": str(folder),
+    }, (checkpoint.load(folder))
 
 
 class Run:
@@ -219,7 +223,8 @@ class Run:
         return None
 
     def return_to_checkpoint(self, loop: TaskLoop, error: NonFiniteLoss) -> str:
-        """Weights and memory of the last saved state; the run ends there, since going on would repeat the loss."""
+        """Weights and memory of the last saved state; the run ends there, since going on would repeat the
+        loss."""
         step = self.trainer.steps
         saved = None if self.out is None else checkpoint.load(self.out)
         if saved is None:
@@ -228,7 +233,8 @@ class Run:
         self.dense.load(saved["dense"])
         if saved["loop"] is not None:
             loop.load(saved["loop"])
-        return f"loss not finite at step {step}; returned to the state saved at step {self.trainer.steps}. {error.cause}"
+        back = self.trainer.steps
+        return f"loss not finite at step {step}; returned to the state saved at step {back}. {error.cause}"
 
     def end_task(self, task: int) -> None:
         """Drop exchanges not yet done, update the memory, evaluate."""
@@ -241,7 +247,8 @@ class Run:
         self.evaluate(task)
 
     def candidates(self, task: int) -> Any:
-        """The task's samples for a policy that chooses at its end: read from the store, or from the stream."""
+        """The task's samples for a policy that chooses at its end: read from the store, or from the
+        stream."""
         from .learning.candidates import source_candidates, store_candidates
 
         ids = self.ids[task]
@@ -253,7 +260,9 @@ class Run:
 
     def evaluate(self, task: int) -> None:
         tasks = self.stream.tasks[: task + 1]
-        class_il, task_il = evaluate_tasks(self.predict, self.parts.method, tasks, self.trainer.seen, self.predict_batch)
+        class_il, task_il = evaluate_tasks(
+            self.predict, self.parts.method, tasks, self.trainer.seen, self.predict_batch
+        )
         rest: list[float | None] = [None] * (len(self.stream.tasks) - task - 1)
         self.class_il.append(class_il + rest)
         self.task_il.append(task_il + rest)
@@ -282,7 +291,8 @@ class Run:
     # -- saved state
 
     def begin_store(self) -> None:
-        """A store of an earlier run of this stream is seen as empty again; the same samples are then not written twice."""
+        """A store of an earlier run of this stream is seen as empty again; the same samples are then not
+        written twice."""
         store = self.parts.store
         if store is None:
             return
@@ -291,7 +301,9 @@ class Run:
             store.meta_set({"start": checkpoint.to_bytes(store.state())})
             return
         if store.count:
-            self.warnings.append(f"The store held {store.count} samples of an earlier run; it was seen as empty.")
+            self.warnings.append(
+                f"The store held {store.count} samples of an earlier run; it was seen as empty."
+            )
         with _readable_store_errors(self.config.store):
             store.load(checkpoint.from_bytes(start))
 
@@ -319,7 +331,9 @@ class Run:
     def restore(self, saved: Mapping[str, Any]) -> tuple[int, TaskLoop | None]:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
-            raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
+            raise BadInput(
+                "The saved state belongs to another stream.", "Resume with the stream the run began with."
+            )
         with _readable_store_errors(self.config.store):
             self.trainer.load(saved["trainer"])
         self.dense.load(saved["dense"])
@@ -353,4 +367,6 @@ def start_folder(folder: Path, config: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(config, indent=1))
         temporary.replace(folder / "config.json")
     except OSError as error:
-        raise BadInput(f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder.") from error
+        raise BadInput(
+            f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder."
+        ) from error

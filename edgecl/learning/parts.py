@@ -28,6 +28,9 @@ from .randomness import Randomness
 from .trainer import Parts, micro_batch
 
 PREDICT_BATCH = 32  # rows of one evaluation forward at most
+APPEND = 256  # samples appended to the store at a time
+STAGES = 256  # exchanges on their way at most
+STORE_BYTES = 600_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
 OTHER_BYTES = 1_500_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
 
 
@@ -90,7 +93,9 @@ def memory_slots(config: Config, method: Method) -> int:
     if not method.needs.draws:
         return 0
     if config.memory < 1:
-        raise BadInput(f"Method '{config.method}' replays from a memory of 0 slots.", "Give --memory at least 1.")
+        raise BadInput(
+            f"Method '{config.method}' replays from a memory of 0 slots.", "Give --memory at least 1."
+        )
     return config.memory
 
 
@@ -114,7 +119,13 @@ def engine_plan(config: Config, graph: Graph, method: Method, sparse: SparseTrai
 
 
 def predicted_growth(
-    config: Config, plan: Plan, method: Method, sparse: SparseTraining, spec: SampleSpec, classes: int, samples: int
+    config: Config,
+    plan: Plan,
+    method: Method,
+    sparse: SparseTraining,
+    spec: SampleSpec,
+    classes: int,
+    samples: int,
 ) -> dict[str, int]:
     """Bytes by purpose that a run adds to the resident set. ``samples``: the largest task's."""
     slots = memory_slots(config, method)
@@ -128,10 +139,20 @@ def predicted_growth(
         "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,
         "evaluation": plan.predict_batch * spec.bytes,
         "task_index": samples * (40 + (33 if config.remove else 0)),
-        "store": 0 if config.store is None else 4_000_000,
-        "checkpoint": 0 if config.out is None else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
+        "store": 0 if config.store is None else _store_bytes(config, spec.bytes + width, draws, samples),
+        "checkpoint": 0
+        if config.out is None
+        else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
         "other": OTHER_BYTES,
     }
+
+
+def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:
+    """Index and writer, one piece of the stream on its way to flash (as read and as packed), and the staging
+    buffers of the carousel that fill before the first exchange.
+    """
+    staged = min(STAGES, (config.latency + 1) * draws * config.replay_rows)
+    return STORE_BYTES + 8 * samples + (2 * APPEND + staged) * record
 
 
 def _state_bytes(plan: Plan, sparse: SparseTraining) -> int:
@@ -173,7 +194,7 @@ def build_parts(
     store = None if config.store is None else open_store(config, schema, identity)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
-        carousel = Carousel(store, memory, latency=config.latency, mode=config.carousel)
+        carousel = Carousel(store, memory, latency=config.latency, mode=config.carousel, queue=STAGES)
     augment = None
     if config.augment != "none":
         augment = get_augmentation(config.augment, spec.kind, spec.shape)
@@ -210,12 +231,15 @@ def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleSto
             store.meta_set({"stream": identity.encode()})
         elif found.decode() != identity:
             store.close()
-            raise BadInput(f"The store '{path}' belongs to another stream.", "Choose another folder for this stream.")
+            raise BadInput(
+                f"The store '{path}' belongs to another stream.", "Choose another folder for this stream."
+            )
     except StoreError as error:
         raise EdgeclError(error.cause, error.remedy) from error
     except OSError as error:
         raise BadInput(
-            f"The store '{path}' cannot be opened: {error.strerror or error}.", "Choose a folder you may write to."
+            f"The store '{path}' cannot be opened: {error.strerror or error}.",
+            "Choose a folder you may write to.",
         ) from error
     return store
 
