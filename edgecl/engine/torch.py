@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -346,7 +346,12 @@ class TorchEngine:
     def _count_backward(self, tape: _Tape, seeds: Iterable[str], visited: Sequence[str]) -> None:
         """Over the nodes that the seeds reach; a visited tensor costs its whole weight gradient."""
         reached = set(seeds)
-        upstream = {o.output for o in tape.nodes}
+        # tensors that depend on a trained parameter; what was fed does not
+        dependent: set[str] = set()
+        for node in tape.nodes:
+            trained = any(self.model[n].spec.trained for n in node.parameters)
+            if trained or not dependent.isdisjoint(node.inputs):
+                dependent.add(node.output)
         for node in reversed(tape.nodes):
             if node.output not in reached:
                 continue
@@ -355,11 +360,9 @@ class TorchEngine:
             if cost is None:
                 continue
             p = self.model[cost.name]
-            trained = p.spec.size if cost.name in visited else p.trained_count
-            flops = cost.backward(p.living, trained, tape.samples)
-            if node.inputs[0] not in upstream:  # fed: nothing before it needs a gradient
-                flops = 2 * trained * cost.positions * tape.samples
-            self.meters.backward_flops += flops
+            count = p.spec.size if cost.name in visited else p.trained_count
+            cost = replace(cost, input_gradient=node.inputs[0] in dependent)
+            self.meters.backward_flops += cost.backward(p.living, count, tape.samples)
         self.meters.backwards += 1
 
 

@@ -192,5 +192,5 @@ def test_a_misfit_names_the_node():
     from edgecl.graph import GraphBuilder
 
     g = GraphBuilder("bad", (1, 4, 4))
-    with pytest.raises(BadInput, match="At 'fc'.*'linear'"):
+    with pytest.raises(BadInput, match=r"At 'fc'.*'linear'"):
         g.add("linear", [g.input], name="fc", out=3)

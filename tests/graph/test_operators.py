@@ -20,8 +20,8 @@ FEW = settings(deadline=None, max_examples=25)
 
 def test_every_operator_of_the_registry_is_known():
     assert set(operators()) == {
-        "normalise", "conv2d", "linear", "batch_norm", "group_norm", "relu", "relu6", "add", "avg_pool", "max_pool",
-        "global_avg_pool", "flatten", "dropout",
+        "normalise", "conv2d", "linear", "batch_norm", "group_norm", "relu", "relu6", "add", "avg_pool",
+        "max_pool", "global_avg_pool", "flatten", "dropout",
     }  # fmt: skip
 
 
@@ -122,9 +122,15 @@ def test_batch_norm_statistics_follow_torch_also_for_one_element_per_channel(sha
     if context["count"] > 1:
         module = torch.nn.BatchNorm1d(shape[0]) if len(shape) == 1 else torch.nn.BatchNorm2d(shape[0])
         module = module.double()
-        module.load_state_dict({"weight": twins["scale"], "bias": twins["shift"], "num_batches_tracked": torch.tensor(0),
-                                "running_mean": torch.tensor(params["running_mean"]),
-                                "running_var": torch.tensor(params["running_var"])})  # fmt: skip
+        names = {
+            "weight": "scale",
+            "bias": "shift",
+            "running_mean": "running_mean",
+            "running_var": "running_var",
+        }
+        module.load_state_dict(
+            {**{k: torch.tensor(params[v]) for k, v in names.items()}, "num_batches_tracked": torch.tensor(0)}
+        )
         close(y, module(torch.tensor(x)))
         close(mean, module.running_mean)
         close(var, module.running_var)
