@@ -1,6 +1,7 @@
 """Checkpoints: safetensors plus JSON metadata, two generations, a checksum decides which one is good.
 
-Promise: `save` returns when the state is on flash; a crash at any moment leaves the generation before it whole.
+Promise: `save` returns when the state is on flash; a crash at any moment leaves the generation before it
+    whole.
 Caveat: the whole state is written each time.
 """
 
@@ -26,8 +27,8 @@ _NAMES = ("checkpoint-a.safetensors", "checkpoint-b.safetensors")
 
 
 def save(folder: str | Path, state: Mapping[str, Any]) -> Path:
-    """Write ``state`` (nested dicts and lists of plain values and numpy arrays, string keys) beside the newest
-    generation, over the oldest. Returns the file.
+    """Write ``state`` (nested dicts and lists of plain values and numpy arrays, string keys) beside the
+    newest generation, over the oldest. Returns the file.
     """
     folder = Path(folder)
     generations = {path: _generation(path) for path in (folder / n for n in _NAMES)}
@@ -90,7 +91,9 @@ def read(path: str | Path) -> dict[str, Any]:
             raise ValueError(f"its format is {content['format']}, not {FORMAT}")
         return _join(content["state"], arrays)
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise EdgeclError(f"{path} is not a good saved state: {error}.", "Use the other generation or a backup.") from error
+        raise EdgeclError(
+            f"{path} is not a good saved state: {error}.", "Use the other generation or a backup."
+        ) from error
 
 
 def _generation(path: Path) -> int:

@@ -14,7 +14,8 @@ _START = (
 def python_command(module: str, *arguments: str) -> list[str]:
     """The command that calls ``main()`` of ``module`` with ``arguments`` in sys.argv[1:].
 
-    The search path is handed over: ``-m`` and ``-c`` alone would look into the working folder first, where a source
+    The search path is handed over: ``-m`` and ``-c`` alone would look into the working folder first, where a
+        source
     tree without its compiled parts may lie.
     """
     return [sys.executable, "-c", _START, json.dumps(sys.path), module, *arguments]

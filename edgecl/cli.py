@@ -15,7 +15,7 @@ ClickException = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="edgecl",
     help="Continual learning on the device, inside a fixed budget of RAM, compute, energy and flash.\n\n"
-    "Start with: edgecl run --stream split-mnist5k --method der++ --sparsity 0.9 --store /tmp/store --out /tmp/run",
+    "Start with: edgecl run --stream split-mnist5k --method der++ --sparsity 0.9 --store store --out run1",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,7 +30,8 @@ app.add_typer(store.app, name="store")
 
 
 def run_command_line(arguments: Sequence[str], own_process: bool = False) -> int:
-    """The exit status. ``own_process``: the process is ours, so `edgecl run` may replace its image (see there)."""
+    """The exit status. ``own_process``: the process is ours, so `edgecl run` may replace its image (see
+    there)."""
 
     def work() -> int:
         try:

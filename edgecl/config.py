@@ -1,4 +1,5 @@
-"""Config: every option of a run, validated. A run record's ``config`` is one, so a run can be repeated from it."""
+"""Config: every option of a run, validated. A run record's ``config`` is one, so a run can be repeated from
+it."""
 
 from __future__ import annotations
 
@@ -29,31 +30,45 @@ class Config:
     Sizes are bytes, fractions lie in 0..1. None means: not set, the program chooses.
     """
 
-    stream: str = _option("split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file")
-    limit_train: int | None = _option(None, p.count(1), "use only so many training samples, equally per class")
+    stream: str = _option(
+        "split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file"
+    )
+    limit_train: int | None = _option(
+        None, p.count(1), "use only so many training samples, equally per class"
+    )
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
     model: str = _option("cnn", p.choice(builders()), "network")
-    norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
+    norm: str | None = _option(
+        None, p.choice(("batch", "group", "none")), "normalisation; default: the network's"
+    )
     method: str = _option("der++", p.choice(tuple(methods())), "continual-learning method")
     current_loss: str = _option(
-        "full", p.choice(("full", "masked")), "cross-entropy of current data over all units, or the task's only"
+        "full",
+        p.choice(("full", "masked")),
+        "cross-entropy of current data over all units, or the task's only",
     )
     replay_forward: str = _option(
-        "joint", p.choice(("joint", "separate")), "one forward over current and replay, or Mammoth's separate ones"
+        "joint",
+        p.choice(("joint", "separate")),
+        "one forward over current and replay, or Mammoth's separate ones",
     )
     alpha: float | None = _option(None, p.real(), "weight of the stored-logits term; default: the method's")
     beta: float | None = _option(None, p.real(), "weight of the replay cross-entropy; default: the method's")
     sparsity: float = _option(0.0, p.fraction(high_open=True), "share of zero weights in the sparse tensors")
     mask: str = _option("tdm", p.choice(("tdm", "static", "none")), "how the sparse pattern moves")
     allocation: str = _option("uniform", p.choice(("uniform", "erk")), "how sparsity is shared among tensors")
-    gradient_keep: float = _option(1.0, p.fraction(low_open=True), "share of living weights that get a gradient")
+    gradient_keep: float = _option(
+        1.0, p.fraction(low_open=True), "share of living weights that get a gradient"
+    )
     remove: float = _option(0.0, p.fraction(high_open=True), "share of easy samples removed during a task")
     removal_tie_break: str = _option(
         "loss", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
     )
-    sparcl: str = _option("released", p.choice(("released", "paper")), "sparse training as released or as printed")
+    sparcl: str = _option(
+        "released", p.choice(("released", "paper")), "sparse training as released or as printed"
+    )
     epochs: int = _option(10, p.count(1), "epochs a task")
     batch: int = _option(32, p.count(1), "samples of the current task in a step")
     replay_batch: int | None = _option(None, p.count(1), "samples in a replay draw; default: as batch")
@@ -61,7 +76,9 @@ class Config:
         None, p.count_or_auto(1), "rows of one forward at most, or auto (changes what batch norm learns)"
     )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
-    augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
+    augment: str = _option(
+        "none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples"
+    )
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")
     optimizer: str = _option("sgd", p.choice(("sgd", "adam")), "optimizer")
     momentum: float = _option(0.0, p.fraction(high_open=True), "momentum of sgd")
@@ -74,7 +91,9 @@ class Config:
     store_limit: int | str | None = _option(None, p.store_limit, "largest store: a size, or '5000 samples'")
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(
-        None, p.choice(tuple(gates())), "which replayed samples to exchange; default hybrid_balanced_p with a store"
+        None,
+        p.choice(tuple(gates())),
+        "which replayed samples to exchange; default hybrid_balanced_p with a store",
     )
     swap_ratio: float = _option(0.5, p.fraction(), "share of the replayed samples a gate exchanges")
     carousel: str = _option("exact", p.choice(("exact", "live")), "wait for late swaps, or drop and log them")
@@ -111,10 +130,13 @@ class Config:
                 raise BadInput(f"The gate '{self.gate}' has no store to exchange with.", "Add --store DIR.")
         if self.mask == "none" and self.sparsity > 0:
             raise BadInput(
-                f"Sparsity {self.sparsity:g} was asked for with mask none.", "Use mask tdm or static, or sparsity 0."
+                f"Sparsity {self.sparsity:g} was asked for with mask none.",
+                "Use mask tdm or static, or sparsity 0.",
             )
         if self.optimizer == "adam" and self.momentum:
-            raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")
+            raise BadInput(
+                "Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd."
+            )
         if self.checkpoint_every is not None and self.out is None:
             raise BadInput("--checkpoint-every needs a folder to write to.", "Add --out DIR.")
         return self
@@ -168,11 +190,15 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     try:
         data = _parse_toml(content) if path.suffix == ".toml" else json.loads(content)
     except ValueError as error:
-        raise BadInput(f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml.") from error
+        raise BadInput(
+            f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml."
+        ) from error
     if isinstance(data, dict) and isinstance(data.get("config"), dict):
         data = data["config"]
     if not isinstance(data, dict):
-        raise BadInput(f"The configuration '{path}' is not a table of options.", 'Write {"stream": ..., ...}.')
+        raise BadInput(
+            f"The configuration '{path}' is not a table of options.", 'Write {"stream": ..., ...}.'
+        )
     return data
 
 

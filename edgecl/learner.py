@@ -42,15 +42,27 @@ from .methods import NonFiniteLoss
 
 LOGITS_WIDTH = 1024  # widest head whose logits are stored
 # Options of a run that say where its data is and where it writes; a learner has its own words for them.
-_NOT_OURS = {"stream", "limit_train", "validation", "out", "checkpoint_every", "epochs", "ram", "flops", "energy",
-             "seconds", "flash"}  # fmt: skip
+_NOT_OURS = {
+    "stream",
+    "limit_train",
+    "validation",
+    "out",
+    "checkpoint_every",
+    "epochs",
+    "ram",
+    "flops",
+    "energy",
+    "seconds",
+    "flash",
+}
 
 
 @dataclass(frozen=True)
 class LearnLog:
     """What a call of `learn` did.
 
-    steps : training steps;  epochs : whole passes over the samples at hand;  loss : mean over the last 20 steps
+    steps : training steps;  epochs : whole passes over the samples at hand;  loss : mean over the last 20
+        steps
     stopped : why it ended before what was asked, or None;  seconds : of training
     """
 
@@ -91,10 +103,11 @@ class Learner:
     path        : folder that `save` writes to
     budget      : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
     weights     : a safetensors file to start from, names as in `Learner.parameters`
-    options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate, device ...
+    options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
+        device ...
 
-    `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in another.
-    `learn`, `end_task`, `save` and `close` exclude each other.
+    `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in
+    another. `learn`, `end_task`, `save` and `close` exclude each other.
     """
 
     def __init__(
@@ -114,12 +127,16 @@ class Learner:
     ) -> None:
         for name in options:
             if name.replace("-", "_") in _NOT_OURS:
-                raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
+                raise BadInput(
+                    f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner)."
+                )
         if buffer < 1 or classes < 1:
             raise BadInput(f"buffer is {buffer}, classes is {classes}.", "Use at least 1 of each.")
         self.budget = budget or Budget()
         if self.budget.flash_writes_per_day is not None:
-            raise BadInput("A limit on flash writes per day is not supported yet.", "Use flash, or store_limit.")
+            raise BadInput(
+                "A limit on flash writes per day is not supported yet.", "Use flash, or store_limit."
+            )
         given = normalise({**options, "model": model, "stream": "learner"})
         if self.budget.flash is not None and given.get("store") is not None:
             given.setdefault("store_limit", self.budget.flash)
@@ -176,8 +193,8 @@ class Learner:
     # -- what a service calls
 
     def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:
-        """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all. Stores, never
-        trains.
+        """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
+        Stores, never trains.
 
         task    : any value; a change of it ends the task before
         subject : whole number kept with the record
@@ -211,9 +228,11 @@ class Learner:
     def learn(
         self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None
     ) -> LearnLog:
-        """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1) or seconds.
+        """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1)
+        or seconds.
 
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that
+        case
         weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
         """
         self._check_open()
@@ -249,7 +268,8 @@ class Learner:
     def predict(self, x: Any, proba: bool = False) -> Any:
         """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
 
-        proba : instead float32 [k] or [n, k], probabilities in the order of `labels`; 0 for a label not learned yet
+        proba : instead float32 [k] or [n, k], probabilities in the order of `labels`; 0 for a label not
+            learned yet
         """
         self._check_open()
         single = np.ndim(x) == len(self.spec.shape)
@@ -398,7 +418,9 @@ class Learner:
             except NonFiniteLoss as error:
                 p.engine.load(undo["engine"])
                 p.sparse.load(undo["sparse"])
-                stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
+                stopped = (
+                    f"loss not finite at step {trainer.steps}; weights are as they were before this call"
+                )
                 warnings.append(error.cause)
                 break
             if log is not None:
@@ -414,7 +436,8 @@ class Learner:
         return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
 
     def _fits_schedules(self, epochs: int, samples: int) -> bool:
-        """Whether this call is long enough for the per-task schedules; otherwise the open-ended ones are used."""
+        """Whether this call is long enough for the per-task schedules; otherwise the open-ended ones are
+        used."""
         config = replace(self._parts.config, epochs=epochs)
         try:
             check_schedules(config, self._parts.sparse, self._parts.method, [samples])
@@ -464,7 +487,8 @@ class Learner:
             bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
             if bad.size:
                 raise BadInput(
-                    f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
+                    f"Sample {bad[0]} holds NaN or infinity"
+                    + (f" ({bad.size} such)." if bad.size > 1 else "."),
                     "Repair or leave out these samples.",
                 )
         if dtype == np.uint8 and x.dtype != np.uint8:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Guard:
-    """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not begun."""
+    """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not
+    begun."""
 
     def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[], None]) -> None:
         self.budget = budget

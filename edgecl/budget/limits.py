@@ -13,8 +13,10 @@ from ..errors import BadInput
 class Budget:
     """Any subset of limits; None is no limit.
 
-    ram : bytes, or text such as ``96MB``. With ``scope`` ``process`` the peak resident set of the whole process,
-        interpreter included (command line); with ``learner`` the growth over its value when the Learner was made
+    ram : bytes, or text such as ``96MB``. With ``scope`` ``process`` the peak resident set of the whole
+        process,
+        interpreter included (command line); with ``learner`` the growth over its value when the Learner was
+        made
     flops : training FLOPs;  energy : joules as the device profile models them;  seconds : training time
     flash : bytes of the store;  flash_writes_per_day : bytes written a day, as the store counts them
     """

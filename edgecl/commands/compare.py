@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,7 @@ HELP = """Show runs side by side.
 
 
 def command(
-    records: list[str] = typer.Argument(..., metavar="RUN.json..."),
+    records: Annotated[list[str], typer.Argument(metavar="RUN.json...")],
     as_json: bool = typer.Option(False, "--json", help="print JSON"),
 ) -> None:
     found = [(path, read_record(path)) for path in records]

@@ -1,4 +1,5 @@
-"""The options of `edgecl run` and `edgecl plan`, made from `Config`: one list for command line, files and records."""
+"""The options of `edgecl run` and `edgecl plan`, made from `Config`: one list for command line, files and
+records."""
 
 from __future__ import annotations
 
@@ -12,13 +13,23 @@ from ..config import OPTIONS, flag_name, read_config_file
 from ..parsing import flag
 
 _METAVARS = {
-    "stream": "NAME|PATH", "store": "DIR", "out": "DIR", "ram": "SIZE", "flash": "SIZE", "store_limit": "SIZE",
-    "flops": "N", "device": "NAME", "durability": "durable|batched:MS", "micro_batch": "N|auto", "memory": "SLOTS",
-}  # fmt: skip
+    "stream": "NAME|PATH",
+    "store": "DIR",
+    "out": "DIR",
+    "ram": "SIZE",
+    "flash": "SIZE",
+    "store_limit": "SIZE",
+    "flops": "N",
+    "device": "NAME",
+    "durability": "durable|batched:MS",
+    "micro_batch": "N|auto",
+    "memory": "SLOTS",
+}
 
 
 def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function(options, **own)`` as a command that also takes every option of `Config` and ``--config FILE``.
+    """``function(options, **own)`` as a command that also takes every option of `Config` and ``--config
+    FILE``.
 
     ``options`` is what was given: the file's values with the command line's over them, not yet parsed.
     """
@@ -28,7 +39,9 @@ def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     file = inspect.Parameter(
         "config",
         inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Option(None, "--config", metavar="FILE", help="options from a .toml or .json file, or a run.json"),
+        default=typer.Option(
+            None, "--config", metavar="FILE", help="options from a .toml or .json file, or a run.json"
+        ),
         annotation=str,
     )
 
@@ -47,7 +60,8 @@ def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    """A field as a keyword option. Values stay text: `Config` parses them, so that every refusal reads alike."""
+    """A field as a keyword option. Values stay text: `Config` parses them, so that every refusal reads
+    alike."""
     meta = OPTIONS[name]
     default = meta.default
     shown = "" if default is None or default is False else f" [default: {default}]"
@@ -65,4 +79,4 @@ def _parameter(name: str) -> inspect.Parameter:
 
 def _metavar(name: str, option: Any) -> str:
     fallback = {int: "N", float: "X"}.get(type(option.default), "N")
-    return _METAVARS.get(name) or getattr(option.metadata["parse"], "metavar", fallback)
+    return _METAVARS.get(name) or str(getattr(option.metadata["parse"], "metavar", fallback))

@@ -12,8 +12,8 @@ from .options import with_config_options
 
 HELP = """Show what a run would use; train nothing.
 
-Takes the options of `edgecl run`. Exit status 2, with the reason, when no plan fits the budget. With --device the
-process's own memory is the profile's figure, not this host's."""
+Takes the options of `edgecl run`. Exit status 2, with the reason, when no plan fits the budget. With
+--device the process's own memory is the profile's figure, not this host's."""
 
 
 @with_config_options

@@ -20,25 +20,27 @@ Examples:
 
   edgecl run --stream split-mnist5k --method er
 
-  edgecl run --method der++ --sparsity 0.9 --gradient-keep 0.8 --remove 0.3 --store store --ram 96MB --out run1
+  edgecl run --method der++ --sparsity 0.9 --gradient-keep 0.8 --store store --ram 96MB --out run1
 
   edgecl run --resume run1
 
-Options that are not given come from the stream, then from the defaults shown. A run that reaches a budget ends in
-order with exit status 0 and says why; Ctrl-C ends it with 130, and --resume continues it."""
+Options that are not given come from the stream, then from the defaults shown. A run that reaches a
+budget ends in order with exit status 0 and says why; Ctrl-C ends it with 130, and --resume continues it."""
 
 
 @with_config_options
 def command(
     options: dict[str, Any],
     context: typer.Context,
-    resume: str = typer.Option(None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"),
+    resume: str = typer.Option(
+        None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"
+    ),
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours.
 
-    The command line's own packages take 10 to 15 MB, which a small device would rather give to training. Replacing
-    the image (same process id, terminal and folder) leaves them behind.
+    The command line's own packages take 10 to 15 MB, which a small device would rather give to training.
+    Replacing the image (same process id, terminal and folder) leaves them behind.
     """
     Config.make(options)
     job = {

@@ -1,4 +1,5 @@
-"""What `edgecl run` does once its options are read: train, show, write. Imports nothing of the command line."""
+"""What `edgecl run` does once its options are read: train, show, write. Imports nothing of the command
+line."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def train(job: Mapping[str, Any]) -> int:
 
 
 def write_page(out: Path) -> Path | None:
-    """`report.html` beside the record where matplotlib is installed; in a child, so that our peak stays ours."""
+    """`report.html` beside the record where matplotlib is installed; in a child, so that our peak stays
+    ours."""
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:

@@ -15,8 +15,9 @@ Array = np.ndarray
 
 
 class StreamBuffer:
-    """At most ``capacity`` samples in RAM. With a store a task may be longer: what does not fit is read from flash.
-    Without one the oldest samples that have been learned make room, and a buffer of unlearned samples refuses more.
+    """At most ``capacity`` samples in RAM. With a store a task may be longer: what does not fit is read from
+    flash. Without one the oldest samples that have been learned make room, and a buffer of unlearned samples
+    refuses more.
 
     Safe to append to from one thread while another trains on a `view`.
     """
@@ -49,7 +50,9 @@ class StreamBuffer:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
-                self.samples, self.labels, self.ids = (a[surplus:] for a in (self.samples, self.labels, self.ids))
+                self.samples, self.labels, self.ids = (
+                    a[surplus:] for a in (self.samples, self.labels, self.ids)
+                )
                 self.learned = max(0, self.learned - surplus)
             free = self.capacity - len(self.samples)
             # samples in RAM are always the first ones of the task
@@ -86,6 +89,8 @@ class BufferView:
             found = self.store.read(self.ids[positions[~held]], fields=())
             if not found["ok"].all():
                 lost = self.ids[positions[~held]][~found["ok"]].tolist()
-                raise BadInput(f"Records {lost} of the present task cannot be read from the store.", "Call end_task().")
+                raise BadInput(
+                    f"Records {lost} of the present task cannot be read from the store.", "Call end_task()."
+                )
             out[~held] = found["samples"]
         return out

@@ -21,8 +21,8 @@ def store_candidates(store: SampleStore, ids: Array) -> StoreCandidates:
 def source_candidates(
     source: SampleSource, parts: Parts, predict: Callable[[Array], Array], seen: Array
 ) -> ArrayCandidates:
-    """As many samples of each class as the memory has slots, drawn at random, with the model's present logits where
-    the method stores them.
+    """As many samples of each class as the memory has slots, drawn at random, with the model's present
+    logits where the method stores them.
     """
     assert parts.memory is not None
     rng, slots = parts.random["memory"], parts.config.memory

@@ -14,7 +14,8 @@ from ..graph import Graph
 def step_costs(graph: Graph, rows: int, densities: Mapping[str, float], keep: float) -> list[OperationCost]:
     """Forward, backward and step of ``rows`` samples at these densities and gradient keep fraction.
 
-    Convolutions and linear layers count FLOPs and the bytes of their weights and maps (float32); everything else
+    Convolutions and linear layers count FLOPs and the bytes of their weights and maps (float32); everything
+    else
     counts bytes: its maps read and written, forward and backward.
     """
     weighted = {c.node: c for c in weight_costs(graph)}

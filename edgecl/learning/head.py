@@ -30,15 +30,21 @@ def widen_head(trainer: Trainer, spec: SampleSpec, classes: int) -> None:
 
 
 def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> None:
-    """Give ``model`` the parameters of ``graph``, which differs from its own in the first axis of the head only."""
+    """Give ``model`` the parameters of ``graph``, which differs from its own in the first axis of the head
+    only."""
     for name, spec in graph.parameters.items():
         p = model.parameters[name]
         if p.spec.shape == spec.shape:
             model.parameters[name] = replace(p, spec=spec)
             continue
-        old_values, old_moments = p.dense().reshape(-1), {k: p.dense(m).reshape(-1) for k, m in p.moments.items()}
+        old_values, old_moments = (
+            p.dense().reshape(-1),
+            {k: p.dense(m).reshape(-1) for k, m in p.moments.items()},
+        )
         values = initial_values(spec, rng)
         values[: old_values.size] = old_values
-        moments = {k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()}
+        moments = {
+            k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()
+        }
         model.parameters[name] = Parameter(spec, values, None, moments, None, p.frozen, p.step_count)
     model.graph = graph

@@ -14,9 +14,10 @@ from ..graph import Graph
 class Ledger:
     """Training FLOPs in both conventions of `algorithms.md` 1.7.
 
-    full : every forward and backward that ran, replay included (executed: the engine's meters); ``dense`` is the
-        same run at density 1, keep 1, removal 0, rows counted by `DenseRows`.
-    sparcl_convention : per step, current rows 1 forward + 2 backward units (the backward units times the gradient
+    full : every forward and backward that ran, replay included (executed: the engine's meters); ``dense`` is
+        the same run at density 1, keep 1, removal 0, rows counted by `DenseRows`.
+    sparcl_convention : per step, current rows 1 forward + 2 backward units (the backward units times the
+        gradient
         keep fraction), each replay draw 1 forward unit over ``replay_rows``, charged from the first task on.
     """
 
@@ -49,7 +50,12 @@ class Ledger:
 
     def executed(self, meters: Meters) -> int:
         """Full convention: forward and backward FLOPs of all training so far."""
-        return self.earlier.forward_flops + self.earlier.backward_flops + meters.forward_flops + meters.backward_flops
+        return (
+            self.earlier.forward_flops
+            + self.earlier.backward_flops
+            + meters.forward_flops
+            + meters.backward_flops
+        )
 
     def to_json(self, meters: Meters) -> dict[str, Any]:
         """The record's ``flops``. overhead: FLOPs on padding zeros and on lanes that hold no sample;
@@ -84,8 +90,10 @@ class Ledger:
 class DenseRows:
     """Counts what the dense run would have in each step: it removes nothing, so its later epochs are longer.
 
-    A reservoir fills by every offer, so its filling is followed step by step. The other policies are full for the
-    classes at hand after one epoch, in which nothing has been removed yet: the memory's own filling is the dense
+    A reservoir fills by every offer, so its filling is followed step by step. The other policies are full
+    for the
+    classes at hand after one epoch, in which nothing has been removed yet: the memory's own filling is the
+        dense
     run's too.
     """
 
@@ -94,7 +102,9 @@ class DenseRows:
         self.filled = 0
         self.done = 0  # steps of this epoch already charged
 
-    def charge(self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int) -> None:
+    def charge(
+        self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int
+    ) -> None:
         """Charge the steps of a dense epoch over ``samples`` up to ``progress`` in 0..1; 1 ends the epoch.
 
         filled : slots of the memory in use before the step that was just done

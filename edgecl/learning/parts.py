@@ -216,7 +216,7 @@ def build_parts(
 def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleStore:
     """The store, made when new; one of another stream is refused."""
     assert config.store is not None
-    limits: dict[str, int] = {}
+    limits: dict[str, Any] = {}
     if isinstance(config.store_limit, str):
         limits["limit_samples"] = int(config.store_limit.split()[0])
     elif config.store_limit is not None:

@@ -45,7 +45,8 @@ class Prepared:
 
 
 def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: bool = True) -> Prepared:
-    """Load the stream, validate, plan. ``options`` are raw; those not given come from the stream, then from us.
+    """Load the stream, validate, plan. ``options`` are raw; those not given come from the stream, then from
+    us.
 
     baseline : bytes resident before the run, by default measured here
     Raises `BadInput` and `InfeasibleBudget`.
@@ -91,7 +92,9 @@ def task_sizes(stream: Stream, method: Method) -> list[int]:
     """Training samples of each task, as the method sees them: joint training sees all tasks so far."""
     sizes = [len(task.train) for task in stream.tasks]
     if any(n == 0 for n in sizes):
-        raise BadInput(f"Task {sizes.index(0) + 1} of '{stream.name}' has no training samples.", "Check the data.")
+        raise BadInput(
+            f"Task {sizes.index(0) + 1} of '{stream.name}' has no training samples.", "Check the data."
+        )
     return [sum(sizes[: i + 1]) for i in range(len(sizes))] if method.wants_all_tasks else sizes
 
 
@@ -102,7 +105,7 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     rows = config.batch + method.needs.draws * config.replay_rows
     costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
     steps = sum(planned_steps(config, n, config.epochs) for n in sizes)
-    plan = replace(plan, steps=steps, step_flops=sum(c.flops for c in costs))
+    plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)))
     if config.device is None:
         return plan
     cost = CostModel(load_profile(config.device), config.threads).step(costs)
@@ -121,6 +124,7 @@ def check_flash(config: Config, stream: Stream) -> None:
         need = stream.train_size * record if limit is None else min(limit, stream.train_size * record)
     if need > config.flash:
         raise BadInput(
-            f"The store would grow to about {need / 1e6:.1f} MB, the flash budget is {config.flash / 1e6:.1f} MB.",
+            f"The store would grow to about {need / 1e6:.1f} MB, "
+            f"the flash budget is {config.flash / 1e6:.1f} MB.",
             f"Give --store-limit {max(config.flash // 1_000_000, 1)}MB or a larger --flash.",
         )

@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 
 # The position in this list is the generator's key: append, never reorder.
-PURPOSES = ("init", "order", "augment", "replay", "sparsity", "memory", "gate", "carousel", "removal", "method", "head", "dropout")
+PURPOSES = (
+    "init",
+    "order",
+    "augment",
+    "replay",
+    "sparsity",
+    "memory",
+    "gate",
+    "carousel",
+    "removal",
+    "method",
+    "head",
+    "dropout",
+)
 
 
 class Randomness:

@@ -1,4 +1,5 @@
-"""TaskLoop: the steps of one task, epoch after epoch, one `advance` each. Its position can be saved and restored."""
+"""TaskLoop: the steps of one task, epoch after epoch, one `advance` each. Its position can be saved and
+restored."""
 
 from __future__ import annotations
 
@@ -143,8 +144,8 @@ class TaskLoop:
 
 
 def make_removal(config: Config, labels: Array, epochs: int) -> DataRemoval | None:
-    """Data removal as configured, or None. The tie-break ``order`` is the released form as it is; the others keep
-    the classes' shares equal and, with one visit between stages, the statistics across stages.
+    """Data removal as configured, or None. The tie-break ``order`` is the released form as it is; the others
+    keep the classes' shares equal and, with one visit between stages, the statistics across stages.
     """
     if config.remove == 0:
         return None

@@ -1,4 +1,5 @@
-"""Trainer: one training step with every part wired. The learner and the runner both drive this and nothing else."""
+"""Trainer: one training step with every part wired. The learner and the runner both drive this and nothing
+else."""
 
 from __future__ import annotations
 
@@ -101,7 +102,9 @@ class Trainer:
     def _draw(self) -> Draw:
         memory, p = self.parts.memory, self.parts
         if memory is None:
-            raise BadInput(f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1.")
+            raise BadInput(
+                f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1."
+            )
         slots = memory.draw(p.random["replay"], p.config.replay_rows)
         got = memory.gather(slots)
         return Draw(
@@ -113,7 +116,8 @@ class Trainer:
         )
 
     def _exchange(self, replay: list[Draw], result: StepResult, info: StepInfo) -> None:
-        """Let the gate choose among the replayed slots, from the logits already computed (CarM: from task 2)."""
+        """Let the gate choose among the replayed slots, from the logits already computed (CarM: from task
+        2)."""
         p = self.parts
         if p.carousel is None or info.task == 0:
             return
@@ -164,7 +168,8 @@ class Trainer:
     def load(self, state: Mapping[str, Any], rewind_store: bool = True) -> None:
         """Continue from `state`; the parts must have been made with the same configuration.
 
-        rewind_store : see the store as it was then (a stream that is replayed); a service keeps what came later
+        rewind_store : see the store as it was then (a stream that is replayed); a service keeps what came
+            later
         """
         p = self.parts
         self.steps = int(state["steps"])

@@ -14,8 +14,10 @@ from ..errors import require
 from .record import read_record
 from .table import run_table
 
-STYLE = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}" \
-        "pre{background:#f4f4f4;padding:1rem;overflow:auto}img{max-width:100%}figure{margin:1rem 0}"  # fmt: skip
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
+    "pre{background:#f4f4f4;padding:1rem;overflow:auto}img{max-width:100%}figure{margin:1rem 0}"
+)
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -28,7 +30,10 @@ def page(record: Mapping[str, Any]) -> str:
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>",
-        *(f"<figure><img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'></figure>" for alt, data in figures),
+        *(
+            f"<figure><img alt='{html.escape(alt)}' src='data:image/png;base64,{data}'></figure>"
+            for alt, data in figures
+        ),
         f"<pre>{html.escape(run_table(record))}</pre>",
         f"<p>Command: <code>{html.escape(record['command'])}</code></p></html>",
     ]

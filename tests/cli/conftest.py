@@ -33,7 +33,14 @@ def edgecl(environment, tmp_path):
     def call(*arguments: object, **options) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "edgecl", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120, check=False, **options
+            command,
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=120,
+            check=False,
+            **options,
         )
 
     return call

@@ -12,6 +12,7 @@ import time
 
 import jsonschema
 import pytest
+
 from edgecl.__main__ import main
 from edgecl.report.record import read_record, record_schema
 
@@ -55,7 +56,10 @@ def test_a_budget_ends_a_run_with_exit_0_and_the_reason(edgecl, small):
 def test_plan_shows_use_and_trains_nothing(edgecl, small, tmp_path):
     done = edgecl("plan", *small, "--device", "rpi_4b", "--out", "o", "--json")
     plan = json.loads(done.stdout)
-    assert plan["planned_peak_rss_bytes"] > plan["baseline_bytes"] and "modelled" in plan["step_seconds"]["source"]
+    assert (
+        plan["planned_peak_rss_bytes"] > plan["baseline_bytes"]
+        and "modelled" in plan["step_seconds"]["source"]
+    )
     assert not (tmp_path / "o").exists()
     assert "planned peak" in edgecl("plan", *small).stdout
 
@@ -71,10 +75,12 @@ def interrupted(environment, tmp_path, arguments) -> subprocess.Popen:
     return child
 
 
-def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(environment, edgecl, small, tmp_path):
+def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(
+    environment, edgecl, small, tmp_path
+):
     arguments = [*small, "--epochs", 20000, "--store", "s", "--out", "o"]
     child = interrupted(environment, tmp_path, arguments)
-    out, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err
     record = read_record(tmp_path / "o" / "run.json")
     jsonschema.validate(record, record_schema())
@@ -153,7 +159,15 @@ def test_a_locked_store_names_its_owner(environment, edgecl, small, tmp_path):
 def test_help_teaches(edgecl):
     assert "edgecl run --" in edgecl("--help").stdout
     text = edgecl("run", "--help").stdout
-    for option in ("--sparsity", "--gradient-keep", "--store-limit", "--ram", "--resume", "--config", "--json"):
+    for option in (
+        "--sparsity",
+        "--gradient-keep",
+        "--store-limit",
+        "--ram",
+        "--resume",
+        "--config",
+        "--json",
+    ):
         assert option in text
 
 
@@ -165,8 +179,13 @@ def test_lists(edgecl):
 
 
 def test_without_the_cli_packages_it_says_what_to_install(environment, tmp_path):
-    code = "import sys; sys.modules['typer'] = None; from edgecl.__main__ import main; sys.exit(main(['--help']))"
+    code = "import sys; sys.modules['typer'] = None; import edgecl.__main__ as m; sys.exit(m.main([]))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 2 and "edgecl[cli]" in done.stderr

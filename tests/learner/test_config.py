@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgecl.budget import Budget
 from edgecl.config import Config, read_config_file
 from edgecl.errors import BadInput
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,15 @@ def test_options_that_do_not_go_together_are_refused(options, word):
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("96MB", 96_000_000), ("1GiB", 2**30), ("512", 512), ("1.5kib", 1536), ("2 k", 2000), (7, 7), ("1e3B", 1000)],
+    [
+        ("96MB", 96_000_000),
+        ("1GiB", 2**30),
+        ("512", 512),
+        ("1.5kib", 1536),
+        ("2 k", 2000),
+        (7, 7),
+        ("1e3B", 1000),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text, size):
     assert Config.make({"ram": text}).ram == size
@@ -97,7 +106,9 @@ def test_with_a_store_the_gate_is_on_without_one_off():
             "batch": st.integers(1, 1000),
             "ram": st.integers(1, 2**40),
             "store": st.just("s"),
-            "store_limit": st.one_of(st.integers(1, 2**40), st.integers(1, 9999).map(lambda n: f"{n} samples")),
+            "store_limit": st.one_of(
+                st.integers(1, 2**40), st.integers(1, 9999).map(lambda n: f"{n} samples")
+            ),
             "micro_batch": st.one_of(st.none(), st.just("auto"), st.integers(1, 64)),
         }
     )
@@ -107,7 +118,9 @@ def test_a_config_survives_json(options):
     assert Config.make(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize("bad", [{"ram": "0"}, {"flops": "many"}, {"seconds": float("nan")}, {"scope": "host"}])
+@pytest.mark.parametrize(
+    "bad", [{"ram": "0"}, {"flops": "many"}, {"seconds": float("nan")}, {"scope": "host"}]
+)
 def test_a_bad_budget_is_refused(bad):
     with pytest.raises(BadInput):
         Budget(**bad)

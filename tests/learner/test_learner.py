@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from edgecl import BadInput, Budget, EdgeclError, InfeasibleBudget, Learner
 from safetensors.numpy import save_file
+
+from edgecl import BadInput, Budget, EdgeclError, InfeasibleBudget, Learner
 
 SHAPE = (1, 12, 12)
 
@@ -24,7 +25,15 @@ def samples(classes, count=30, seed=0):
 
 
 def learner(**options) -> Learner:
-    given = {"input_shape": SHAPE, "mean": (120.0,), "std": (40.0,), "batch": 16, "memory": 40, "lr": 0.05, **options}
+    given = {
+        "input_shape": SHAPE,
+        "mean": (120.0,),
+        "std": (40.0,),
+        "batch": 16,
+        "memory": 40,
+        "lr": 0.05,
+        **options,
+    }
     return Learner(given.pop("model", "mlp"), **given)
 
 
@@ -181,7 +190,9 @@ def test_steps_epochs_and_seconds_are_kept_to():
         assert 0.1 < log.seconds < 2 and log.stopped is None
 
 
-@pytest.mark.parametrize("bad", [{"steps": 0}, {"epochs": -1}, {"steps": 1, "epochs": 1}, {"seconds": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"steps": 0}, {"epochs": -1}, {"steps": 1, "epochs": 1}, {"seconds": float("nan")}]
+)
 def test_nonsense_amounts_of_learning_are_refused(bad):
     with learner(method="naive") as ours:
         ours.observe(*samples((0, 1)))
@@ -224,7 +235,7 @@ def test_weights_can_come_from_a_file(tmp_path):
             np.testing.assert_allclose(other._predict(x), wanted, rtol=1e-5, atol=1e-5)
         with learner(method="naive", classes=5, weights=tmp_path / "w.safetensors"):
             pass
-        with pytest.raises(BadInput, match="shape|missing"):
+        with pytest.raises(BadInput, match=r"shape|missing"):
             learner(method="naive", model="cnn", weights=tmp_path / "w.safetensors")
 
 

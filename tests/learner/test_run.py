@@ -7,6 +7,7 @@ import threading
 import jsonschema
 import numpy as np
 import pytest
+
 from edgecl import checkpoint
 from edgecl.errors import BadInput, InfeasibleBudget
 from edgecl.report.record import read_record, record_schema
@@ -41,13 +42,17 @@ def same_state(a, b, place="state"):
 
 
 def test_replay_beats_naive_and_joint_beats_both_or_ties(options):
-    scores = {m: run({**options, "method": m})["metrics"]["average_accuracy"] for m in ("naive", "er", "joint")}
+    scores = {
+        m: run({**options, "method": m})["metrics"]["average_accuracy"] for m in ("naive", "er", "joint")
+    }
     assert scores["naive"] <= 0.6 < 0.85 <= scores["er"]
     assert scores["joint"] >= 0.95
 
 
 def test_the_record_satisfies_its_schema_and_is_a_valid_configuration(options, tmp_path):
-    record = run({**options, "out": str(tmp_path / "a"), "sparsity": 0.5, "gradient_keep": 0.8, "remove": 0.3})
+    record = run(
+        {**options, "out": str(tmp_path / "a"), "sparsity": 0.5, "gradient_keep": 0.8, "remove": 0.3}
+    )
     jsonschema.validate(record, record_schema())
     assert read_record(tmp_path / "a" / "run.json") == record
     again = run({**record["config"], "out": str(tmp_path / "b")})
@@ -57,7 +62,15 @@ def test_the_record_satisfies_its_schema_and_is_a_valid_configuration(options, t
 def test_same_seed_same_bits_and_another_seed_others(options, tmp_path):
     states = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        run({**options, "seed": seed, "sparsity": 0.9, "store": str(tmp_path / f"s{name}"), "out": str(tmp_path / name)})
+        run(
+            {
+                **options,
+                "seed": seed,
+                "sparsity": 0.9,
+                "store": str(tmp_path / f"s{name}"),
+                "out": str(tmp_path / name),
+            }
+        )
         states.append(checkpoint.load(tmp_path / name))
     same_state(states[0]["trainer"], states[1]["trainer"])
     values = [next(v for k, v in s["trainer"]["engine"].items() if k.endswith("/values")) for s in states]
@@ -113,13 +126,16 @@ def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path):
 
 def test_a_loss_that_is_not_finite_returns_to_the_saved_state(options, tmp_path):
     record = run({**options, "lr": 1e30, "out": str(tmp_path)})
-    assert "not finite" in record["status"]["reason"] and "returned to the state" in record["status"]["reason"]
+    assert (
+        "not finite" in record["status"]["reason"] and "returned to the state" in record["status"]["reason"]
+    )
     saved = checkpoint.load(tmp_path)
     assert all(np.isfinite(v).all() for k, v in saved["trainer"]["engine"].items() if k.endswith("values"))
 
 
 def test_executed_flops_equal_a_hand_count(options):
-    """mlp without sparsity: every living weight once forward, twice backward but for the first layer's input."""
+    """mlp without sparsity: every living weight once forward, twice backward but for the first layer's
+    input."""
     record = run({**options, "method": "naive", "epochs": 1})
     from edgecl.graph.builders import build
 

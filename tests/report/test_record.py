@@ -7,6 +7,7 @@ import json
 
 import jsonschema
 import pytest
+
 from edgecl.errors import BadInput
 from edgecl.report.record import check_record, read_record, record_schema, write_record
 from edgecl.report.table import comparison_table, plain_table, run_table
