@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from nets import data, random_pattern
+from small_nets import data, random_pattern
 
 from edgecl.engine import Model
 from edgecl.graph import Graph, GraphBuilder

@@ -4,7 +4,8 @@ import threading
 
 import numpy as np
 import pytest
-from nets import (
+from engine_kinds import ENGINES, make_engine
+from small_nets import (
     data,
     pass_through,
     random_pattern,
@@ -506,8 +507,6 @@ def test_state_and_load_continue_bit_for_bit(engine_factory, optimizer):
 
 def test_states_pass_between_engines(engine_factory):
     """Canonical form: what one engine saves any other loads."""
-    from conftest import ENGINES, make_engine
-
     graph = small_cnn()
     x, y = data(graph, 8)
     engine = engine_factory(graph, sparse_model(graph), Optimizer(momentum=0.9))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import random_pattern, same_state, small_cnn, sparse_model
+from small_nets import random_pattern, same_state, small_cnn, sparse_model
 
 from edgecl.engine import Model
 from edgecl.engine.gradients import FlatGradients

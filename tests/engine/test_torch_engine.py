@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from nets import (
+from reference_run import reference_pass
+from small_nets import (
     data,
     pass_through,
     relative,
@@ -13,7 +14,6 @@ from nets import (
     sparse_model,
     train,
 )  # fmt: skip
-from reference import reference_pass
 
 from edgecl.compiler import Optimizer, Plan, weight_costs
 from edgecl.engine import Model
