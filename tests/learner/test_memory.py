@@ -1,0 +1,33 @@
+"""Planned growth of the resident set is what is measured, within 5 % + 1 MB, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from edgecl.child import python_command
+
+CONFIGS = {
+    "mlp, replay, store": {"model": "mlp", "method": "der++", "store": "s", "out": "o"},
+    "cnn, 90 %": {"model": "cnn", "method": "er", "sparsity": 0.9, "batch": 8},
+    "cnn, Adam, naive": {"model": "cnn", "method": "naive", "optimizer": "adam", "lr": 0.001},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_plan_predicts_the_growth_of_memory(stream, tmp_path, name):
+    options = {"stream": stream, "epochs": 2, "memory": 24, "batch": 16, **CONFIGS[name]}
+    job = {"options": options, "resume": None, "json": True, "command": "test"}
+    command = python_command("edgecl.commands.train", json.dumps(job))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=120)
+    memory = json.loads(done.stdout)["memory"]
+    planned = memory["planned_peak_rss_bytes"] - memory["baseline_bytes"]
+    measured = memory["measured_peak_rss_bytes"] - memory["baseline_bytes"]
+    assert abs(measured - planned) <= 0.05 * planned + 1e6, (planned, measured)
+
+
+def test_the_command_line_is_gone_when_training_begins():
+    code = "import sys, edgecl.commands.train; sys.exit(any(m in sys.modules for m in ('typer', 'rich', 'torch')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd="/", check=False).returncode == 0
