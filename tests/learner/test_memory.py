@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from edgecl.child import python_command
 
 CONFIGS = {
@@ -29,5 +30,6 @@ def test_the_plan_predicts_the_growth_of_memory(stream, tmp_path, name):
 
 
 def test_the_command_line_is_gone_when_training_begins():
-    code = "import sys, edgecl.commands.train; sys.exit(any(m in sys.modules for m in ('typer', 'rich', 'torch')))"
+    names = "('typer', 'rich', 'torch')"
+    code = f"import sys, edgecl.commands.train; sys.exit(any(m in sys.modules for m in {names}))"
     assert subprocess.run([sys.executable, "-c", code], cwd="/", check=False).returncode == 0
