@@ -35,6 +35,7 @@ from .learning.parts import (
     make_graph,
     predicted_growth,
 )
+from .learning.prepare import check_energy
 from .learning.task_loop import TaskLoop, check_schedules
 from .learning.trainer import Trainer
 from .learning.weights import read_weights
@@ -187,8 +188,9 @@ class Learner:
             costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
             cost = CostModel(load_profile(config.device), config.threads).step(costs)
             plan = replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
+        check_energy(self.budget, plan)
         self.plan = replace(plan, baseline=self._baseline)
-        return replace(plan, baseline=self._baseline)
+        return self.plan
 
     # -- what a service calls
 

@@ -84,6 +84,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         free=frozenset({"memory", "batch", "micro_batch"} - set(given)),
     )
     run_plan = with_costs(run_plan, graph, method, sizes)
+    check_energy(budget, run_plan)
     check_flash(run_plan.config, stream)
     return Prepared(stream, spec, graph, run_plan, budget)
 
@@ -110,6 +111,20 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
         return plan
     cost = CostModel(load_profile(config.device), config.threads).step(costs)
     return replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
+
+
+def check_energy(budget: Budget, plan: RunPlan) -> None:
+    """Refuse a limit on joules that nothing could count."""
+    if budget.energy is None or plan.step_joules is not None:
+        return
+    device = plan.config.device
+    missing = "no device profile was given"
+    if device is not None:
+        missing = f"the profile '{device}' has no power figures"
+    raise BadInput(
+        f"A limit of {budget.energy:g} J was set, but {missing}, and energy is modelled from one.",
+        "Give a device with power figures, such as --device rpi_4b, or drop the energy limit.",
+    )
 
 
 def check_flash(config: Config, stream: Stream) -> None:

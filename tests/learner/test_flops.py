@@ -17,7 +17,7 @@ EPOCHS = 20
 
 @dataclass(frozen=True)
 class Layer:
-    """weights : their number;  positions : output pixels;  sparse : under the mask;  first : no input gradient"""
+    """weights : their number;  positions : output pixels;  sparse : masked;  first : no input gradient"""
 
     weights: int
     positions: int

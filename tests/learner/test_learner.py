@@ -266,6 +266,13 @@ def test_closed_means_closed():
         ours.observe(*samples((0,)))
 
 
+def test_limits_that_cannot_be_kept_are_refused():
+    with pytest.raises(BadInput, match="no device profile"):
+        learner(budget=Budget(energy=5))
+    with pytest.raises(BadInput, match="not supported"):
+        learner(budget=Budget(flash_writes_per_day="1GB"))
+
+
 def test_run_options_and_unknown_ones_are_refused():
     with pytest.raises(BadInput, match="epochs"):
         learner(epochs=3)

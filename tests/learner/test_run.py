@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import resources
 
 import jsonschema
 import numpy as np
@@ -99,6 +100,19 @@ def test_seconds_and_energy_end_a_run(options):
     assert "seconds" in run({**options, "seconds": 1e-9})["status"]["reason"]
     reason = run({**options, "energy": 1e-9, "device": "rpi_4b"})["status"]["reason"]
     assert "energy" in reason and "modelled" in reason
+
+
+def test_joules_that_nothing_can_count_are_refused(options, tmp_path):
+    with pytest.raises(BadInput, match="no device profile") as refused:
+        run({**options, "energy": 5})
+    assert "--device" in refused.value.remedy
+    # a device whose power nobody knows, as this host: the shipped profile without its section
+    shipped = resources.files("edgecl.device_profiles").joinpath("rpi_4b.toml").read_text()
+    section = shipped.index("[power]")
+    rest = shipped.find("\n[", section)
+    (tmp_path / "unknown.toml").write_text(shipped[:section] + (shipped[rest:] if rest > 0 else ""))
+    with pytest.raises(BadInput, match="no power figures"):
+        run({**options, "energy": 5, "device": str(tmp_path / "unknown.toml")})
 
 
 def test_an_impossible_ram_budget_is_refused_with_the_nearest_that_would_do(options):
