@@ -14,6 +14,10 @@ from ..child import python_command
 from ..config import Config
 from .options import with_config_options
 
+# glibc gives large blocks back when they are freed. Its default raises the threshold with every block freed, so that
+# arrays of a passing need stay resident as holes in the heap, and no plan could tell the peak.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+
 HELP = """Train a stream task by task and write a record.
 
 Examples:
@@ -51,7 +55,8 @@ def command(
     }
     if context.obj:
         sys.stdout.flush()
-        os.execv(sys.executable, python_command("edgecl.commands.train", json.dumps(job)))
+        command = python_command("edgecl.commands.train", json.dumps(job))
+        os.execve(sys.executable, command, {**os.environ, **GIVE_BACK})
     from .train import train
 
     return train(job)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import BadInput
 from ..graph import Graph, ParameterSpec
+
+INIT_PIECE = 65536  # initial values drawn at a time
 
 
 @dataclass
@@ -58,6 +60,11 @@ class Parameter:
     def set_pattern(self, pattern: np.ndarray | None) -> None:
         """Survivors keep value and optimizer state, newcomers start at zero (value and state)."""
         new = None if pattern is None else check_pattern(pattern, self.spec)
+        if self.pattern is None and new is not None:  # a dense tensor: no index arrays of its size
+            self.values = self.values[new]
+            self.moments = {k: m[new] for k, m in self.moments.items()}
+            self.pattern, self.gradient_subset = new, None
+            return
         old = np.arange(self.spec.size, dtype=np.int32) if self.pattern is None else self.pattern
         target = np.arange(self.spec.size, dtype=np.int32) if new is None else new
         place = np.searchsorted(old, target)
@@ -115,11 +122,21 @@ class Model:
     >>> model = Model(graph, np.random.default_rng(0))
     """
 
-    def __init__(self, graph: Graph, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        rng: np.random.Generator,
+        start: Callable[[Parameter], None] | None = None,
+    ) -> None:
+        """``start`` is called with every tensor as soon as it has its initial values, so that a sparse model never
+        exists as a whole in dense form.
+        """
         self.graph = graph
-        self.parameters: dict[str, Parameter] = {
-            name: Parameter(spec, initial_values(spec, rng)) for name, spec in graph.parameters.items()
-        }
+        self.parameters: dict[str, Parameter] = {}
+        for name, spec in graph.parameters.items():
+            self.parameters[name] = Parameter(spec, initial_values(spec, rng))
+            if start is not None:
+                start(self.parameters[name])
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
@@ -253,4 +270,8 @@ def initial_values(spec: ParameterSpec, rng: np.random.Generator) -> np.ndarray:
     if spec.init == "zeros":
         return np.zeros(spec.size, np.float32)
     bound = 1.0 / np.sqrt(spec.fan_in)
-    return rng.uniform(-bound, bound, spec.size).astype(np.float32)
+    values = np.empty(spec.size, np.float32)
+    for i in range(0, spec.size, INIT_PIECE):  # the generator draws float64: never a whole tensor of it
+        piece = values[i : i + INIT_PIECE]
+        piece[:] = rng.uniform(-bound, bound, piece.size)
+    return values

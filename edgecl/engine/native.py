@@ -47,7 +47,8 @@ class NativeEngine:
             raise BadInput("The plan holds no native program.", "Make it with edgecl.compiler.compile_plan.")
         if plan.program["isa"] != _kernels.isa() and plan.program["lanes"] not in _kernels.lanes():
             raise BadInput(
-                f"The plan was made for {plan.program['isa']}, this processor runs {_kernels.isa()}.", "Plan again here."
+                f"The plan was made for {plan.program['isa']}, this processor runs {_kernels.isa()}.",
+                "Plan again here.",
             )
         with self._change:
             self.plan = plan
@@ -117,9 +118,7 @@ class NativeEngine:
                 p = model[name]
                 if name in self._stale:
                     x, dy = planes[node.name]
-                    self._network.build_weight(
-                        i, p.values, grads[name], self._bias(node), p.pattern, x, dy
-                    )
+                    self._network.build_weight(i, p.values, grads[name], self._bias(node), p.pattern, x, dy)
                     self._halo.pop(name, None)
                 else:
                     self._network.rebind_weight(i, p.values, grads[name], self._bias(node), p.pattern)
@@ -211,7 +210,9 @@ class NativeEngine:
         train = self.plan.program["train"]
         n, self._samples = self._samples, None
         if n is None:
-            raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
+            raise BadInput(
+                "There is no training forward to go back through.", "Call forward(training=True) first."
+            )
         given = {self._tensor(k): v for k, v in seeds.items()}
         self._session.begin(n)
         for tensor, index in train["seeds"].items():
@@ -274,7 +275,9 @@ class NativeEngine:
             rows = max(1, 65536 // per_row)
             for first in range(0, shape[0], rows):
                 block = range(first, min(first + rows, shape[0]))
-                dense = self._session.dense_gradient(args[0], args[1], args[2], block.start, block.stop, per_row)
+                dense = self._session.dense_gradient(
+                    args[0], args[1], args[2], block.start, block.stop, per_row
+                )
                 visit(name, block, np.asarray(dense).reshape(len(block), *shape[1:]))
         self._session.backward(done, len(operations))
 
@@ -312,11 +315,12 @@ class NativeEngine:
         self._parameter(name)
         with self._change:
             self._samples = None
-            kept = {n: self.gradients[n].copy() for n in self._trained if n != name}
+            before = {n: self.gradients[n] for n in self._trained}
             self.model[name].set_pattern(pattern)
             self.gradients.relayout()
-            for n, g in kept.items():
-                self.gradients[n][:] = g
+            for n, gradient in before.items():
+                if n != name:
+                    self.gradients[n][:] = gradient
             self._stale.add(name)
             self._bound = False
 
@@ -394,8 +398,11 @@ class NativeEngine:
             return found
         cost, p = self._costs[name], self.model[name]
         node = next(n for n in self._weights if n.parameters[0] == name)
-        hits = tap_hits(as_map(self._graph.shapes[node.inputs[0]]), as_map(self._graph.shapes[node.output]),
-                        self._geometries[name])
+        hits = tap_hits(
+            as_map(self._graph.shapes[node.inputs[0]]),
+            as_map(self._graph.shapes[node.output]),
+            self._geometries[name],
+        )
         miss = cost.positions - hits.ravel()
         taps = miss.size
 

@@ -13,7 +13,7 @@ from ..budget.planner import RunPlan
 from ..compiler import Optimizer, Plan
 from ..config import Config
 from ..data import get_augmentation
-from ..engine.model import Model
+from ..engine.model import Model, Parameter
 from ..engine.select import compile_for, make_engine
 from ..errors import BadInput, EdgeclError
 from ..graph import Graph
@@ -134,7 +134,7 @@ def predicted_growth(
     rows = config.batch + draws * config.replay_rows
     return {
         **plan.memory,
-        "sparse_training": sparse.extra_bytes(),
+        "sparse_training": sparse.extra_bytes() + _pattern_change_bytes(plan, sparse),
         "memory": slots * (spec.bytes + width + 40),
         "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,
         "evaluation": plan.predict_batch * spec.bytes,
@@ -145,6 +145,16 @@ def predicted_growth(
         else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
         "other": OTHER_BYTES,
     }
+
+
+def _pattern_change_bytes(plan: Plan, sparse: SparseTraining) -> int:
+    """The gradients laid out anew beside the old ones while a pattern changes."""
+    if not sparse.densities or sparse.policy.name == "static":
+        return 0
+    highest = sparse.max_densities()
+    return sum(
+        int(4 * p.size * highest.get(p.name, 1.0)) for p in plan.graph.parameters.values() if p.trained
+    )
 
 
 def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:
@@ -183,10 +193,14 @@ def build_parts(
     random = Randomness(config.seed)
     method = configured_method(config)
     sparse = configured_sparsity(config, graph)
-    model = Model(graph, random["init"])
-    for name, values in (weights or {}).items():
-        model[name].values[:] = values
-    sparse.setup(model, random["sparsity"])
+
+    def start(parameter: Parameter) -> None:
+        given = (weights or {}).get(parameter.spec.name)
+        if given is not None:
+            parameter.values[:] = given
+        sparse.prune(parameter)
+
+    model = Model(graph, random["init"], start)
     engine = make_engine(model, plan.plan, config.engine, random["dropout"])
     slots = memory_slots(config, method)
     schema = schema_of(spec, method, graph.classes if width is None else width)

@@ -19,7 +19,9 @@ def top_k(scores: Array, k: int) -> Array:
     SparCL's code keeps what is strictly greater than a percentile, so it drops all ties at the threshold; an
     exact count keeps the density, and with it the plan, exact.
     """
-    scores = np.where(np.isnan(scores), -np.inf, scores)
+    lost = np.isnan(scores)
+    if lost.any():
+        scores = np.where(lost, -np.inf, scores)
     if k <= 0:
         return np.zeros(0, np.int32)
     if k >= scores.size:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.base import Engine
-from ..engine.model import Model
+from ..engine.model import Model, Parameter
 from ..errors import BadInput
 from ..methods.batch import Batch, Draw
 from .base import Array, Importances, SparsityPolicy, StepInfo
@@ -87,10 +87,14 @@ class SparseTraining:
 
     def setup(self, model: Model, rng: np.random.Generator) -> None:
         """One-shot magnitude patterns on a dense model. A tensor that already has a pattern keeps it."""
-        for name, density in self.densities.items():
-            p = model[name]
-            if p.pattern is None:
-                p.set_pattern(magnitude_pattern(p.values, density))
+        for name in self.densities:
+            self.prune(model[name])
+
+    def prune(self, parameter: Parameter) -> None:
+        """`setup` of one tensor."""
+        density = self.densities.get(parameter.spec.name)
+        if density is not None and parameter.pattern is None:
+            parameter.set_pattern(magnitude_pattern(parameter.values, density))
 
     def begin_task(self, task: int | None) -> None:
         """Before a task's first step. The last task's final gradient stays for the first update."""
