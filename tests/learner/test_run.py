@@ -11,8 +11,9 @@ import pytest
 
 from edgecl import checkpoint
 from edgecl.errors import BadInput, InfeasibleBudget
+from edgecl.learning.prepare import prepare
 from edgecl.report.record import read_record, record_schema
-from edgecl.run import run
+from edgecl.run import Run, run
 
 CLOCKS = ("seconds", "memory", "host", "command")
 
@@ -145,6 +146,63 @@ def test_a_loss_that_is_not_finite_returns_to_the_saved_state(options, tmp_path)
     )
     saved = checkpoint.load(tmp_path)
     assert all(np.isfinite(v).all() for k, v in saved["trainer"]["engine"].items() if k.endswith("values"))
+
+
+def poisoned(options, step: int, before=lambda: None) -> dict:
+    """The record of a run whose network gives NaN once it has done ``step`` steps; ``before`` is called
+    then."""
+    with Run(prepare(options), "test") as job:
+        forward = job.parts.engine.forward
+
+        def broken(*args, **kwargs):
+            outs = forward(*args, **kwargs)
+            if job.trainer.steps == step:
+                before()
+                outs["logits"][:] = np.nan
+            return outs
+
+        job.parts.engine.forward = broken
+        return job.execute()
+
+
+def test_after_a_loss_that_is_not_finite_the_record_is_that_of_the_saved_state(options, tmp_path):
+    given = {**options, "checkpoint_every": 7, "sparsity": 0.5, "remove": 0.3}
+    given["epochs"] = 11
+    whole = run({**given, "store": str(tmp_path / "s0"), "out": str(tmp_path / "o0")})
+    step = whole["steps"] * 3 // 4  # in the second task
+    back = step // 7 * 7
+    record = poisoned({**given, "store": str(tmp_path / "s1"), "out": str(tmp_path / "o1")}, step)
+    assert f"at step {step}; returned to the state saved at step {back}." in record["status"]["reason"]
+
+    # a run that a FLOP budget ends at that very step
+    spent = record["flops"]["full"]["executed"]
+    ended = run({**given, "store": str(tmp_path / "s2"), "out": str(tmp_path / "o2"), "flops": spent + 1})
+    assert ended["steps"] == record["steps"] == back < step
+    same = {"status": None, "config": None, "plan": None}
+    assert {**facts(record), **same} == {**facts(ended), **same}
+    same_state(*(checkpoint.load(tmp_path / o)["trainer"] for o in ("o1", "o2")))
+
+
+def test_when_only_the_state_before_the_task_is_sound_its_figures_are_the_record(options, tmp_path):
+    steps = run(options)["steps"] // 2  # of the first task
+
+    def damage_newest():
+        newest = max((tmp_path / "o").glob("checkpoint-*"), key=checkpoint._generation)
+        newest.write_bytes(newest.read_bytes()[:-9])
+
+    given = {**options, "out": str(tmp_path / "o"), "store": str(tmp_path / "s")}
+    record = poisoned(given, steps + 3, damage_newest)
+    assert f"returned to the state saved at step {steps}." in record["status"]["reason"]
+    assert len(record["accuracy_matrix"]) == 1 and record["steps"] == steps
+    assert record["carousel"]["samples_stored"] == record["stream"]["train_samples"] // 2
+
+
+def test_a_run_resumed_after_its_budget_has_one_row_a_task(options, tmp_path):
+    whole = run(options)
+    spent = whole["flops"]["full"]["executed"]
+    first = run({**options, "flops": spent // 3, "out": str(tmp_path)})
+    assert len(first["accuracy_matrix"]) == 1 and not first["status"]["finished"]
+    assert facts(run({"flops": 2 * spent}, resume=tmp_path))["accuracy_matrix"] == whole["accuracy_matrix"]
 
 
 def test_executed_flops_equal_a_hand_count(options):
