@@ -139,6 +139,7 @@ class Run:
         first, loop = 0, None
         if saved is not None:
             first, loop = self.restore(saved)
+            self.resumed_from = self.trainer.steps
         else:
             self.begin_store()
             self.save(0, None)
@@ -146,12 +147,18 @@ class Run:
         for task in range(first, len(self.stream.tasks)):
             if loop is None:
                 loop = self.begin_task(task)
-            stopped = self.train(task, loop)
+            try:
+                stopped = self.train(task, loop)
+            except NonFiniteLoss as error:
+                reason, task, loop = self.return_to_checkpoint(task, loop, error)
+                if loop is not None:
+                    self.evaluate(task)
+                break
             if stopped is not None:
                 reason = stopped
+                self.save(task, loop)  # without the row below: a resumed run evaluates the task at its end
                 if stopped != "interrupted":
                     self.evaluate(task)
-                self.save(task, loop)
                 break
             self.end_task(task)
             loop = None
@@ -216,25 +223,24 @@ class Run:
                     now = time.monotonic()
                     self.train_seconds, began = self.train_seconds + now - began, now
                     self.save(task, loop)
-        except NonFiniteLoss as error:
-            return self.return_to_checkpoint(loop, error)
         finally:
             self.train_seconds += time.monotonic() - began
         return None
 
-    def return_to_checkpoint(self, loop: TaskLoop, error: NonFiniteLoss) -> str:
-        """Weights and memory of the last saved state; the run ends there, since going on would repeat the
-        loss."""
+    def return_to_checkpoint(
+        self, task: int, loop: TaskLoop, error: NonFiniteLoss
+    ) -> tuple[str, int, TaskLoop | None]:
+        """(reason to end, task, its loop or None): everything, the record's figures included, as in the last
+        saved state. The run ends there, since going on would repeat the loss."""
         step = self.trainer.steps
         saved = None if self.out is None else checkpoint.load(self.out)
         if saved is None:
-            return f"loss not finite at step {step}; stopped before it changed a weight. {error.cause}"
-        self.trainer.load(saved["trainer"])
-        self.dense.load(saved["dense"])
-        if saved["loop"] is not None:
-            loop.load(saved["loop"])
+            reason = f"loss not finite at step {step}; stopped before it changed a weight. {error.cause}"
+            return reason, task, loop
+        found = self.restore(saved)
         back = self.trainer.steps
-        return f"loss not finite at step {step}; returned to the state saved at step {back}. {error.cause}"
+        reason = f"loss not finite at step {step}; returned to the state saved at step {back}. {error.cause}"
+        return reason, *found
 
     def end_task(self, task: int) -> None:
         """Drop exchanges not yet done, update the memory, evaluate."""
@@ -341,7 +347,6 @@ class Run:
         self.warnings = list(saved["warnings"])
         self.train_seconds = saved["train_seconds"]
         self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
-        self.resumed_from = self.trainer.steps
         self.predict = self.parts.engine.predictor(self.predict_batch)
         if saved["loop"] is None:
             return saved["task"], None
