@@ -1,15 +1,19 @@
-"""Memory meters: the resident set of this process, from /proc/self/status."""
+"""Memory meters: the resident set of this process, from /proc/self."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 # Peak is VmHWM of this process, never ru_maxrss, which is inherited from the parent.
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
 
 def resident() -> int:
-    """Bytes resident now (VmRSS)."""
-    return _status("VmRSS")
+    """Bytes resident now (VmRSS). Asked before every step: statm takes a sixth of the time of status."""
+    with open("/proc/self/statm", "rb", buffering=0) as file:
+        return int(file.read(256).split()[1]) * _PAGE
 
 
 def peak_resident() -> int:
