@@ -1,4 +1,4 @@
-"""The resident set that a budget is checked against is the kernel's, and it follows what the process touches."""
+"""The resident set a budget is checked against is the kernel's, and it follows what the process touches."""
 
 from __future__ import annotations
 
