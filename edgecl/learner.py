@@ -403,6 +403,7 @@ class Learner:
             first_step=trainer.steps if planned is None else 0,
         )
         undo = {"engine": p.engine.state(), "sparse": p.sparse.state()}
+        offered = 0 if p.memory is None else p.memory.offered
         losses: list[float] = []
         warnings: list[str] = []
         stopped = None
@@ -420,6 +421,7 @@ class Learner:
             except NonFiniteLoss as error:
                 p.engine.load(undo["engine"])
                 p.sparse.load(undo["sparse"])
+                self._forget_logits(offered)
                 stopped = (
                     f"loss not finite at step {trainer.steps}; weights are as they were before this call"
                 )
@@ -436,6 +438,13 @@ class Learner:
         recent = losses[-20:]
         mean = float(np.mean(recent)) if recent else None
         return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
+
+    def _forget_logits(self, offered: int) -> None:
+        """Samples remembered since so many offers stay, the logits that an undone model gave them do not."""
+        memory = self._parts.memory
+        if memory is not None and "logits" in memory.fields:
+            slots = np.flatnonzero(memory.order >= offered)
+            memory.update_field(slots, "logits", np.zeros((slots.size, 0), np.float16))
 
     def _fits_schedules(self, epochs: int, samples: int) -> bool:
         """Whether this call is long enough for the per-task schedules; otherwise the open-ended ones are

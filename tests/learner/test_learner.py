@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,6 +223,22 @@ def test_a_loss_that_is_not_finite_undoes_the_call_and_says_so():
         assert "not finite" in log.stopped and "as they were" in log.stopped
         for name, values in ours._state()["trainer"]["engine"].items():
             np.testing.assert_array_equal(values, before[name])
+
+
+def test_after_an_undone_call_no_logits_of_its_model_are_replayed():
+    with learner(method="der++") as ours:
+        teach(ours, (0, 1), epochs=2)
+        memory = ours._parts.memory
+        kept = memory.order.copy()
+        ours._parts.config = replace(ours._parts.config, lr=1e30)
+        x, y = samples((2, 3))
+        ours.observe(x, [NAMES[k] for k in y])
+        assert "not finite" in ours.learn(epochs=5).stopped
+        ours._parts.config = replace(ours._parts.config, lr=0.05)
+        new = memory.order != kept
+        assert new.any() and not memory.widths["logits"][new].any() and memory.widths["logits"][~new].all()
+        assert ours.learn(epochs=5).stopped is None
+        assert accuracy(ours, (0, 1, 2, 3), NAMES) > 0.8
 
 
 def test_weights_can_come_from_a_file(tmp_path):
