@@ -8,6 +8,7 @@ from .policies import ArrayCandidates as ArrayCandidates
 from .policies import MemoryPolicy as MemoryPolicy
 from .policies import StoreCandidates as StoreCandidates
 from .policies import make_policy as make_policy
+from .readahead import ReadAhead as ReadAhead
 from .schema import FieldSpec as FieldSpec
 from .schema import StreamSchema as StreamSchema
 from .store import DamagedRecord as DamagedRecord

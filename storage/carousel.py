@@ -158,6 +158,11 @@ class Carousel:
         self.counters["swaps_dropped"] += n
         return n
 
+    def trim(self) -> int:
+        """Gives the pages of idle staging buffers back to the system; how many bytes. Changes no swap."""
+        self._check()
+        return int(self._mover.trim())
+
     def state(self) -> dict[str, Any]:
         """Swaps on their way with the bytes they bring, counters and log length, for a checkpoint."""
         self._check()

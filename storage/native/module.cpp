@@ -205,6 +205,16 @@ NB_MODULE(_storage, m) {
                  }
                  return nb::make_tuple(a.accepted, a.skipped, a.full);
              })
+        .def("request_ids",
+             [](Mover &x, int64_t due, In<int64_t> ids, In<int32_t> cls) {
+                 same(ids.shape(0), cls.shape(0));
+                 std::vector<uint8_t> accepted;
+                 {
+                     gil_scoped_release unlock;
+                     accepted = x.request_ids(due, ids.data(), cls.data(), ids.shape(0));
+                 }
+                 return array(std::move(accepted));
+             })
         .def("begin",
              [](Mover &x, int64_t step, bool exact, const Slots &memory) {
                  double stall = 0;
@@ -224,6 +234,7 @@ NB_MODULE(_storage, m) {
                  return nb::make_tuple(done, lost, stall, bytes);
              })
         .def("drop_pending", &Mover::drop_pending)
+        .def("trim", &Mover::trim)
         .def("stop", &Mover::stop, nb::call_guard<gil_scoped_release>())
         .def("save",
              [](Mover &x) {

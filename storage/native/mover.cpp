@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -106,6 +107,28 @@ Mover::Asked Mover::request(int64_t due, const int64_t *slots, size_t n, const u
         jobs.push_back(std::move(j));
         ++asked.accepted;
     }
+    enqueue(jobs);
+    return asked;
+}
+
+std::vector<uint8_t> Mover::request_ids(int64_t due, const int64_t *ids, const int32_t *cls, size_t n) {
+    std::vector<uint8_t> accepted(n, 0);
+    std::vector<JobRef> jobs;
+    for (size_t i = 0; i < n; ++i) {
+        auto j = std::make_shared<Job>();
+        if (pending_.size() >= queue_ || !index_->live(ids[i], cls[i]) || !index_->place(ids[i], j->sample)) continue;
+        j->due = due, j->slot = static_cast<int64_t>(i), j->id = ids[i], j->cls = cls[i], j->version = 0;
+        j->fields.resize(field_bytes_.size()); // no place: the sample alone is read
+        j->got.assign(field_bytes_.size(), 0);
+        pending_.push_back(j);
+        jobs.push_back(std::move(j));
+        accepted[i] = 1;
+    }
+    enqueue(jobs);
+    return accepted;
+}
+
+void Mover::enqueue(const std::vector<JobRef> &jobs) {
     {
         std::unique_lock<std::mutex> lock(mutex_);
         for (auto &j : jobs) {
@@ -118,7 +141,6 @@ Mover::Asked Mover::request(int64_t due, const int64_t *slots, size_t n, const u
     }
     if (jobs.size() == 1) work_.notify_one();
     else if (!jobs.empty()) work_.notify_all();
-    return asked;
 }
 
 void Mover::apply(const Job &j, const Slots &m) {
@@ -191,6 +213,21 @@ int64_t Mover::drop_pending() {
     pending_.clear();
     todo_.clear();
     return n;
+}
+
+size_t Mover::trim() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<size_t> stages(free_);
+    std::sort(stages.begin(), stages.end());
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    size_t freed = 0;
+    for (size_t i = 0, k; i < stages.size(); i = k) { // one call per run of neighbours
+        for (k = i + 1; k < stages.size() && stages[k] == stages[k - 1] + 1;) ++k;
+        auto from = (reinterpret_cast<uintptr_t>(stage(stages[i])) + page - 1) / page * page;
+        auto to = reinterpret_cast<uintptr_t>(stage(stages[k - 1]) + stage_bytes_) / page * page;
+        if (from < to && madvise(reinterpret_cast<void *>(from), to - from, MADV_DONTNEED) == 0) freed += to - from;
+    }
+    return freed;
 }
 
 Mover::Saved Mover::save() {

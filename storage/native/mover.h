@@ -42,6 +42,9 @@ class Mover {
     };
     Asked request(int64_t due, const int64_t *slots, size_t n, const uint64_t *candidates, size_t tries,
                   const Slots &memory);
+    // Asks for record ids[i], live and of class cls[i], into slot i, instead of drawing; slots must be at version 0 then.
+    // 1 per accepted record; 0 when it is not live or the queue is full.
+    std::vector<uint8_t> request_ids(int64_t due, const int64_t *ids, const int32_t *cls, size_t n);
     struct Result {
         int64_t step_due, slot, id;
         uint64_t bytes; // read for it; the same in every run, unlike the file cache's view
@@ -51,6 +54,7 @@ class Mover {
     std::vector<Result> begin(int64_t step, bool exact, const Slots &memory, double &stall);
     int64_t drop_pending();
     void stop();
+    size_t trim(); // gives the pages of free stages back to the system; how many bytes
 
     // Pending requests as arrays, payloads included; waits until all are staged. Rows in request order.
     struct Saved {
@@ -79,6 +83,7 @@ class Mover {
     };
     using JobRef = std::shared_ptr<Job>;
     void run();
+    void enqueue(const std::vector<JobRef> &jobs);
     void fetch(Job &j);
     void apply(const Job &j, const Slots &memory);
     uint8_t *stage(size_t i) { return staging_.get() + i * stage_bytes_; }

@@ -246,3 +246,19 @@ def test_handing_over_a_batch_is_cheap(shelf):
             seconds.append(time.thread_time() - began)
     # The whole call, most of it without the GIL, of which 50 us are allowed. Generous: machines are shared.
     assert np.median(seconds) < 200e-6
+
+
+def test_trimming_between_steps_changes_nothing(shelf):
+    states = []
+    for trimmed in (False, True):
+        rng = np.random.default_rng(1)
+        memory = memory_of(shelf, 60, rng)
+        with Carousel(shelf, memory, queue=200) as carousel:
+            for step in range(30):
+                carousel.begin_step(step)
+                carousel.request(step, memory.draw(rng, 40), rng)
+                if trimmed:
+                    assert carousel.trim() >= 0
+        states.append(memory.state())
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
