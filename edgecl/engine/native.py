@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from ..compiler import Plan, weight_costs
-from ..compiler.program import CONV_WEIGHT, as_map, geometry
+from ..compiler import Plan
+from ..compiler.program import CONV_WEIGHT, geometry
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
+from .flop_counter import FlopCounter
 from .gradients import FlatGradients
 from .model import Model, Parameter
 from .optimizer import check_optimizer
@@ -58,7 +59,6 @@ class NativeEngine:
             self._graph = graph
             self._weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
             self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
-            self._costs = {c.name: c for c in weight_costs(graph)}
             self._trained = [p.name for p in graph.parameters.values() if p.trained]
             self._lanes = plan.program["lanes"]
             check_optimizer(plan.optimizer)
@@ -69,10 +69,8 @@ class NativeEngine:
             self._network.set_optimizer(
                 o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon
             )
-            self._geometries = {}
             for node in self._weights:
-                self._geometries[node.parameters[0]] = geometry(graph, node)
-                self._network.add_weight(self._geometries[node.parameters[0]])
+                self._network.add_weight(geometry(graph, node))
             for node in self._norms:
                 self._network.add_norm(
                     graph.shapes[node.output][0],
@@ -83,7 +81,7 @@ class NativeEngine:
             self.gradients.relayout()
             self._stale = {n.parameters[0] for n in self._weights}
             self._stale_subsets: set[str] = set()
-            self._halo: dict[str, tuple[int, int]] = {}
+            self._count = FlopCounter(self.model, graph, self._lanes)
             self._bound = False
             self._session, self._feed = self._open("train", own_thread=False)
             self._predict: tuple[Any, Any] | None = None
@@ -119,7 +117,7 @@ class NativeEngine:
                 if name in self._stale:
                     x, dy = planes[node.name]
                     self._network.build_weight(i, p.values, grads[name], self._bias(node), p.pattern, x, dy)
-                    self._halo.pop(name, None)
+                    self._count.forget(name)
                 else:
                     self._network.rebind_weight(i, p.values, grads[name], self._bias(node), p.pattern)
                 if name in self._stale or name in self._stale_subsets:
@@ -179,7 +177,7 @@ class NativeEngine:
         for name, index in train["factors"].items():
             self._session.load(index, self._dropout(name, len(x)))
         self._session.forward(self._feed, x, True)
-        self._count_forward(len(x))
+        self._count.forward(self.meters, len(x))
         self._samples = len(x)
         return {name: self._fetch(self._session, train, tensor, len(x)) for name, tensor in names.items()}
 
@@ -197,7 +195,7 @@ class NativeEngine:
                 session.evaluate(self._network, feed, piece)
                 for name, tensor in names.items():
                     parts[name].append(self._fetch(session, entry, tensor, len(piece)))
-        self._count_forward(len(x))
+        self._count.forward(self.meters, len(x))
         return {name: np.concatenate(p) for name, p in parts.items()}
 
     def _predict_session(self) -> tuple[Any, Any]:
@@ -232,7 +230,7 @@ class NativeEngine:
         for name in self._trained:
             if self.model[name].frozen:  # a normalisation computes both of its gradients at once
                 self.gradients[name][:] = 0
-        self._count_backward(n)
+        self._count.backward(self.meters, n)
 
     def step(self, lr: float) -> None:
         self._sync()
@@ -339,7 +337,7 @@ class NativeEngine:
             self._subset_changed(p.spec.name)
 
     def _subset_changed(self, name: str) -> None:
-        self._halo.pop(name, None)
+        self._count.forget(name)
         self._stale_subsets.add(name)
         self._bound = False
 
@@ -390,59 +388,6 @@ class NativeEngine:
             self._sync()
             self._network.begin_norms()
 
-    # ---- meters ----------------------------------------------------------------------------------------------
-    def _halo_products(self, name: str) -> tuple[int, int]:
-        """Multiplies with padding zeros per sample in one pass: over living weights, over trained ones."""
-        found = self._halo.get(name)
-        if found is not None:
-            return found
-        cost, p = self._costs[name], self.model[name]
-        node = next(n for n in self._weights if n.parameters[0] == name)
-        hits = tap_hits(
-            as_map(self._graph.shapes[node.inputs[0]]),
-            as_map(self._graph.shapes[node.output]),
-            self._geometries[name],
-        )
-        miss = cost.positions - hits.ravel()
-        taps = miss.size
-
-        def count(indices: Array) -> int:
-            return int(np.bincount(indices % taps, minlength=taps) @ miss)
-
-        if p.pattern is None:
-            living = p.spec.size // taps * int(miss.sum())
-            trained = living if p.gradient_subset is None else count(p.gradient_subset)
-        else:
-            living = count(p.pattern)
-            trained = living if p.gradient_subset is None else count(p.pattern[p.gradient_subset])
-        self._halo[name] = (living, 0 if p.frozen else trained)
-        return self._halo[name]
-
-    def _lane_waste(self, samples: int) -> float:
-        return -(-samples // self._lanes) * self._lanes / samples - 1
-
-    def _count_forward(self, samples: int) -> None:
-        flops = halo = 0
-        for name, cost in self._costs.items():
-            flops += cost.forward(self.model[name].living, samples)
-            halo += 2 * self._halo_products(name)[0] * samples
-        self.meters.forward_flops += flops
-        self.meters.halo_flops += halo
-        self.meters.padded_lane_flops += round(flops * self._lane_waste(samples))
-        self.meters.forwards += 1
-
-    def _count_backward(self, samples: int) -> None:
-        flops = halo = 0
-        for name, cost in self._costs.items():
-            p = self.model[name]
-            flops += cost.backward(p.living, p.trained_count, samples)
-            living, trained = self._halo_products(name)
-            halo += 2 * (living * cost.input_gradient + trained) * samples
-        self.meters.backward_flops += flops
-        self.meters.halo_flops += halo
-        self.meters.padded_lane_flops += round(flops * self._lane_waste(samples))
-        self.meters.backwards += 1
-
     # ---- helpers ---------------------------------------------------------------------------------------------
     def _tensor(self, name: str) -> str:
         tensor = self._graph.logits if name == "logits" else name
@@ -476,13 +421,3 @@ def check_samples(graph: Graph, feeds: Mapping[str, Array], batch: int | None) -
     if batch is not None and len(x) > batch:
         raise BadInput(f"A batch of {len(x)} exceeds the planned {batch}.", "Plan a larger batch.")
     return np.ascontiguousarray(x)
-
-
-def tap_hits(x: tuple[int, int, int], y: tuple[int, int, int], g: Sequence[int]) -> Array:
-    """int64 [kh, kw]: output positions at which each kernel tap falls inside the image."""
-
-    def axis(size: int, out: int, kernel: int, stride: int, padding: int) -> Array:
-        at = np.arange(out)[None, :] * stride + np.arange(kernel)[:, None] - padding
-        return ((at >= 0) & (at < size)).sum(1)
-
-    return np.outer(axis(x[1], y[1], g[2], g[4], g[6]), axis(x[2], y[2], g[3], g[5], g[7])).astype(np.int64)

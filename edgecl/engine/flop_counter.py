@@ -1,0 +1,86 @@
+"""FlopCounter: what the native engine's convolutions and linear layers execute, from the living weights of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..compiler import weight_costs
+from ..compiler.program import as_map, geometry
+from ..graph import Graph
+from .base import Meters
+from .model import Model
+
+Array = np.ndarray
+
+
+class FlopCounter:
+    """Adds a pass over ``samples`` to meters. The share of padding zeros depends on where the living weights sit in the kernel, so it is
+    counted per tap and kept until `forget`.
+    """
+
+    def __init__(self, model: Model, graph: Graph, lanes: int) -> None:
+        self._model, self._lanes = model, lanes
+        self._costs = weight_costs(graph)
+        nodes = {n.name: n for n in graph.nodes}
+        self._missed = {}  # output positions at which each tap reads padding, int64 [kh * kw]
+        for cost in self._costs:
+            node = nodes[cost.node]
+            x, y = as_map(graph.shapes[node.inputs[0]]), as_map(graph.shapes[node.output])
+            self._missed[cost.name] = cost.positions - tap_hits(x, y, geometry(graph, node)).ravel()
+        self._halo: dict[str, tuple[int, int]] = {}
+
+    def forget(self, name: str) -> None:
+        """The pattern, gradient subset or freezing of this weight changed."""
+        self._halo.pop(name, None)
+
+    def forward(self, meters: Meters, samples: int) -> None:
+        flops = sum(c.forward(self._model[c.name].living, samples) for c in self._costs)
+        halo = sum(2 * self._halo_products(c.name)[0] * samples for c in self._costs)
+        meters.forward_flops += flops
+        meters.forwards += 1
+        self._overhead(meters, flops, halo, samples)
+
+    def backward(self, meters: Meters, samples: int) -> None:
+        flops = halo = 0
+        for c in self._costs:
+            p = self._model[c.name]
+            living, trained = self._halo_products(c.name)
+            flops += c.backward(p.living, p.trained_count, samples)
+            halo += 2 * (living * c.input_gradient + trained) * samples
+        meters.backward_flops += flops
+        meters.backwards += 1
+        self._overhead(meters, flops, halo, samples)
+
+    def _overhead(self, meters: Meters, flops: int, halo: int, samples: int) -> None:
+        lanes = -(-samples // self._lanes) * self._lanes
+        meters.halo_flops += halo
+        meters.padded_lane_flops += flops * (lanes - samples) // samples
+
+    def _halo_products(self, name: str) -> tuple[int, int]:
+        """Multiplies with padding zeros per sample in one pass: over living weights, over trained ones."""
+        found = self._halo.get(name)
+        if found is None:
+            p, missed = self._model[name], self._missed[name]
+            taps = missed.size
+
+            def products(positions: Array) -> int:
+                return int(np.bincount(positions % taps, minlength=taps) @ missed)
+
+            living = p.spec.size // taps * int(missed.sum()) if p.pattern is None else products(p.pattern)
+            trained = living
+            if p.gradient_subset is not None:
+                trained = products(p.gradient_subset if p.pattern is None else p.pattern[p.gradient_subset])
+            found = self._halo[name] = (living, 0 if p.frozen else trained)
+        return found
+
+
+def tap_hits(x: tuple[int, int, int], y: tuple[int, int, int], g: Sequence[int]) -> Array:
+    """int64 [kh, kw]: output positions at which each kernel tap falls inside the image."""
+
+    def axis(size: int, out: int, kernel: int, stride: int, padding: int) -> Array:
+        at = np.arange(out)[None, :] * stride + np.arange(kernel)[:, None] - padding
+        return ((at >= 0) & (at < size)).sum(1)
+
+    return np.outer(axis(x[1], y[1], g[2], g[4], g[6]), axis(x[2], y[2], g[3], g[5], g[7])).astype(np.int64)
