@@ -1,0 +1,309 @@
+"""Carousel on against off at equal RAM, and against the same method with 5000 slots in RAM.
+
+Every arm trains with the same options, at the same sparsity; only slots, store and gate differ. Without a store
+the better of the memory policies `balanced` and `reservoir` counts, for each stream, method and size; with one the
+memory is `balanced`. The pattern is static: a moving one adds its own noise to every arm. Options were chosen on
+a validation split, with other seeds.
+
+Time is measured apart: the on and the off run of one seed take turns of 25 steps in one process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from common import arguments, median, quantile, table, write
+
+from edgecl.learning.prepare import prepare
+from edgecl.run import Run, run
+
+STREAMS: dict[str, dict[str, Any]] = {
+    "split-mnist5k": {"epochs": 10},
+    "split-fashion": {"epochs": 5, "limit_train": 20000},
+}
+COMMON: dict[str, Any] = {
+    "model": "cnn",
+    "sparsity": 0.9,
+    "mask": "static",
+    "batch": 16,
+    "lr": 0.1,
+    "threads": 1,
+}
+METHOD: dict[str, dict[str, Any]] = {"er": {}, "der++": {"alpha": 0.1, "beta": 0.5}}
+STORED = 5000  # samples in the store, and slots of the upper reference
+TURN = 25  # steps
+# Two-sided 95 % points of Student's t by degrees of freedom
+T95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+Key = tuple[str, str, int, str, int]
+NAMES = ("stream", "method", "slots", "arm", "seed")
+
+
+def arms(streams: Sequence[str], methods: Sequence[str], slots: Sequence[int], seeds: int) -> Iterator[Key]:
+    """Every run; a table cut short has all arms of its seeds, the largest memory first."""
+    for method in methods:
+        for n in sorted(slots, reverse=True):
+            for seed in range(seeds):
+                for stream in streams:
+                    yield (stream, method, n, "off", seed)
+                    yield (stream, method, n, "on", seed)
+                    if n == max(slots):
+                        yield (stream, method, STORED, "ram", seed)
+    for method in methods:
+        for n in slots:
+            for seed in range(seeds):
+                for stream in streams:
+                    yield (stream, method, n, "off_reservoir", seed)
+
+
+def options(key: Key, gate: str, store: str | None) -> dict[str, Any]:
+    stream, method, slots, arm, seed = key
+    chosen = {
+        **COMMON,
+        **STREAMS[stream],
+        **METHOD[method],
+        "stream": stream,
+        "method": method,
+        "memory": slots,
+        "memory_policy": "reservoir" if arm == "off_reservoir" else "balanced",
+        "seed": seed,
+    }
+    if store is not None:
+        chosen |= {"store": store, "store_limit": f"{STORED} samples", "gate": gate}
+    return chosen
+
+
+def one(key: Key, gate: str, quick: bool) -> dict[str, Any]:
+    """The figures of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = options(key, gate, f"{folder}/store" if key[3] == "on" else None)
+        if quick:
+            chosen |= {"epochs": 1, "limit_train": 2000}
+        record = run(chosen)
+    metrics, carousel = record["metrics"], record["carousel"]
+    return {
+        "accuracy": metrics["average_accuracy"],
+        "forgetting": metrics["forgetting"],
+        "train_seconds": record["seconds"]["train"],
+        "steps": record["steps"],
+        "swaps_done": carousel["swaps_done"],
+        "swaps_dropped": carousel["swaps_dropped"],
+        "stall_seconds": carousel["stall_seconds"],
+        "bytes_read": carousel["bytes_read"],
+    }
+
+
+def summary(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """(mean, standard deviation, low and high end of the 95 % t-interval of the mean)."""
+    if len(values) < 2:
+        return values[0], math.nan, math.nan, math.nan
+    m, s = mean(values), stdev(values)
+    half = T95[min(len(values) - 1, len(T95) - 1)] * s / math.sqrt(len(values))
+    return m, s, m - half, m + half
+
+
+def rows_of(done: dict[Key, dict[str, Any]], slots: Sequence[int]) -> list[dict[str, Any]]:
+    """A row per stream, method and memory size, over the seeds that on, off and RAM all have. In percent."""
+    rows = []
+    for stream in STREAMS:
+        for method in METHOD:
+            for n in slots:
+
+                def seeds_of(arm: str, size: int) -> set[int]:
+                    return {k[4] for k in done if k[:4] == (stream, method, size, arm)}  # noqa: B023
+
+                seeds = seeds_of("on", n) & seeds_of("off", n) & seeds_of("ram", STORED)
+                if seeds:
+                    both = seeds <= seeds_of("off_reservoir", n)
+                    rows.append(row(done, stream, method, n, sorted(seeds), both))
+    return rows
+
+
+def row(
+    done: dict[Key, dict[str, Any]], stream: str, method: str, n: int, seeds: Sequence[int], both: bool
+) -> dict[str, Any]:
+    """``both``: off is the better of the two memory policies, else the balanced one."""
+
+    def values(arm: str, name: str, size: int = n) -> list[float]:
+        return [done[stream, method, size, arm, s][name] for s in seeds]
+
+    def percent(arm: str, size: int = n) -> list[float]:
+        return [100 * v for v in values(arm, "accuracy", size)]
+
+    on, ram = percent("on"), percent("ram", STORED)
+    off_arm = max(("off", "off_reservoir") if both else ("off",), key=lambda arm: mean(percent(arm)))
+    off = percent(off_arm)
+    gain = summary([a - b for a, b in zip(on, off)])
+    gap = summary([a - b for a, b in zip(on, ram)])
+    return {
+        "stream": stream,
+        "method": method,
+        "slots": n,
+        "n": len(seeds),
+        "off_policy": "balanced" if off_arm == "off" else "reservoir",
+        "off": mean(off),
+        "off_std": summary(off)[1],
+        "off_reservoir": mean(percent("off_reservoir")) if both else None,
+        "on": mean(on),
+        "on_std": summary(on)[1],
+        "ram5000": mean(ram),
+        "ram5000_std": summary(ram)[1],
+        "gain": gain[0],
+        "gain_low": gain[2],
+        "gain_high": gain[3],
+        "to_ram5000": gap[0],
+        "to_ram5000_low": gap[2],
+        "to_ram5000_high": gap[3],
+        "swaps": mean(values("on", "swaps_done")),
+        "stall_seconds": mean(values("on", "stall_seconds")),
+    }
+
+
+def timing(stream: str, method: str, slots: int, gate: str, seed: int, quick: bool) -> dict[str, Any]:
+    """Seconds of a whole run's steps on over off, in turns of `TURN` steps, the first one changing.
+
+    Steps of the first task exchange nothing and are left out. `cpu`: of the training thread alone.
+    """
+    wall: dict[str, list[float]] = {"on": [], "off": []}
+    cpu: dict[str, list[float]] = {"on": [], "off": []}
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {}
+        for arm in ("on", "off"):
+            chosen = options(
+                (stream, method, slots, arm, seed), gate, f"{folder}/store" if arm == "on" else None
+            )
+            if quick:
+                chosen |= {"epochs": 1, "limit_train": 2000}
+            jobs[arm] = Run(prepare(chosen), "bench")
+        with jobs["on"], jobs["off"]:
+            jobs["on"].begin_store()
+            for task in range(len(jobs["on"].stream.tasks)):
+                loops = {arm: job.begin_task(task) for arm, job in jobs.items()}
+                turn = 0
+                while not loops["on"].finished:
+                    for arm in ("on", "off")[:: 1 if turn % 2 else -1]:
+                        w, c = time.perf_counter(), time.thread_time()
+                        steps = sum(loops[arm].advance() is not None for _ in range(TURN))
+                        if task and steps == TURN:
+                            wall[arm].append(time.perf_counter() - w)
+                            cpu[arm].append(time.thread_time() - c)
+                    turn += 1
+                for job in jobs.values():
+                    job.end_task(task)
+            counters = jobs["on"].parts.carousel.counters
+    ratios = [a / b for a, b in zip(wall["on"], wall["off"])]
+    return {
+        "stream": stream,
+        "method": method,
+        "slots": slots,
+        "turns": len(ratios),
+        "off_step_ms": median(wall["off"]) / TURN * 1e3,
+        "seconds_ratio_median": median(ratios),
+        "seconds_ratio_iqr": quantile(ratios, 0.75) - quantile(ratios, 0.25),
+        "cpu_ratio_median": median([a / b for a, b in zip(cpu["on"], cpu["off"])]),
+        "swaps": counters["swaps_done"],
+        "stall_seconds": counters["stall_seconds"],
+    }
+
+
+def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], path: str, gate: str) -> None:
+    """The tables for the documentation."""
+    most = max(r["n"] for r in rows)
+    lines = [
+        "# What the carousel brings",
+        "",
+        f"Average accuracy in percent after the last task, mean and standard deviation over n seeds, {most} at",
+        "most; gain: on less off, with the 95 % t-interval of the paired difference. Off is the better of a",
+        f"class-balanced and a reservoir memory of the same slots; on adds a store of {STORED} samples, gate",
+        f"`{gate}`. The last reference keeps {STORED} slots in RAM. Network `cnn`,",
+        f"{COMMON['sparsity']:.0%} sparse (static), batch {COMMON['batch']}. Made by `python bench/carousel.py`;",
+        "every run is in `bench/results/carousel.json`.",
+        "",
+        "| stream | method | slots | n | off | on | gain | 5000 in RAM | on less RAM |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        cells = [
+            r["stream"],
+            r["method"],
+            str(r["slots"]),
+            str(r["n"]),
+            f"{r['off']:.1f} ± {r['off_std']:.1f}",
+            f"{r['on']:.1f} ± {r['on_std']:.1f}",
+            f"{r['gain']:+.1f} ({r['gain_low']:+.1f} .. {r['gain_high']:+.1f})",
+            f"{r['ram5000']:.1f} ± {r['ram5000_std']:.1f}",
+            f"{r['to_ram5000']:+.1f} ({r['to_ram5000_low']:+.1f} .. {r['to_ram5000_high']:+.1f})",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Time of a training step on over off, one kernel thread, in turns of {TURN} steps within one process;",
+        "CPU is that of the training thread.",
+        "",
+        "| stream | method | slots | step off, ms | on / off | IQR | CPU on / off | stall, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for t in times:
+        cells = [t["stream"], t["method"], str(t["slots"]), f"{t['off_step_ms']:.2f}"]
+        cells += [f"{t[k]:.3f}" for k in ("seconds_ratio_median", "seconds_ratio_iqr", "cpu_ratio_median")]
+        lines.append("| " + " | ".join([*cells, f"{t['stall_seconds']:.3f}"]) + " |")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def load(path: str | None) -> dict[Key, dict[str, Any]]:
+    """Runs already done, one JSON object a line."""
+    done: dict[Key, dict[str, Any]] = {}
+    if path is None or not Path(path).exists():
+        return done
+    for line in Path(path).read_text().splitlines():
+        figures = json.loads(line)
+        stream, method, slots, arm, seed = (figures.pop(name) for name in NAMES)
+        done[stream, method, slots, arm, seed] = figures
+    return done
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--streams", nargs="+", default=list(STREAMS), choices=list(STREAMS))
+    parser.add_argument("--methods", nargs="+", default=list(METHOD), choices=list(METHOD))
+    parser.add_argument("--slots", nargs="+", type=int, default=[50, 200])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--gate", default="all")
+    parser.add_argument("--runs", metavar="FILE", help="keep finished runs here and go on from them")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table for the documentation")
+    o = parser.parse_args()
+    if o.quick:
+        o.streams, o.methods, o.slots, o.seeds = ["split-mnist5k"], ["er"], [200], 2
+    done = load(o.runs)
+    for key in arms(o.streams, o.methods, o.slots, o.seeds):
+        if key in done:
+            continue
+        done[key] = one(key, o.gate, o.quick)
+        print(*key, f"{done[key]['accuracy']:.3f} {done[key]['train_seconds']:.1f} s", flush=True)
+        if o.runs:
+            with open(o.runs, "a", encoding="utf-8") as file:
+                file.write(json.dumps({**dict(zip(NAMES, key)), **done[key]}) + "\n")
+    rows = rows_of(done, o.slots)
+    table(rows)
+    times = []
+    for stream in o.streams:
+        for method in o.methods:
+            times.append(timing(stream, method, max(o.slots), o.gate, o.seeds, o.quick))
+            table(times[-1:])
+    runs = [{**dict(zip(NAMES, key)), **figures} for key, figures in done.items()]
+    used = {**COMMON, "gate": o.gate, "streams": STREAMS, "methods": METHOD}
+    write("carousel", rows, o.json, timing=times, options=used, runs=runs)
+    if o.markdown:
+        markdown(rows, times, o.markdown, o.gate)
+
+
+if __name__ == "__main__":
+    main()
