@@ -36,11 +36,12 @@ from .learning.parts import (
     predicted_growth,
 )
 from .learning.prepare import check_energy
-from .learning.task_loop import TaskLoop, check_schedules
+from .learning.task_loop import AHEAD, TaskLoop, check_schedules
 from .learning.trainer import Trainer
 from .learning.weights import read_weights
 from .methods import NonFiniteLoss
 
+THREAD_BYTES = 64_000  # touched stack of a mover's thread
 LOGITS_WIDTH = 1024  # widest head whose logits are stored
 # Options of a run that say where its data is and where it writes; a learner has its own words for them.
 _NOT_OURS = {
@@ -155,7 +156,7 @@ class Learner:
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
         self._guard = Guard(self.budget, plan, lambda: None)
         self._labels = LabelMap(self._stored_labels())
-        self._buffer = StreamBuffer(self.spec, buffer, self._parts.store)
+        self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
         self._work = threading.RLock()  # learn, end_task, save, close
         self._observing = threading.Lock()
         self._stop = threading.Event()
@@ -177,6 +178,8 @@ class Learner:
             # an undo copy of weights and optimizer state is kept during `learn`
             growth["buffer"] = buffer * (self.spec.bytes + 16)
             growth["undo"] = plan.memory.get("parameters", 0)
+            if c.store is not None:  # batches on their way from the store, the one at hand, a mover's stack
+                growth["read_ahead"] = (AHEAD + 1) * c.batch * self.spec.bytes + THREAD_BYTES
             return plan, growth
 
         baseline = self._baseline if self.budget.scope == "process" else 0
@@ -345,6 +348,7 @@ class Learner:
         with self._work:
             if not self._closed:
                 self._closed = True
+                self._buffer.close()
                 close_parts(self._parts)
 
     def __enter__(self) -> Learner:

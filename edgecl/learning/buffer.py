@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput
-from ..storage import SampleStore
+from ..storage import ReadAhead, SampleStore
 from .parts import SampleSpec
 
 Array = np.ndarray
 
 
 class StreamBuffer:
-    """At most ``capacity`` samples in RAM. With a store a task may be longer: what does not fit is read from
-    flash. Without one the oldest samples that have been learned make room, and a buffer of unlearned samples
-    refuses more.
+    """At most ``capacity`` samples in RAM. With a store a task may be longer: what does not fit comes back
+    from flash through a mover, which has ``ahead`` records on their way at most. Without one the oldest
+    samples that have been learned make room, and a buffer of unlearned samples refuses more.
 
     Safe to append to from one thread while another trains on a `view`.
     """
 
-    def __init__(self, spec: SampleSpec, capacity: int, store: SampleStore | None) -> None:
-        self.spec, self.capacity, self.store = spec, capacity, store
+    def __init__(self, spec: SampleSpec, capacity: int, store: SampleStore | None, ahead: int = 64) -> None:
+        self.spec, self.capacity, self.store, self.ahead = spec, capacity, store, ahead
         self._lock = threading.Lock()
+        self._reader: ReadAhead | None = None  # made with the first view that needs one
+        self._view: BufferView | None = None
         self.clear()
 
     def clear(self) -> None:
         with self._lock:
+            self._view = None
+            if self._reader is not None:
+                self._reader.drop()
             self.samples = np.zeros((0, *self.spec.shape), self.spec.dtype)
             self.labels = np.zeros(0, np.int64)
             self.ids = np.zeros(0, np.int64)
@@ -62,9 +68,25 @@ class StreamBuffer:
             self.ids = np.concatenate([self.ids, ids])
 
     def view(self) -> BufferView:
-        """The samples so far, as the data of a training call."""
+        """The samples so far, as the data of a training call; the view before it must no longer be used."""
         with self._lock:
-            return BufferView(self.samples, self.labels, self.ids, self.store)
+            if self.store is not None and len(self) > len(self.samples) and self._reader is None:
+                self._reader = ReadAhead(self.store, queue=self.ahead)
+            if self._reader is not None:
+                self._reader.drop()
+            self._view = BufferView(self.samples, self.labels, self.ids, self.store, self._reader)
+            return self._view
+
+    def shed(self) -> None:
+        """Read no longer ahead for the present view; give the RAM for it back. Changes no result."""
+        if self._view is not None and self._reader is not None:
+            self._view.stop_expecting()
+            self._reader.trim()
+
+    def close(self) -> None:
+        """Stop the mover; before the store is closed."""
+        if self._reader is not None:
+            self._reader.close()
 
     def state(self) -> dict[str, Any]:
         return {"samples": self.samples, "labels": self.labels, "ids": self.ids, "learned": self.learned}
@@ -75,22 +97,51 @@ class StreamBuffer:
 
 
 class BufferView:
-    """`TaskData` over a buffer as it was: later samples do not appear."""
+    """`TaskData` over a buffer as it was: later samples do not appear. For one thread."""
 
-    def __init__(self, samples: Array, labels: Array, ids: Array, store: SampleStore | None) -> None:
+    def __init__(
+        self, samples: Array, labels: Array, ids: Array, store: SampleStore | None, reader: ReadAhead | None
+    ) -> None:
         self.samples, self.labels, self.ids, self.store = samples, labels, ids, store
+        self._reader = reader
+        self._expected: deque[Array] = deque()  # positions of the batches on their way
 
     def read(self, positions: Array) -> Array:
         held = positions < len(self.samples)
         out = np.empty((positions.size, *self.samples.shape[1:]), self.samples.dtype)
         out[held] = self.samples[positions[held]]
         if not held.all():
-            assert self.store is not None
-            found = self.store.read(self.ids[positions[~held]], fields=())
-            if not found["ok"].all():
-                lost = self.ids[positions[~held]][~found["ok"]].tolist()
+            found, ok = self._fetch(positions[~held])
+            if not ok.all():
+                lost = self.ids[positions[~held]][~ok].tolist()
                 raise BadInput(
                     f"Records {lost} of the present task cannot be read from the store.", "Call end_task()."
                 )
-            out[~held] = found["samples"]
+            out[~held] = found
         return out
+
+    def expect(self, positions: Array) -> None:
+        """Let the mover bring what of these is not in RAM."""
+        away = positions[positions >= len(self.samples)]
+        if away.size and self._reader is not None:
+            self._reader.expect(self.ids[away], self.labels[away])
+            self._expected.append(away)
+
+    def stop_expecting(self) -> None:
+        """Forget what is on its way, and read everything when it is asked for from now on."""
+        if self._reader is not None:
+            self._reader.drop()
+        self._expected.clear()
+        self._reader = None
+
+    def _fetch(self, away: Array) -> tuple[Array, Array]:
+        """(samples, ok) of positions that are on flash only: as expected, or read now."""
+        assert self.store is not None
+        if self._expected and np.array_equal(self._expected[0], away):
+            assert self._reader is not None
+            self._expected.popleft()
+            return self._reader.take()
+        if self._expected:  # another order than was named: nothing of it is worth waiting for
+            self.stop_expecting()
+        found = self.store.read(self.ids[away], fields=())
+        return found["samples"], found["ok"]

@@ -24,6 +24,9 @@ class TaskData(Protocol):
     def read(self, positions: Array) -> Array:
         """Samples [k, *shape], a copy."""
 
+    def expect(self, positions: Array) -> None:
+        """A read of these positions comes after those expected before. A hint: it changes no result."""
+
 
 class SourceData:
     """The sources of one or more tasks, end to end; nothing but labels and ids is resident."""
@@ -46,3 +49,6 @@ class SourceData:
             rows = np.flatnonzero(owner == k)
             out[rows] = self.sources[k].read(positions[rows] - self._starts[k])
         return out
+
+    def expect(self, positions: Array) -> None:
+        """The stream's own file is read when it is needed."""

@@ -20,6 +20,7 @@ from .trainer import Trainer
 
 Array = np.ndarray
 STAGES = 4  # of data removal
+AHEAD = 2  # batches named to the data before they are read
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class TaskLoop:
             self.removal = make_removal(config, data.labels, epochs)
             self.planned = planned_steps(config, self.n, epochs)
         self.epoch = self.iteration = 0
+        self._named = 0  # batches of this epoch that the data has been told of
         self.done = first_step
         self.order = np.zeros(0, np.int64)
 
@@ -83,9 +85,12 @@ class TaskLoop:
             self._remove_easy()
             kept = np.arange(self.n) if self.removal is None else self.removal.kept
             self.order = parts.random["order"].permutation(kept)
+            self._named = 0
         else:
             self._remove_easy()
-        rows = self.order[self.iteration * batch : (self.iteration + 1) * batch]
+        rows = self._rows(self.iteration)
+        x = self.data.read(rows)
+        self._name_next()
         y = self.data.labels[rows]
         info = StepInfo(
             self.task,
@@ -99,7 +104,7 @@ class TaskLoop:
         filled = 0 if parts.memory is None else parts.memory.filled
         last_epoch = self.epochs is not None and self.epoch == self.epochs - 1
         result = self.trainer.step(
-            self.data.read(rows), y, self.data.ids[rows], rows, info, self.task_units, write_logits=last_epoch
+            x, y, self.data.ids[rows], rows, info, self.task_units, write_logits=last_epoch
         )
         if self.removal is not None:
             logits = result.logits_current
@@ -115,6 +120,18 @@ class TaskLoop:
             self.epoch += 1
             self.iteration = 0
         return log
+
+    def _rows(self, iteration: int) -> Array:
+        """Positions of a batch of this epoch."""
+        batch = self.trainer.parts.config.batch
+        return self.order[iteration * batch : (iteration + 1) * batch]
+
+    def _name_next(self) -> None:
+        """Tell the data which batches of this epoch come next, so that it reads them during the step."""
+        for iteration in range(max(self._named, self.iteration) + 1, self.iteration + AHEAD + 1):
+            if iteration < self.epoch_steps:
+                self.data.expect(self._rows(iteration))
+                self._named = iteration
 
     def _remove_easy(self) -> None:
         """Run the removal stages that are due before this step."""
@@ -139,6 +156,7 @@ class TaskLoop:
         """Continue from `state`, over the same data."""
         self.epoch, self.iteration, self.done = state["epoch"], state["iteration"], state["done"]
         self.order = np.array(state["order"], np.int64)
+        self._named = 0
         if self.removal is not None:
             self.removal.load(state["removal"])
 

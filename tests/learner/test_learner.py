@@ -169,6 +169,46 @@ def test_a_task_longer_than_the_buffer_comes_back_from_the_store(tmp_path):
         assert accuracy(ours, (0, 1), NAMES) > 0.9
 
 
+def test_what_comes_back_from_the_store_trains_the_same_bits(tmp_path):
+    states = []
+    for name, buffer in (("all in RAM", 1000), ("hardly any", 3)):
+        with learner(method="der++", remove=0.3, buffer=buffer, store=str(tmp_path / name)) as ours:
+            teach(ours, (0, 1), epochs=10)
+            ours.learn(steps=3)  # leaves batches that were named and never asked for
+            ours.learn(epochs=1)
+            ours.end_task()
+            teach(ours, (2, 3), epochs=2)
+            states.append(ours._state())
+    same = [s["trainer"] for s in states]
+    for key, value in same[0]["engine"].items():
+        np.testing.assert_array_equal(value, same[1]["engine"][key], err_msg=key)
+    np.testing.assert_array_equal(same[0]["memory"]["ids"], same[1]["memory"]["ids"])
+    assert same[0]["random"] == same[1]["random"]
+
+
+def test_only_the_first_batch_of_an_epoch_is_waited_for(tmp_path):
+    with learner(method="naive", buffer=3, store=str(tmp_path)) as ours:
+        x, y = samples((0, 1))  # 60 samples: 4 batches of 16
+        ours.observe(x, y)
+        store, waited = ours._parts.store, []
+        read = store.read
+        store.read = lambda *args, **more: waited.append(args) or read(*args, **more)
+        ours.learn(epochs=5)
+        assert len(waited) == 5
+
+
+def test_a_damaged_sample_of_the_present_task_is_refused_by_its_id(tmp_path):
+    with learner(method="naive", buffer=3, store=str(tmp_path)) as ours:
+        x, y = samples((0, 1))
+        ours.observe(x, y).wait()
+        file = next((tmp_path / "segments").glob("*.seg"))
+        raw = bytearray(file.read_bytes())
+        raw[raw.index(x[20].tobytes())] ^= 1
+        file.write_bytes(raw)
+        with pytest.raises(BadInput, match=r"\[20\]"):
+            ours.learn(epochs=2)
+
+
 def test_without_a_store_a_full_buffer_refuses_until_it_has_learned():
     with learner(method="naive", buffer=60) as ours:
         x, y = samples((0, 1))
