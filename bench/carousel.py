@@ -1,9 +1,9 @@
 """Carousel on against off at equal RAM, and against the same method with 5000 slots in RAM.
 
-Every arm trains with the same options, at the same sparsity; only slots, store and gate differ. Without a store
-the better of the memory policies `balanced` and `reservoir` counts, for each stream, method and size; with one the
-memory is `balanced`. The pattern is static: a moving one adds its own noise to every arm. Options were chosen on
-a validation split, with other seeds.
+Every arm trains with the same options, at the same sparsity; only slots, store and gate differ. Without a
+store the better of the memory policies `balanced` and `reservoir` counts, for each stream, method and size;
+with one the memory is `balanced`. The pattern is static: a moving one adds its own noise to every arm.
+Options were chosen on a validation split, with other seeds.
 
 Time is measured apart: the on and the off run of one seed take turns of 25 steps in one process.
 """
@@ -219,12 +219,12 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
     lines = [
         "# What the carousel brings",
         "",
-        f"Average accuracy in percent after the last task, mean and standard deviation over n seeds, {most} at",
-        "most; gain: on less off, with the 95 % t-interval of the paired difference. Off is the better of a",
+        f"Average accuracy in percent after the last task, mean and standard deviation over n seeds,",
+        f"{most} at most; gain: on less off, with the 95 % t-interval of the paired difference. Off is the better of a",
         f"class-balanced and a reservoir memory of the same slots; on adds a store of {STORED} samples, gate",
-        f"`{gate}`. The last reference keeps {STORED} slots in RAM. Network `cnn`,",
-        f"{COMMON['sparsity']:.0%} sparse (static), batch {COMMON['batch']}. Made by `python bench/carousel.py`;",
-        "every run is in `bench/results/carousel.json`.",
+        f"`{gate}`. The last reference keeps {STORED} slots in RAM. Network `cnn`, {COMMON['sparsity']:.0%}",
+        f"sparse (static), batch {COMMON['batch']}. Made by `python bench/carousel.py`; every run is in",
+        "`bench/results/carousel.json`.",
         "",
         "| stream | method | slots | n | off | on | gain | 5000 in RAM | on less RAM |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -244,7 +244,7 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"Time of a training step on over off, one kernel thread, in turns of {TURN} steps within one process;",
+        f"Time of a training step on over off, one kernel thread, in turns of {TURN} steps in one process;",
         "CPU is that of the training thread.",
         "",
         "| stream | method | slots | step off, ms | on / off | IQR | CPU on / off | stall, s |",

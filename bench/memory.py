@@ -1,9 +1,9 @@
-"""Peak resident memory of sparse training against dense torch, each case in its own process, read from outside.
+"""Peak resident memory of sparse training against dense torch: a process a case, read from outside.
 
-`bare`: numpy, our engine and nothing else; `run`: a whole `edgecl run` with an episodic memory and a store. Both
-train a few steps and evaluate. `planned_bytes` is what the plan said before anything was allocated: baseline and
-growth (bare: the engine's arrays alone, without the allocator's slack that a run's plan counts).
-The torch peer trains the same network, dense, on the same number of rows, float32 (see `torch_nets.py`).
+`bare`: numpy, our engine and nothing else; `run`: a whole `edgecl run` with an episodic memory and a store.
+Both train a few steps and evaluate. `planned_bytes` is what the plan said before anything was allocated:
+baseline and growth (bare: the engine's arrays alone, without the slack that a run's plan counts). The torch
+peer trains the same network, dense, on the same number of rows, float32 (see `torch_nets.py`).
 """
 
 from __future__ import annotations
