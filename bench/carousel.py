@@ -223,7 +223,7 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         f"{most} at most; gain: on less off, with the 95 % t-interval of the paired difference. Off is the",
         f"better of a class-balanced and a reservoir memory of the same slots; on adds a store of {STORED}",
         f"samples, gate `{gate}`. The last reference keeps {STORED} slots in RAM. Network `cnn`,",
-        f"{COMMON['sparsity']:.0%} sparse (static), batch {COMMON['batch']}. Made by `python bench/carousel.py`;",
+        f"{COMMON['sparsity']:.0%} sparse (static), batch {COMMON['batch']}. By `python bench/carousel.py`;",
         "every run is in `bench/results/carousel.json`.",
         "",
         "| stream | method | slots | n | off | on | gain | 5000 in RAM | on less RAM |",
