@@ -154,7 +154,8 @@ class Learner:
         self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start)
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
-        self._guard = Guard(self.budget, plan, lambda: None)
+        self._guard = Guard(self.budget, plan, self._shed)
+        self._shed_at: int | None = None  # step of the latest shedding in the present call
         self._labels = LabelMap(self._stored_labels())
         self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
         self._work = threading.RLock()  # learn, end_task, save, close
@@ -410,7 +411,7 @@ class Learner:
         offered = 0 if p.memory is None else p.memory.offered
         losses: list[float] = []
         warnings: list[str] = []
-        stopped = None
+        stopped = self._shed_at = None
         began = time.monotonic()
         while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
             used = time.monotonic() - began
@@ -435,6 +436,8 @@ class Learner:
                 losses.append(log.loss)
         used = time.monotonic() - began
         self._train_seconds += used
+        if self._shed_at is not None:
+            warnings.append(f"RAM came near its budget at step {self._shed_at}: read-ahead was given up.")
         if loop.epoch or loop.finished:
             self._buffer.learned = max(self._buffer.learned, min(len(data.labels), len(self._buffer)))
         if stopped is not None and stopped.startswith("budget") and self.path is not None:
@@ -442,6 +445,15 @@ class Learner:
         recent = losses[-20:]
         mean = float(np.mean(recent)) if recent else None
         return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
+
+    def _shed(self, step: int) -> None:
+        """Stop reading ahead and give back idle buffers; no result depends on them."""
+        self._shed_at = step
+        self._buffer.shed()
+        carousel = self._parts.carousel
+        if carousel is not None:
+            carousel.trim()
+            carousel.log.append((step, -1, "shed"))
 
     def _forget_logits(self, offered: int) -> None:
         """Samples remembered since so many offers stay, the logits that an undone model gave them do not."""

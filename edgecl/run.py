@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +27,8 @@ from .methods import NonFiniteLoss
 from .report.build import build_record
 from .report.record import write_record
 from .storage.errors import StoreError
+
+SHED = "RAM came near its budget"
 
 
 @dataclass(frozen=True)
@@ -290,9 +291,14 @@ class Run:
             dense_flops=self.parts.ledger.full_dense,
         )
 
-    def shed(self) -> None:
-        """Give back what is not needed to go on."""
-        gc.collect()
+    def shed(self, step: int) -> None:
+        """Give back what is not needed to go on, without a change of any result; say so once."""
+        carousel = self.parts.carousel
+        if carousel is not None:
+            carousel.trim()
+            carousel.log.append((step, -1, "shed"))
+        if not any(w.startswith(SHED) for w in self.warnings):
+            self.warnings.append(f"{SHED} at step {step}: caches and idle buffers were given back.")
 
     # -- saved state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .give_back import give_back
 from .limits import Budget
 from .meters import MemoryMeter
 from .planner import MARGIN, RunPlan
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 class Guard:
     """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not
-    begun."""
+    begun.
 
-    def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[], None]) -> None:
+    shed : called with the step when RAM stands above 95 % of its limit, to give back what results do not
+        depend on; the run goes on when that was enough
+    """
+
+    def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[int], None]) -> None:
         self.budget = budget
         self.shed = shed
         limit = None if budget.ram is None else int(budget.ram)
@@ -44,7 +49,9 @@ class Guard:
                 return f"budget reached: energy ({joules - self.step_joules:.4g} of {b.energy:g} J, modelled)"
         self.last_resident = self.memory.use() + self.memory.baseline
         if self.memory.limit is not None and self.memory.share() > MARGIN:
-            self.shed()
+            self.shed(trainer.steps)
+            give_back()
+            self.last_resident = self.memory.use() + self.memory.baseline
             if self.memory.share() > MARGIN:
                 used, limit = self.memory.use() / 1e6, self.memory.limit / 1e6
                 return f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)"
