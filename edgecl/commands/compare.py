@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..report.record import read_record
-from ..report.table import comparison_table, summary
+from ..report.table import comparison, summary
+from .show import print_table
 
 HELP = """Show runs side by side.
 
@@ -23,4 +24,4 @@ def command(
     if as_json:
         print(json.dumps([{"run": path, **summary(record)} for path, record in found], indent=1))
         return
-    print(comparison_table(found))
+    print_table(*comparison(found))

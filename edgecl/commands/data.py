@@ -8,7 +8,7 @@ import json
 import typer
 
 from ..data import fetch_stream_data, list_streams
-from ..report.table import plain_table
+from .show import print_table
 
 app = typer.Typer(help="Streams and their data sets.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def list_command(as_json: bool = typer.Option(False, "--json", help="print JSON"
          f"{s.download_bytes / 1e6:.1f} MB", "yes" if s.cached else "no", s.summary]
         for s in streams
     ]  # fmt: skip
-    print(plain_table(["stream", "tasks", "sample", "train+test", "download", "here", "what"], rows))
+    print_table(["stream", "tasks", "sample", "train+test", "download", "here", "what"], rows)
 
 
 @app.command("get", help="Fetch a stream's data set into the cache folder, checked by sha256.")

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from ..devices import Figure, Profile, list_profiles, load_profile
-from ..report.table import plain_table
+from .show import print_table
 
 app = typer.Typer(help="Device profiles: what a step would take there.", invoke_without_command=True)
 
@@ -33,7 +33,7 @@ def show(name: str, as_json: bool = typer.Option(False, "--json", help="print JS
         print(json.dumps(plain(profile), indent=1))
         return
     print(f"{profile.name}: {profile.title}")
-    print(plain_table(["figure", "value", "mark", "source"], figures(plain(profile))))
+    print_table(["figure", "value", "mark", "source"], figures(plain(profile)))
 
 
 def show_list(as_json: bool) -> None:
@@ -42,7 +42,7 @@ def show_list(as_json: bool) -> None:
         print(json.dumps([plain(p) for p in profiles], indent=1))
         return
     rows = [[p.name, p.title, str(p.cores), f"{p.memory_bytes / 2**20:.0f} MiB"] for p in profiles]
-    print(plain_table(["name", "device", "cores", "memory"], rows))
+    print_table(["name", "device", "cores", "memory"], rows)
     print("'host' is this machine, calibrated on first use. Figures and sources: edgecl devices show NAME")
 
 
@@ -62,7 +62,9 @@ def figures(profile: Any, place: str = "") -> list[list[str]]:
     rows: list[list[str]] = []
     if isinstance(profile, dict):
         if {"value", "mark", "source"} <= profile.keys():
-            return [[place, str(profile["value"]), str(profile["mark"]), str(profile["source"])]]
+            value, unit = profile["value"], profile.get("unit") or ""
+            shown = f"{value:g} {unit}" if isinstance(value, (int, float)) else str(value)
+            return [[place, shown.rstrip(), str(profile["mark"]), str(profile["source"])]]
         for key, item in profile.items():
             rows += figures(item, f"{place}.{key}" if place else key)
     elif isinstance(profile, list):

@@ -1,7 +1,11 @@
-"""Live progress: a line that is rewritten on a terminal, one line an epoch elsewhere. Written to stderr."""
+"""Live progress, written to stderr: on a terminal one line that is rewritten, elsewhere a line an epoch.
+
+Plain text: rich would take memory in the process that trains.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from contextlib import contextmanager
 from ..run import Listener, Progress
 
 REWRITE_SECONDS = 0.1
+WIDE = 80  # columns from which the bar takes 20 of them, else 10
 
 
 @contextmanager
@@ -18,39 +23,64 @@ def make_listener(quiet: bool = False) -> Iterator[Listener | None]:
     if quiet:
         yield None
         return
-    terminal = sys.stderr.isatty()
-    last: dict[str, object] = {"epoch": None, "time": 0.0}
+    if not sys.stderr.isatty():
+        yield by_epoch()
+        return
+    try:
+        yield rewriting()
+    finally:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def by_epoch() -> Listener:
+    """One line at the first step of every epoch."""
+    shown = (-1, -1)
 
     def listen(p: Progress) -> None:
-        if terminal:
-            now = time.monotonic()
-            if now - float(str(last["time"])) >= REWRITE_SECONDS:
-                last["time"] = now
-                print(f"\r\x1b[2K{line(p)}", end="", file=sys.stderr, flush=True)
-        elif last["epoch"] != (p.task, p.epoch):
-            last["epoch"] = (p.task, p.epoch)
-            print(line(p), file=sys.stderr, flush=True)
+        nonlocal shown
+        if shown != (p.task, p.epoch):
+            shown = (p.task, p.epoch)
+            print("  ".join(facts(p)), file=sys.stderr, flush=True)
 
-    try:
-        yield listen
-    finally:
-        if terminal:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    return listen
 
 
-def line(p: Progress) -> str:
-    """One line: where the run is, what it has reached and what it has used."""
-    parts = [
-        f"task {p.task + 1}/{p.tasks}",
-        f"epoch {p.epoch + 1}/{p.epochs}",
-        f"step {p.step}/{p.steps}",
-        f"loss {p.loss:.3f}",
-    ]
+def rewriting() -> Listener:
+    """A bar and the facts in one line, no wider than the terminal."""
+    last = 0.0
+
+    def listen(p: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REWRITE_SECONDS:
+            last = now
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            print(f"\r\x1b[2K{live_line(p, columns)}", end="", file=sys.stderr, flush=True)
+
+    return listen
+
+
+def live_line(p: Progress, columns: int) -> str:
+    """``[####------]  45%  task 2/5 ...``: as many whole facts as fit in ``columns`` less one."""
+    share = min(1.0, p.step / p.steps) if p.steps else 0.0
+    bar = 20 if columns >= WIDE else 10
+    done = int(share * bar)
+    line = f"[{'#' * done}{'-' * (bar - done)}] {share:4.0%}"
+    for fact in facts(p):
+        if len(line) + 2 + len(fact) >= columns:
+            break
+        line += f"  {fact}"
+    return line[: max(columns - 1, 0)]
+
+
+def facts(p: Progress) -> list[str]:
+    """Where the run is, what it has reached and what it has used; the most wanted first."""
+    found = [f"task {p.task + 1}/{p.tasks}", f"epoch {p.epoch + 1}/{p.epochs}"]
     if p.accuracy is not None:
-        parts.append(f"accuracy {p.accuracy:.3f}")
+        found.append(f"accuracy {p.accuracy:.3f}")
     if p.resident_bytes:
         limit = "" if p.ram_limit is None else f" of {p.ram_limit / 1e6:.0f}"
-        parts.append(f"RAM {p.resident_bytes / 1e6:.0f}{limit} MB")
+        found.append(f"RAM {p.resident_bytes / 1e6:.0f}{limit} MB")
     if p.dense_flops:
-        parts.append(f"FLOPs {p.flops / p.dense_flops:.1%} of dense")
-    return "  ".join(parts)
+        found.append(f"FLOPs {p.flops / p.dense_flops:.1%} of dense")
+    return [*found, f"loss {p.loss:.3f}", f"step {p.step}/{p.steps}"]

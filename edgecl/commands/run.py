@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
 from typing import Any
 
 import typer
 
-from ..child import python_command
 from ..config import Config
+from .fresh import become
 from .options import with_config_options
-
-# glibc gives large blocks back when they are freed. Its default raises the threshold with every block freed, so that
-# arrays of a passing need stay resident as holes in the heap, and no plan could tell the peak.
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 HELP = """Train a stream task by task and write a record.
 
@@ -41,11 +35,7 @@ def command(
     ),
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
 ) -> int:
-    """Check the options, then train: in a fresh image of this process when it is ours.
-
-    The command line's own packages take 10 to 15 MB, which a small device would rather give to training.
-    Replacing the image (same process id, terminal and folder) leaves them behind.
-    """
+    """Check the options, then train: in a fresh image of this process when it is ours."""
     Config.make(options)
     job = {
         "options": options,
@@ -54,9 +44,7 @@ def command(
         "command": shlex.join(["edgecl", *sys.argv[1:]]) if context.obj else "edgecl run",
     }
     if context.obj:
-        sys.stdout.flush()
-        command = python_command("edgecl.commands.train", json.dumps(job))
-        os.execve(sys.executable, command, {**os.environ, **GIVE_BACK})
+        become("edgecl.commands.train", job)
     from .train import train
 
     return train(job)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ..errors import BadInput
-from ..report.table import plain_table
+from .show import print_table
 
 app = typer.Typer(help="The sample store on flash.", no_args_is_help=True)
 
@@ -41,5 +41,5 @@ def verify(
         )
         if damaged:
             rows = [[str(d.id), str(d.file), str(d.offset), d.reason] for d in damaged]
-            print(plain_table(["id", "file", "offset", "reason"], rows))
+            print_table(["id", "file", "offset", "reason"], rows)
     return 1 if damaged else 0

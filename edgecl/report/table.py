@@ -10,15 +10,20 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns in line; a column of figures is aligned to the right."""
     cells = [list(map(str, head)), *(list(map(str, row)) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    figures = [
-        bool(rows) and all(row[i][:1].isdigit() or row[i][:1] in ("-", "") for row in cells[1:])
-        for i in range(len(head))
-    ]
+    figures = figure_columns(len(head), cells[1:])
 
     def line(row: Sequence[str]) -> str:
         return "  ".join(c.rjust(w) if f else c.ljust(w) for c, w, f in zip(row, widths, figures)).rstrip()
 
     return "\n".join([line(cells[0]), line(["-" * w for w in widths]), *(line(row) for row in cells[1:])])
+
+
+def figure_columns(count: int, rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Which of ``count`` columns hold nothing but figures."""
+    return [
+        bool(rows) and all(row[i][:1].isdigit() or row[i][:1] in ("-", "") for row in rows)
+        for i in range(count)
+    ]
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,12 +48,12 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def comparison_table(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """One row per figure, one column per run: (name, record)."""
+def comparison(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table: one row per figure, one column per run (name, record)."""
     summaries = [summary(record) for _, record in runs]
     names = _short([name for name, _ in runs])
     rows = [[key.replace("_", " "), *(_show(key, s[key]) for s in summaries)] for key in summaries[0]]
-    return plain_table(["", *names], rows)
+    return ["", *names], rows
 
 
 def run_table(record: Mapping[str, Any]) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import jsonschema
@@ -62,6 +67,47 @@ def test_plan_shows_use_and_trains_nothing(edgecl, small, tmp_path):
     )
     assert not (tmp_path / "o").exists()
     assert "planned peak" in edgecl("plan", *small).stdout
+
+
+def test_the_plan_counts_the_process_that_a_run_would_be(edgecl, small):
+    plan = json.loads(edgecl("plan", *small, "--json").stdout)
+    record = json.loads(edgecl("run", *small, "--json").stdout)
+    assert abs(plan["baseline_bytes"] - record["memory"]["baseline_bytes"]) < 1e6
+    assert plan["growth_bytes"] == record["plan"]["growth_bytes"]
+
+
+def on_a_terminal(environment, tmp_path, columns: int, *arguments: object) -> str:
+    """What `edgecl` shows on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-m", "edgecl", *map(str, arguments)]
+    child = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # the terminal closes with its last user
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert child.wait(60) == 0, shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("columns", [50, 120])
+def test_on_a_terminal_a_run_shows_one_live_line(environment, small, tmp_path, columns):
+    shown = on_a_terminal(environment, tmp_path, columns, "run", *small, "--epochs", 40, "--ram", "500MB")
+    live = [line for line in shown.split("\r\x1b[2K") if line.startswith("[")]
+    assert live and all(len(line) < columns and "\n" not in line for line in live)
+    assert re.match(r"\[#*-*\] +\d+%  task \d/2  epoch \d+/40", live[-1])
+    if columns == 120:
+        assert re.search(r"accuracy \d\.\d+  RAM \d+ of 500 MB  FLOPs 100\.0% of dense", live[-1])
+    assert "average accuracy" in shown.split("\r\x1b[2K")[-1]  # the line is gone, the table stands
+
+
+def test_on_a_terminal_long_cells_wrap(environment, edgecl, tmp_path):
+    plain = edgecl("devices", "show", "rpi_4b").stdout
+    shown = on_a_terminal(environment, tmp_path, 90, "devices", "show", "rpi_4b")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert "vendor" in shown and max(map(len, lines)) <= 90 < max(map(len, plain.splitlines()))
 
 
 def interrupted(environment, tmp_path, arguments) -> subprocess.Popen:

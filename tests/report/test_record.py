@@ -10,7 +10,7 @@ import pytest
 
 from edgecl.errors import BadInput
 from edgecl.report.record import check_record, read_record, record_schema, write_record
-from edgecl.report.table import comparison_table, plain_table, run_table
+from edgecl.report.table import comparison, plain_table, run_table
 
 RECORD = {
     "schema": "edgecl.run/1",
@@ -134,7 +134,7 @@ def test_a_record_survives_the_disk_and_rubbish_is_refused(tmp_path):
 
 def test_tables_show_what_people_look_for():
     assert "0.625" in run_table(RECORD) and "warning: w" in run_table(RECORD)
-    both = comparison_table([("a/run.json", RECORD), ("b/run.json", RECORD)])
+    both = plain_table(*comparison([("a/run.json", RECORD), ("b/run.json", RECORD)]))
     assert "10.0%" in both and both.splitlines()[0].split() == ["a", "b"]
     assert plain_table(["a", "bb"], []).splitlines()[0] == "a  bb"
 
