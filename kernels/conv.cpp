@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <map>
 
 #include "conv_run.h"
 
@@ -46,7 +48,7 @@ struct WideTiling {
   std::vector<int> bands;
 };
 
-WideTiling tile_wide(int h, int w, int largest, const Wide &wide) {
+WideTiling cut_wide(int h, int w, int largest, const Wide &wide) {
   const int wide_columns = wide.columns > 1 ? w / wide.columns : 0;
   const int rest = w - wide_columns * wide.columns;
   WideTiling out;
@@ -69,6 +71,15 @@ WideTiling tile_wide(int h, int w, int largest, const Wide &wide) {
   return out;
 }
 
+// A network has few sizes of maps; each is cut once per thread.
+const WideTiling &tile_wide(int h, int w, int largest, const Wide &wide) {
+  thread_local std::map<std::array<int, 4>, WideTiling> cuts;
+  const std::array<int, 4> key{h, w, largest, wide.columns > 1 ? wide.columns * wide.kernels->lanes : 0};
+  auto found = cuts.find(key);
+  if (found == cuts.end()) found = cuts.emplace(key, cut_wide(h, w, largest, wide)).first;
+  return found->second;
+}
+
 int column_kind(int stride) { return stride == 1 ? 0 : stride == 2 ? 1 : 2; }
 
 // Channel offsets in a halo'd input are counted from the padded origin (see lists.cpp).
@@ -83,8 +94,8 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(p.stride_w);
   const Wide wide = fold || kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(lanes, p.width);
-  const WideTiling tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
-                                 : tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide);
+  const WideTiling &tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+                                  : tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide);
   const int bands = (int)tiling.bands.size() - 1;
   const int groups = std::min(bands, std::max(1, ITEMS / blocks));
   const bool dense_rows = p.lists->blocks.front().row1 == p.lists->rows; // one group: rows may be split
@@ -164,7 +175,7 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
 }
 
 int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
-  if (folds(p)) return (int)tile_grid(samples.blocks, 1, k.largest_tile).bands.size() - 1;
+  if (folds(p)) return (int)tile_wide(samples.blocks, 1, k.largest_tile, Wide()).bands.size() - 1;
   const int kind = column_kind(p.stride_w);
   const Wide wide = kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(samples.lanes, p.width);
   const int bands = (int)tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide).bands.size() - 1;
@@ -213,8 +224,8 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(g.stride_w);
   const Wide wide = fold || kind != 0 ? Wide() : wide_kernels(lanes, dy.width);
-  const WideTiling tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
-                                 : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
+  const WideTiling &tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+                                  : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
   const bool direct = tiling.tiles.size() * blocks <= 2; // few visits: reduce at once instead of keeping vectors
 
   // Items are ranges of rows of equal work. Each streams the whole input through L1, so there are few; but no more
