@@ -1,6 +1,13 @@
 """edgecl: continual learning on the device, inside a fixed budget of RAM, compute, energy and flash."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec(f"{__name__}.storage") is None:
+    raise ImportError(
+        "This is edgecl's source tree, which has no compiled parts; it hides an installed edgecl. "
+        "Start Python from another folder, or install with: pip install -e ."
+    )
 
 from .errors import BadInput, EdgeclError, InfeasibleBudget
 

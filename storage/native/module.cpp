@@ -46,6 +46,7 @@ static Slots slots_of(const Out2<uint8_t> &samples, const Out<int32_t> &classes,
 }
 
 NB_MODULE(_storage, m) {
+    nb::set_leak_warnings(false); // a store left open when the interpreter ends is no leak of ours
     m.def("crc32c", [](nb::bytes b, uint32_t seed) { return crc32c(b.c_str(), b.size(), seed); }, nb::arg("data"),
           nb::arg("seed") = 0);
     m.def("crc32c_table", [](nb::bytes b, uint32_t seed) { return crc32c_table(b.c_str(), b.size(), seed); },

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -225,6 +226,15 @@ def test_lists(edgecl):
     assert "measured" in edgecl("devices", "show", "rpi_4b").stdout
     assert "split-mnist5k" in edgecl("data", "list").stdout
     assert json.loads(edgecl("data", "list", "--json").stdout)
+
+
+def test_from_the_source_tree_it_says_why_it_cannot_start():
+    root = Path(__file__).parents[2]
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); import edgecl"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert "source tree" in done.stderr and "pip install -e" in done.stderr
 
 
 def test_without_the_cli_packages_it_says_what_to_install(environment, tmp_path):
