@@ -238,10 +238,12 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"({len(record['choice']['seeds'])} other seeds; {grid}).",
         "Accuracy is the Class-IL average after the last task, on the test set. FLOPs are all forward and",
         "backward FLOPs that ran, replay included. Differences are paired by seed; intervals: Student's t.",
-        "Other work shared the machine: train s are wall seconds, CPU s the whole run's, with evaluation.",
+        "Train s are wall seconds of training, CPU s the whole run's, with evaluation.",
         f"DGM trains {KEEP:.0%} of the living weights; DDR removes {REMOVE:.0%} of a task's samples, the",
         "lowest mean loss first among equally easy ones, classes evenly (released: the first in order).",
     ]
+    for note in record["notes"]:
+        lines += ["", note]
     for setting in record["settings"]:
         rows = [cells(r) for r in record["rows"] if r["setting"] == setting["name"]]
         if not rows:
@@ -278,13 +280,14 @@ def main() -> None:
         parser.error(f"{options.json} holds a campaign of other settings; choose another file")
     choice = saved.get("choice")
     runs: list[dict[str, Any]] = saved.get("runs", [])
+    notes: list[str] = saved.get("notes", [])  # of who ran it, written into the file by hand
 
     def store() -> None:
         if options.json:
             temporary = options.json + ".tmp"
             found = {**versions(), "edgecl": edgecl.__version__}
-            rows = summary(plans, runs)
-            write("ablation", rows, temporary, versions=found, settings=shape, choice=choice, runs=runs)
+            more_of = {"settings": shape, "choice": choice, "notes": notes, "runs": runs}
+            write("ablation", summary(plans, runs), temporary, versions=found, **more_of)
             os.replace(temporary, options.json)
 
     if choice is None:
