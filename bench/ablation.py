@@ -266,10 +266,11 @@ def main() -> None:
     plans = settings(options.limit_train, options.epochs, options.beside)
     grid: Mapping[str, Sequence[Any]] = GRID
     more: dict[str, Any] = {}
-    grid_seeds, seeds = GRID_SEEDS, options.seeds
+    grid_seeds: Sequence[int] = GRID_SEEDS
+    seeds = options.seeds
     if options.quick:  # a tenth of the samples, tested on part of them
         plans = settings(2000, 2, 0)[:1]
-        grid, grid_seeds, seeds = {"lr": [0.1], "batch": [16]}, (1000,), 1
+        grid, grid_seeds, seeds = dict(lr=[0.1], batch=[16]), (1000,), 1
         more = {"validation": 0.2}
 
     saved: dict[str, Any] = {}
@@ -286,7 +287,7 @@ def main() -> None:
         if options.json:
             temporary = options.json + ".tmp"
             found = {**versions(), "edgecl": edgecl.__version__}
-            more_of = {"settings": shape, "choice": choice, "notes": notes, "runs": runs}
+            more_of: dict[str, Any] = {"settings": shape, "choice": choice, "notes": notes, "runs": runs}
             write("ablation", summary(plans, runs), temporary, versions=found, **more_of)
             os.replace(temporary, options.json)
 
