@@ -270,7 +270,8 @@ def main() -> None:
     seeds = options.seeds
     if options.quick:  # a tenth of the samples, tested on part of them
         plans = settings(2000, 2, 0)[:1]
-        grid, grid_seeds, seeds = dict(lr=[0.1], batch=[16]), (1000,), 1
+        grid = {"lr": [0.1], "batch": [16]}
+        grid_seeds, seeds = (1000,), 1
         more = {"validation": 0.2}
 
     saved: dict[str, Any] = {}
