@@ -29,7 +29,7 @@ BASE: dict[str, Any] = {"stream": "split-fashion", "model": "cnn", "method": "de
 KEEP, REMOVE = 0.8, 0.3  # DGM trains 80 % of the living weights, DDR removes 30 % of a task's samples
 # In the first task the loss variants differ only in units without samples yet; it cannot tell them apart. The
 # main setting has the full loss, another the masked one that SparCL released.
-GRID = {"batch": [8, 16, 32], "lr": [0.1, 0.03, 0.3]}
+GRID: dict[str, list[Any]] = {"batch": [8, 16, 32], "lr": [0.1, 0.03, 0.3]}
 GRID_SEEDS = (1000, 1001)  # none of the campaign's
 GRID_VALIDATION = 0.2
 # two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--beside", type=int, default=3, help="seeds of the released loss and schedule")
     options = parser.parse_args()
     plans = settings(options.limit_train, options.epochs, options.beside)
-    grid: Mapping[str, Sequence[Any]] = GRID
+    grid = GRID
     more: dict[str, Any] = {}
     grid_seeds: Sequence[int] = GRID_SEEDS
     seeds = options.seeds
