@@ -83,7 +83,9 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) 
         print("  ".join(cell(r.get(c, "")).ljust(w) for c, w in zip(columns, widths)))
 
 
-def write(name: str, rows: Sequence[dict[str, Any]], path: str | None, packages: Sequence[str] = (), **more: Any) -> None:
+def write(
+    name: str, rows: Sequence[dict[str, Any]], path: str | None, packages: Sequence[str] = (), **more: Any
+) -> None:
     """{"bench", "command", "host", "versions", "rows"} to ``path``."""
     if not path:
         return

@@ -30,19 +30,13 @@ class Config:
     Sizes are bytes, fractions lie in 0..1. None means: not set, the program chooses.
     """
 
-    stream: str = _option(
-        "split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file"
-    )
-    limit_train: int | None = _option(
-        None, p.count(1), "use only so many training samples, equally per class"
-    )
+    stream: str = _option("split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file")
+    limit_train: int | None = _option(None, p.count(1), "use only so many training samples, equally per class")
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
     model: str = _option("cnn", p.choice(builders()), "network")
-    norm: str | None = _option(
-        None, p.choice(("batch", "group", "none")), "normalisation; default: the network's"
-    )
+    norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     method: str = _option("der++", p.choice(tuple(methods())), "continual-learning method")
     current_loss: str = _option(
         "full",
@@ -59,16 +53,12 @@ class Config:
     sparsity: float = _option(0.0, p.fraction(high_open=True), "share of zero weights in the sparse tensors")
     mask: str = _option("tdm", p.choice(("tdm", "static", "none")), "how the sparse pattern moves")
     allocation: str = _option("uniform", p.choice(("uniform", "erk")), "how sparsity is shared among tensors")
-    gradient_keep: float = _option(
-        1.0, p.fraction(low_open=True), "share of living weights that get a gradient"
-    )
+    gradient_keep: float = _option(1.0, p.fraction(low_open=True), "share of living weights that get a gradient")
     remove: float = _option(0.0, p.fraction(high_open=True), "share of easy samples removed during a task")
     removal_tie_break: str = _option(
         "loss", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
     )
-    sparcl: str = _option(
-        "released", p.choice(("released", "paper")), "sparse training as released or as printed"
-    )
+    sparcl: str = _option("released", p.choice(("released", "paper")), "sparse training as released or as printed")
     epochs: int = _option(10, p.count(1), "epochs a task")
     batch: int = _option(32, p.count(1), "samples of the current task in a step")
     replay_batch: int | None = _option(None, p.count(1), "samples in a replay draw; default: as batch")
@@ -76,9 +66,7 @@ class Config:
         None, p.count_or_auto(1), "rows of one forward at most, or auto (changes what batch norm learns)"
     )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
-    augment: str = _option(
-        "none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples"
-    )
+    augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")
     optimizer: str = _option("sgd", p.choice(("sgd", "adam")), "optimizer")
     momentum: float = _option(0.0, p.fraction(high_open=True), "momentum of sgd")
@@ -134,9 +122,7 @@ class Config:
                 "Use mask tdm or static, or sparsity 0.",
             )
         if self.optimizer == "adam" and self.momentum:
-            raise BadInput(
-                "Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd."
-            )
+            raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")
         if self.checkpoint_every is not None and self.out is None:
             raise BadInput("--checkpoint-every needs a folder to write to.", "Add --out DIR.")
         return self
@@ -190,15 +176,11 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     try:
         data = _parse_toml(content) if path.suffix == ".toml" else json.loads(content)
     except ValueError as error:
-        raise BadInput(
-            f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml."
-        ) from error
+        raise BadInput(f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml.") from error
     if isinstance(data, dict) and isinstance(data.get("config"), dict):
         data = data["config"]
     if not isinstance(data, dict):
-        raise BadInput(
-            f"The configuration '{path}' is not a table of options.", 'Write {"stream": ..., ...}.'
-        )
+        raise BadInput(f"The configuration '{path}' is not a table of options.", 'Write {"stream": ..., ...}.')
     return data
 
 

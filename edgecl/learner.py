@@ -129,16 +129,12 @@ class Learner:
     ) -> None:
         for name in options:
             if name.replace("-", "_") in _NOT_OURS:
-                raise BadInput(
-                    f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner)."
-                )
+                raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
         if buffer < 1 or classes < 1:
             raise BadInput(f"buffer is {buffer}, classes is {classes}.", "Use at least 1 of each.")
         self.budget = budget or Budget()
         if self.budget.flash_writes_per_day is not None:
-            raise BadInput(
-                "A limit on flash writes per day is not supported yet.", "Use flash, or store_limit."
-            )
+            raise BadInput("A limit on flash writes per day is not supported yet.", "Use flash, or store_limit.")
         given = normalise({**options, "model": model, "stream": "learner"})
         if self.budget.flash is not None and given.get("store") is not None:
             given.setdefault("store_limit", self.budget.flash)
@@ -231,9 +227,7 @@ class Learner:
             self._buffer.append(x, units, ids)
         return ticket
 
-    def learn(
-        self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None
-    ) -> LearnLog:
+    def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1)
         or seconds.
 
@@ -313,9 +307,7 @@ class Learner:
         return folder
 
     @classmethod
-    def open(
-        cls, path: str | Path, *, store: str | Path | None = None, budget: Budget | None = None
-    ) -> Learner:
+    def open(cls, path: str | Path, *, store: str | Path | None = None, budget: Budget | None = None) -> Learner:
         """The learner saved in ``path``. ``store``: where its store lies now, by default where it was."""
         saved = checkpoint.load(path)
         if saved is None or "learner" not in saved:
@@ -427,9 +419,7 @@ class Learner:
                 p.engine.load(undo["engine"])
                 p.sparse.load(undo["sparse"])
                 self._forget_logits(offered)
-                stopped = (
-                    f"loss not finite at step {trainer.steps}; weights are as they were before this call"
-                )
+                stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
                 warnings.append(error.cause)
                 break
             if log is not None:
@@ -514,8 +504,7 @@ class Learner:
             bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
             if bad.size:
                 raise BadInput(
-                    f"Sample {bad[0]} holds NaN or infinity"
-                    + (f" ({bad.size} such)." if bad.size > 1 else "."),
+                    f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
                     "Repair or leave out these samples.",
                 )
         if dtype == np.uint8 and x.dtype != np.uint8:

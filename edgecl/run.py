@@ -187,9 +187,7 @@ class Run:
         first = 0 if everything else task
         data = SourceData([t.train for t in self.stream.tasks[first : task + 1]], self.ids[first : task + 1])
         units = None if everything else np.array(self.stream.tasks[task].classes)
-        return TaskLoop(
-            self.trainer, data, self.dense, task=task, epochs=self.config.epochs, task_units=units
-        )
+        return TaskLoop(self.trainer, data, self.dense, task=task, epochs=self.config.epochs, task_units=units)
 
     def append(self, task: int) -> np.ndarray | None:
         """The task's samples into the store, a piece at a time; their ids, once they are on flash."""
@@ -228,9 +226,7 @@ class Run:
             self.train_seconds += time.monotonic() - began
         return None
 
-    def return_to_checkpoint(
-        self, task: int, loop: TaskLoop, error: NonFiniteLoss
-    ) -> tuple[str, int, TaskLoop | None]:
+    def return_to_checkpoint(self, task: int, loop: TaskLoop, error: NonFiniteLoss) -> tuple[str, int, TaskLoop | None]:
         """(reason to end, task, its loop or None): everything, the record's figures included, as in the last
         saved state. The run ends there, since going on would repeat the loss."""
         step = self.trainer.steps
@@ -313,9 +309,7 @@ class Run:
             store.meta_set({"start": checkpoint.to_bytes(store.state())})
             return
         if store.count:
-            self.warnings.append(
-                f"The store held {store.count} samples of an earlier run; it was seen as empty."
-            )
+            self.warnings.append(f"The store held {store.count} samples of an earlier run; it was seen as empty.")
         with _readable_store_errors(self.config.store):
             store.load(checkpoint.from_bytes(start))
 
@@ -343,9 +337,7 @@ class Run:
     def restore(self, saved: Mapping[str, Any]) -> tuple[int, TaskLoop | None]:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
-            raise BadInput(
-                "The saved state belongs to another stream.", "Resume with the stream the run began with."
-            )
+            raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
         with _readable_store_errors(self.config.store):
             self.trainer.load(saved["trainer"])
         self.dense.load(saved["dense"])
@@ -378,6 +370,4 @@ def start_folder(folder: Path, config: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(config, indent=1))
         temporary.replace(folder / "config.json")
     except OSError as error:
-        raise BadInput(
-            f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder."
-        ) from error
+        raise BadInput(f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder.") from error

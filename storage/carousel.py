@@ -48,9 +48,7 @@ class Carousel:
         if latency < 1 or queue < 1 or movers < 1:
             raise BadRecord(f"latency {latency}, queue {queue}, movers {movers}.", "Each must be at least 1.")
         if memory.schema.difference(store.schema):
-            raise BadRecord(
-                f"Memory and store differ: {memory.schema.difference(store.schema)}.", "Use one schema."
-            )
+            raise BadRecord(f"Memory and store differ: {memory.schema.difference(store.schema)}.", "Use one schema.")
         self.store = store
         self.memory = memory
         self.latency = latency

@@ -41,9 +41,7 @@ class Cleaner:
         s = self._store
         if s.limit_bytes is None or self._busy:
             return
-        target = (
-            s.limit_bytes - more - s._segment_bytes
-        )  # a merge needs room for its result beside its sources
+        target = s.limit_bytes - more - s._segment_bytes  # a merge needs room for its result beside its sources
         if self._used() <= target:
             return
         self._busy = True
@@ -61,9 +59,7 @@ class Cleaner:
         finally:
             self._busy = False
         if self._used() + more > s.limit_bytes:
-            raise StoreFull(
-                f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit."
-            )
+            raise StoreFull(f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit.")
 
     def after_seal(self) -> None:
         """Keeps dead space in bounds when no byte limit forces it."""
@@ -165,10 +161,7 @@ class Cleaner:
                 tables.append(Table(np.ones(n, np.uint8), rel, kept[1], kept[2]))
             end = out.end
             table = Table(
-                *(
-                    np.concatenate([getattr(t, f) for t in tables])
-                    for f in ("ok", "rel", "classes", "subjects")
-                )
+                *(np.concatenate([getattr(t, f) for t in tables]) for f in ("ok", "rel", "classes", "subjects"))
             )
             out.append(footer_of_table(table, True).pack(head.crc))
             out.sync()

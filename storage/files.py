@@ -27,13 +27,9 @@ def field_name(no: int) -> str:
 def io_error(error: OSError, what: str) -> StoreError:
     """The typed error for a failed system call."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull(
-            f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit."
-        )
+        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return ReadOnly(
-            f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True."
-        )
+        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
     return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
 
 

@@ -115,9 +115,7 @@ class IndexFile:
                 raise StoreLocked(
                     f"'{directory}' is already open in this process.", "Close the other handle."
                 ) from error
-            raise StoreDamaged(
-                f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt."
-            ) from error
+            raise StoreDamaged(f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt.") from error
 
     @property
     def size(self) -> int:
@@ -140,9 +138,7 @@ class IndexFile:
                     else:
                         entries[struct.unpack(">I", key[1:])[0]] = Entry(*_ENTRY.unpack(body))
         except (lmdb.Error, struct.error, ValueError) as error:
-            raise StoreDamaged(
-                f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt."
-            ) from error
+            raise StoreDamaged(f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt.") from error
         return commit, entries
 
     def commit(
@@ -180,9 +176,7 @@ class IndexFile:
                     raise StoreFull("The index reached 1 GB.", "Store less in meta values.") from None
                 self._env.set_mapsize(size)
             except lmdb.DiskError as error:
-                raise StoreFull(
-                    f"The index cannot be written: {error}.", "Free some space on the device."
-                ) from error
+                raise StoreFull(f"The index cannot be written: {error}.", "Free some space on the device.") from error
             except lmdb.Error as error:
                 raise StoreError(f"The index cannot be written: {error}.", "Check the device.") from error
         self.commits += 1

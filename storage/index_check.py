@@ -83,20 +83,13 @@ def _claim(number: int, n: int, last: int, used: set[int]) -> None:
         used.add(p)
 
 
-def _tree(
-    data: bytes, size: int, last: int, number: int, depth: int, used: set[int], free: list[int] | None
-) -> int:
+def _tree(data: bytes, size: int, last: int, number: int, depth: int, used: set[int], free: list[int] | None) -> int:
     """Walks one page and all below it; the number of entries."""
     _claim(number, 1, last, used)
     at = number * size
     own, _, flags, lower, upper = _PAGE.unpack_from(data, at)
     leaf = depth == 1
-    if (
-        own != number
-        or flags & 15 != (_LEAF if leaf else _BRANCH)
-        or not 16 <= lower <= upper <= size
-        or lower & 1
-    ):
+    if own != number or flags & 15 != (_LEAF if leaf else _BRANCH) or not 16 <= lower <= upper <= size or lower & 1:
         raise _Unsound(f"page {number}")
     n = (lower - 16) // 2
     if n < 1 or (not leaf and n < 2):

@@ -156,9 +156,7 @@ class Description:
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
             return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreDamaged(
-                f"'{path}' cannot be read: {error}.", "Restore it or use another directory."
-            ) from error
+            raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
 
 
 def sync_directory(path: Path) -> None:

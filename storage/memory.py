@@ -83,11 +83,7 @@ class EpisodicMemory:
         (values [n, W], widths [n]) as `SampleStore.read` gives them."""
         where = np.asarray(slots, np.int64)
         rows = np.asarray(samples)
-        if (
-            rows.shape[1:] != self.schema.sample_shape
-            or rows.dtype != self.samples.dtype
-            or len(rows) != len(where)
-        ):
+        if rows.shape[1:] != self.schema.sample_shape or rows.dtype != self.samples.dtype or len(rows) != len(where):
             raise BadRecord(
                 f"{rows.dtype} samples {rows.shape} for {len(where)} slots of {self.samples.dtype} "
                 f"{self.schema.sample_shape}.",
@@ -112,9 +108,7 @@ class EpisodicMemory:
         values, widths = value if isinstance(value, tuple) else (np.asarray(value), None)
         width = values.shape[1]
         if width > self.schema.fields[name].width:
-            raise BadRecord(
-                f"Field '{name}' of width {width}.", f"The stream has {self.schema.fields[name].width}."
-            )
+            raise BadRecord(f"Field '{name}' of width {width}.", f"The stream has {self.schema.fields[name].width}.")
         self.grow_field(name, width)
         self.fields[name][where, :width] = values
         self.fields[name][where, width:] = 0
@@ -125,9 +119,7 @@ class EpisodicMemory:
         arrives.
         """
         if name not in self.fields:
-            raise BadRecord(
-                f"The stream has no field '{name}'.", f"It has: {', '.join(self.fields) or 'none'}."
-            )
+            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self.fields) or 'none'}.")
         self._set_field(np.asarray(slots, np.int64), name, np.asarray(values))
 
     def grow_field(self, name: str, width: int) -> None:
@@ -208,13 +200,9 @@ class EpisodicMemory:
         slots = len(state["classes"])
         for name, array in self._arrays():
             got = np.asarray(state[name]) if name in state else None
-            fits = (
-                got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
-            )
+            fits = got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
             if not fits or (not name.startswith("field.") and got.shape[1:] != array.shape[1:]):  # type: ignore[union-attr]
-                raise BadRecord(
-                    f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream."
-                )
+                raise BadRecord(f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream.")
         for name, _ in self._arrays():
             self._set_array(name, np.array(state[name], order="C"))
         self.offered = int(state["offered"])

@@ -103,9 +103,7 @@ class MemoryPolicy:
         memory.offered += len(classes)
         return np.full(len(classes), -1, np.int64)
 
-    def end_task(
-        self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None
-    ) -> None:
+    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
         """Called at a task boundary with the task's samples."""
 
     def state(self) -> dict[str, Any]:
@@ -198,9 +196,7 @@ class Ring(MemoryPolicy):
         free = np.flatnonzero(memory.classes < 0)
         if len(own) < quota and len(free):
             return int(free[0])
-        pool = (
-            own if len(own) else np.flatnonzero(memory.classes >= 0)
-        )  # more classes than slots: the oldest goes
+        pool = own if len(own) else np.flatnonzero(memory.classes >= 0)  # more classes than slots: the oldest goes
         return int(pool[np.argmin(memory.order[pool])])
 
 
@@ -211,9 +207,7 @@ class Balanced(MemoryPolicy):
 
     name = "balanced"
 
-    def end_task(
-        self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None
-    ) -> None:
+    def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
         if candidates is None:
             raise BadRecord("The policy 'balanced' needs the task's samples.", "Pass candidates to end_task.")
         new = [int(c) for c in np.unique(candidates.classes) if c >= 0]

@@ -78,42 +78,30 @@ def scan(fd: int, end: int, header: Header) -> Table:
     if header.compacted:
         ok &= np.concatenate([[True], np.diff(rel.astype(np.int64)) > 0]) if len(rel) else ok
     else:
-        ok &= rel == np.arange(
-            len(rel), dtype=np.uint32
-        )  # a sound record in another place is not this record
+        ok &= rel == np.arange(len(rel), dtype=np.uint32)  # a sound record in another place is not this record
         rel = np.arange(len(rel), dtype=np.uint32)
     return Table(ok, rel, classes, subjects)
 
 
-def survey(
-    directory: Path, description: Description, commit: Commit | None, entries: dict[int, Entry]
-) -> Survey:
+def survey(directory: Path, description: Description, commit: Commit | None, entries: dict[int, Entry]) -> Survey:
     """Looks at every segment file. Changes nothing on flash."""
     found = Survey()
     stride = _storage.RECORD_HEAD + description.schema.sample_bytes
     payload = description.schema.sample_bytes
-    names = {
-        int(m[1], 16): m[0]
-        for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory))
-        if m
-    }
+    names = {int(m[1], 16): m[0] for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory)) if m}
     found.lost_entries = [no for no in entries if no not in names]
     loose: list[Found] = []
     for no in sorted(names):
         path = directory / names[no]
         entry = entries.get(no)
         if entry is None and commit is not None and no < commit.tail_no:
-            found.orphans.append(
-                path
-            )  # a compaction took its records over but was stopped before it could remove it
+            found.orphans.append(path)  # a compaction took its records over but was stopped before it could remove it
             continue
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             header = Header.read(fd)
-            if header is not None and (
-                header.store != description.store or header.no != no or header.kind != SAMPLES
-            ):
+            if header is not None and (header.store != description.store or header.no != no or header.kind != SAMPLES):
                 header = None
             if entry is not None and (header is None or header.crc != entry.seed):
                 header = _rebuilt_header(description, no, entry)
@@ -168,9 +156,7 @@ def _cut(table: Table, vouched: int) -> Table:
 
 def _rebuilt_header(description: Description, no: int, entry: Entry) -> Header | None:
     for flags in (0, 1):
-        header = Header(
-            SAMPLES, no, entry.first_id, description.schema.sample_bytes, flags, description.store
-        )
+        header = Header(SAMPLES, no, entry.first_id, description.schema.sample_bytes, flags, description.store)
         if header.crc == entry.seed:
             return header
     return None
@@ -197,9 +183,7 @@ def _order(
             continue
         found.segments.append(item)
     for item in found.segments:
-        item.full = (
-            item.full or item is not found.segments[-1]
-        )  # a lost footer: later segments stand behind it
+        item.full = item.full or item is not found.segments[-1]  # a lost footer: later segments stand behind it
         if item.full and item.header.no not in entries:
             entry = Entry(item.header.first_id, len(item.table), item.end, item.header.crc)
             found.new_entries[item.header.no] = entry

@@ -52,24 +52,16 @@ class StreamSchema:
                 f"Sample dtype '{self.sample_dtype}' cannot be stored.", f"Use {' or '.join(SAMPLE_DTYPES)}."
             )
         if not self.sample_shape or min(self.sample_shape) < 1:
-            raise BadRecord(
-                f"Sample shape {self.sample_shape} is empty.", "Give at least one axis, each of size >= 1."
-            )
+            raise BadRecord(f"Sample shape {self.sample_shape} is empty.", "Give at least one axis, each of size >= 1.")
         if self.sample_bytes > MAX_SAMPLE_BYTES:
-            raise BadRecord(
-                f"A sample of {self.sample_bytes} bytes is too large.", f"The limit is {MAX_SAMPLE_BYTES}."
-            )
+            raise BadRecord(f"A sample of {self.sample_bytes} bytes is too large.", f"The limit is {MAX_SAMPLE_BYTES}.")
         if len(self.fields) > 255:
             raise BadRecord(f"{len(self.fields)} fields are too many.", "The limit is 255.")
         for name, spec in self.fields.items():
             if spec.dtype not in FIELD_DTYPES:
-                raise BadRecord(
-                    f"Field '{name}' has dtype '{spec.dtype}'.", f"Use one of {', '.join(FIELD_DTYPES)}."
-                )
+                raise BadRecord(f"Field '{name}' has dtype '{spec.dtype}'.", f"Use one of {', '.join(FIELD_DTYPES)}.")
             if not spec.width >= 1 or spec.bytes > MAX_FIELD_BYTES:
-                raise BadRecord(
-                    f"Field '{name}' has width {spec.width}.", f"Use 1 to {MAX_FIELD_BYTES} bytes."
-                )
+                raise BadRecord(f"Field '{name}' has width {spec.width}.", f"Use 1 to {MAX_FIELD_BYTES} bytes.")
             if not 0 <= spec.version <= 255:
                 raise BadRecord(f"Field '{name}' has version {spec.version}.", "Use 0 to 255.")
 
@@ -93,9 +85,7 @@ class StreamSchema:
             fields = {str(n): FieldSpec(str(d), int(w), int(v)) for n, d, w, v in data["fields"]}
             return StreamSchema(tuple(data["shape"]), str(data["dtype"]), fields)
         except (ValueError, KeyError, TypeError) as error:
-            raise WrongStream(
-                f"The stored schema cannot be read ({error}).", "Use another directory."
-            ) from error
+            raise WrongStream(f"The stored schema cannot be read ({error}).", "Use another directory.") from error
 
     def difference(self, other: StreamSchema) -> str | None:
         """What differs, in words (ours first), or None when records of one fit the other."""

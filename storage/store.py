@@ -104,9 +104,7 @@ class SampleStore:
     # ------------------------------------------------------------------ opening
     def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None) -> Description:
         if self.path.exists() and not self.path.is_dir():
-            raise StoreError(
-                f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own."
-            )
+            raise StoreError(f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own.")
         if self.read_only:
             description = Description.read(self.path)
             if description is None:
@@ -122,11 +120,7 @@ class SampleStore:
                 if description is None:
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
-                    size = (
-                        FILE_BYTES
-                        if limit_bytes is None
-                        else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
-                    )
+                    size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
                     description = Description(secrets.token_bytes(16), schema, size // 8 * 8)
                     description.write(self.path)
             except OSError as error:
@@ -164,9 +158,7 @@ class SampleStore:
             by_bytes = int(usable * 0.85) // each
             if by_bytes < 16:
                 least = 3 * self._segment_bytes + fields + (1 << 16) + 20 * each
-                raise self._refuse(
-                    f"A store of {limit_bytes} bytes is too small.", f"Give it at least {least} bytes."
-                )
+                raise self._refuse(f"A store of {limit_bytes} bytes is too small.", f"Give it at least {least} bytes.")
             capacity = min(capacity, by_bytes)
         return capacity
 
@@ -177,9 +169,7 @@ class SampleStore:
     def _open(self, durability: str) -> None:
         self.rebuilt = False
         if self.read_only and not (self.path / "index").exists():
-            raise StoreDamaged(
-                f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it."
-            )
+            raise StoreDamaged(f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it.")
         try:
             self._db = IndexFile(self.path, self.read_only)
             commit, entries = self._db.load()
@@ -320,9 +310,7 @@ class SampleStore:
             raise StoreClosed(f"The store '{self.path}' is closed.", "Open it again.")
         if write:
             if self.read_only:
-                raise ReadOnly(
-                    f"The store '{self.path}' was opened with read_only=True.", "Open it for writing."
-                )
+                raise ReadOnly(f"The store '{self.path}' was opened with read_only=True.", "Open it for writing.")
             assert self._flusher is not None
             self._flusher.check()
 
@@ -381,9 +369,7 @@ class SampleStore:
         if array.shape[1:] != shape or array.ndim != len(shape) + 1:
             raise BadRecord(f"Samples have shape {array.shape}, the stream has {shape}.", "Give [N, *shape].")
         if array.dtype != np.dtype(self.schema.sample_dtype):
-            raise BadRecord(
-                f"Samples are {array.dtype}, the stream is {self.schema.sample_dtype}.", "Convert them."
-            )
+            raise BadRecord(f"Samples are {array.dtype}, the stream is {self.schema.sample_dtype}.", "Convert them.")
         return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
     def _ints(self, values: Any, n: int, what: str, low: int, high: int) -> np.ndarray:
@@ -393,9 +379,7 @@ class SampleStore:
         if array.ndim > 1 or (array.ndim == 1 and len(array) != n):
             raise BadRecord(f"{array.size} {what} for {n} samples.", "Give one each.")
         if array.size and (int(array.min()) < low or int(array.max()) > high):
-            raise BadRecord(
-                f"{what.capitalize()} go from {array.min()} to {array.max()}.", f"Use {low} to {high}."
-            )
+            raise BadRecord(f"{what.capitalize()} go from {array.min()} to {array.max()}.", f"Use {low} to {high}.")
         return np.ascontiguousarray(np.broadcast_to(array, (n,)), np.int32)
 
     def _times(self, times: Any, n: int) -> np.ndarray:
@@ -408,9 +392,7 @@ class SampleStore:
 
     def _values(self, name: str, values: Any, n: int) -> np.ndarray:
         if name not in self.schema.fields:
-            raise BadRecord(
-                f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}."
-            )
+            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}.")
         spec = self.schema.fields[name]
         array = np.ascontiguousarray(values, np.dtype(spec.dtype))
         if array.ndim != 2 or len(array) != n or not 1 <= array.shape[1] <= spec.width:
@@ -459,9 +441,7 @@ class SampleStore:
 
     def _tail_table(self) -> Table:
         if not self._tail_tables:
-            return Table(
-                np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32)
-            )
+            return Table(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32))
         if len(self._tail_tables) > 1:
             self._tail_tables = [
                 Table(
@@ -498,9 +478,7 @@ class SampleStore:
         which = np.ascontiguousarray(ids, np.int64).reshape(-1)
         array = self._values(name, values, len(which))
         if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
-            raise BadRecord(
-                f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first."
-            )
+            raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")
         with self._lock:
             try:
                 self._write_field(name, which, array)
@@ -624,9 +602,7 @@ class SampleStore:
 
     def _read_field(self, name: str, ids: np.ndarray, status: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if name not in self.schema.fields:
-            raise BadRecord(
-                f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}."
-            )
+            raise BadRecord(f"The stream has no field '{name}'.", f"It has: {', '.join(self._names) or 'none'}.")
         dtype = np.dtype(self.schema.fields[name].dtype)
         width = self._widest[name]
         raw = np.empty((len(ids), width * dtype.itemsize), np.uint8)

@@ -118,11 +118,8 @@ def _smaller(config: Config, free: frozenset[str]) -> tuple[Config, str] | None:
 def _infeasible(baseline: int, growth: Mapping[str, int], budget: int) -> InfeasibleBudget:
     need = baseline + sum(growth.values())
     parts = sorted({"interpreter and libraries": baseline, **growth}.items(), key=lambda kv: -kv[1])
-    listed = ", ".join(
-        f"{name.replace('_', ' ')} {value / MB:.1f} MB" for name, value in parts if value >= MB / 20
-    )
+    listed = ", ".join(f"{name.replace('_', ' ')} {value / MB:.1f} MB" for name, value in parts if value >= MB / 20)
     return InfeasibleBudget(
         f"RAM of {budget / MB:g} MB, of which a plan may fill {MARGIN:.0%}, does not hold this: {listed}.",
-        f"The nearest budget that would: --ram {math.ceil(need / MARGIN / MB)}MB; "
-        "or a smaller model, batch or memory.",
+        f"The nearest budget that would: --ram {math.ceil(need / MARGIN / MB)}MB; or a smaller model, batch or memory.",
     )

@@ -30,8 +30,6 @@ def list_command(as_json: bool = typer.Option(False, "--json", help="print JSON"
 @app.command("get", help="Fetch a stream's data set into the cache folder, checked by sha256.")
 def get(
     name: str,
-    source: str = typer.Option(
-        None, "--from", metavar="DIR", help="take the distribution's files from this folder"
-    ),
+    source: str = typer.Option(None, "--from", metavar="DIR", help="take the distribution's files from this folder"),
 ) -> None:
     print(fetch_stream_data(name, source))

@@ -30,6 +30,4 @@ def guarded(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output is gone
         return 0
     except MemoryError:
-        return refuse(
-            "Memory ran out.", "Give --ram, so that the planner keeps to it, or a smaller batch or model."
-        )
+        return refuse("Memory ran out.", "Give --ram, so that the planner keeps to it, or a smaller batch or model.")

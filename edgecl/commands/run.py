@@ -30,9 +30,7 @@ budget ends in order with exit status 0 and says why; Ctrl-C ends it with 130, a
 def command(
     options: dict[str, Any],
     context: typer.Context,
-    resume: str = typer.Option(
-        None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"
-    ),
+    resume: str = typer.Option(None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"),
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours."""

@@ -18,9 +18,7 @@ def group() -> None:
     """Keeps `verify` a subcommand."""
 
 
-@app.command(
-    "verify", help="Read every record and check it. Exit status 0 when the store is sound, 1 when not."
-)
+@app.command("verify", help="Read every record and check it. Exit status 0 when the store is sound, 1 when not.")
 def verify(
     folder: str = typer.Argument(..., metavar="DIR"),
     as_json: bool = typer.Option(False, "--json", help="print JSON"),
@@ -36,9 +34,7 @@ def verify(
         listed = [{"id": d.id, "file": str(d.file), "offset": d.offset, "reason": d.reason} for d in damaged]
         print(json.dumps({"sound": not damaged, "damaged": listed, **stats}, indent=1, default=str))
     else:
-        print(
-            f"{stats['samples']} samples, {stats['flash_bytes'] / 1e6:.1f} MB, {len(damaged)} damaged records"
-        )
+        print(f"{stats['samples']} samples, {stats['flash_bytes'] / 1e6:.1f} MB, {len(damaged)} damaged records")
         if damaged:
             rows = [[str(d.id), str(d.file), str(d.offset), d.reason] for d in damaged]
             print_table(["id", "file", "offset", "reason"], rows)

@@ -154,9 +154,7 @@ class DatasetWriter:
         (self.folder / "meta.json").write_text(json.dumps(meta, indent=1))
 
     def _statistics(self, train: np.ndarray) -> tuple[list[float], list[float]]:
-        source = FileSource(
-            self.folder / "samples.raw", self.shape, self.dtype.name, np.zeros(self.count, np.int32)
-        )
+        source = FileSource(self.folder / "samples.raw", self.shape, self.dtype.name, np.zeros(self.count, np.int32))
         channels = self.shape[0]
         total, square, n = np.zeros(channels), np.zeros(channels), 0
         for start in range(0, train.size, 1024):
@@ -178,9 +176,7 @@ def open_dataset(folder: Path) -> PlainDataset | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise BadInput(
-            f"{folder}/meta.json is damaged.", "Remove that folder and fetch the data set again."
-        ) from error
+        raise BadInput(f"{folder}/meta.json is damaged.", "Remove that folder and fetch the data set again.") from error
     if meta.get("format") != FORMAT:
         return None
 
@@ -191,9 +187,5 @@ def open_dataset(folder: Path) -> PlainDataset | None:
     units, test = array("units"), array("test")
     if units is None or test is None:
         raise BadInput(f"{folder} is incomplete.", "Remove that folder and fetch the data set again.")
-    samples = FileSource(
-        folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects")
-    )
-    return PlainDataset(
-        samples, tuple(meta["labels"]), test, array("tasks"), tuple(meta["mean"]), tuple(meta["std"])
-    )
+    samples = FileSource(folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects"))
+    return PlainDataset(samples, tuple(meta["labels"]), test, array("tasks"), tuple(meta["mean"]), tuple(meta["std"]))

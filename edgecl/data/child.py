@@ -30,9 +30,7 @@ def run_in_child(job: str, **arguments: str | None) -> Path:
         answer = json.loads(done.stdout)
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EdgeclError(
-            f"Preparing the data failed (status {done.returncode}): {last}", "Report this."
-        ) from error
+        raise EdgeclError(f"Preparing the data failed (status {done.returncode}): {last}", "Report this.") from error
     if "cause" in answer:
         raise EdgeclError(answer["cause"], answer["remedy"])
     return Path(answer["folder"])

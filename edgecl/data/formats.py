@@ -40,9 +40,7 @@ def read_idx(path: Path, block: int = 1024) -> Iterator[np.ndarray]:
                 k = min(block, count - start)
                 data = stream.read(k * row)
                 if len(data) != k * row:
-                    raise BadInput(
-                        f"{path} ends after {start + len(data) // max(row, 1)} of {count} items.", remedy
-                    )
+                    raise BadInput(f"{path} ends after {start + len(data) // max(row, 1)} of {count} items.", remedy)
                 yield np.frombuffer(data, np.uint8).reshape(k, *shape)
             if stream.read(1):
                 raise BadInput(f"{path} has bytes after its {count} items.", remedy)

@@ -167,9 +167,7 @@ def _walk(stream: IO[bytes]) -> Any:
                 case "BINPUT" | "LONG_BINPUT":
                     # sample data is used once: remembering it would keep the whole file in memory
                     top = stack[-1]
-                    memo[value] = (
-                        None if isinstance(top, (str, bytes, np.ndarray)) and len(top) > 1000 else top
-                    )
+                    memo[value] = None if isinstance(top, (str, bytes, np.ndarray)) and len(top) > 1000 else top
                 case "BINGET" | "LONG_BINGET":
                     stack.append(memo[value])
                 case "APPEND":
@@ -198,9 +196,7 @@ def _walk(stream: IO[bytes]) -> Any:
                 case "STOP":
                     return stack.pop()
                 case other:
-                    raise BadInput(
-                        f"The file holds {other} at byte {position}, which plain data does not.", REMEDY
-                    )
+                    raise BadInput(f"The file holds {other} at byte {position}, which plain data does not.", REMEDY)
     except BadInput:
         raise
     except (IndexError, KeyError, AttributeError, TypeError, ValueError) as error:

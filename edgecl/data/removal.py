@@ -194,8 +194,6 @@ def check_removal(n: int, epochs: int, batch: int, total: float, stages: int = 4
 
 def _check(total: float, stages: int) -> None:
     if not 0 <= total < 1:
-        raise BadInput(
-            f"The proportion of data to remove is {total}.", "Give a fraction in [0, 1), such as 0.3."
-        )
+        raise BadInput(f"The proportion of data to remove is {total}.", "Give a fraction in [0, 1), such as 0.3.")
     if stages < 1:
         raise BadInput(f"Data removal in {stages} stages.", "Give at least one stage.")

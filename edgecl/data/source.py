@@ -35,9 +35,7 @@ class SampleSource:
         """Samples at ``indices`` (ints [k]) as [k, *shape]; into ``out[:k]`` when given (C-contiguous)."""
         indices = np.asarray(indices)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise BadInput(
-                "Sample indices must be a one-dimensional array of integers.", "Pass e.g. np.arange(8)."
-            )
+            raise BadInput("Sample indices must be a one-dimensional array of integers.", "Pass e.g. np.arange(8).")
         if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= len(self)):
             raise BadInput(
                 f"A sample index lies outside 0..{len(self) - 1}.",
@@ -46,12 +44,7 @@ class SampleSource:
         k = int(indices.size)
         if out is None:
             out = np.empty((k, *self.shape), self.dtype)
-        elif (
-            out.dtype != self.dtype
-            or out.shape[1:] != self.shape
-            or out.shape[0] < k
-            or not out.flags.c_contiguous
-        ):
+        elif out.dtype != self.dtype or out.shape[1:] != self.shape or out.shape[0] < k or not out.flags.c_contiguous:
             raise BadInput(
                 f"The buffer is {out.dtype} {out.shape}, the samples are {self.dtype} ({k}, {self.shape}).",
                 "Pass a C-contiguous buffer of the source's dtype and shape, a row per index.",
@@ -109,9 +102,7 @@ class FileSource(SampleSource):
         rows = memoryview(out.reshape(-1).view(np.uint8).data)
         size = self.sample_bytes
         # one call per run of consecutive samples: an evaluation pass is one read a batch
-        starts = np.concatenate(
-            ([0], np.flatnonzero(np.diff(indices.astype(np.int64)) != 1) + 1, [indices.size])
-        )
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(indices.astype(np.int64)) != 1) + 1, [indices.size]))
         for first, last in zip(starts[:-1].tolist(), starts[1:].tolist()):
             self._read_exactly(rows[first * size : last * size], int(indices[first]) * size)
 
@@ -156,9 +147,7 @@ class SubsetSource(SampleSource):
 
     def __init__(self, base: SampleSource, indices: np.ndarray) -> None:
         if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= len(base)):
-            raise BadInput(
-                f"A subset index lies outside 0..{len(base) - 1}.", "Pass indices into the source."
-            )
+            raise BadInput(f"A subset index lies outside 0..{len(base) - 1}.", "Pass indices into the source.")
         if isinstance(base, SubsetSource):
             indices = base.indices[indices]
             base = base.base

@@ -130,9 +130,7 @@ def split_by_named_tasks(data: PlainDataset) -> list[Cut]:
     for number in np.unique(data.tasks):
         here = data.tasks == number
         classes = tuple(np.unique(data.samples.labels[here]).tolist())
-        cuts.append(
-            (f"task {number}", classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test))
-        )
+        cuts.append((f"task {number}", classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test)))
     return cuts
 
 
@@ -231,9 +229,7 @@ def load_stream(
         defaults = SIGNAL_DEFAULTS if kind == "signal" else IMAGE_DEFAULTS
         name = Path(name).name
     elif "/" in name or name.endswith(".npz"):
-        raise BadInput(
-            f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names."
-        )
+        raise BadInput(f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names.")
     else:
         raise unknown_name("stream", name, STREAMS)
     return _assemble(name, data, cuts, kind, defaults, limit_train, validation)

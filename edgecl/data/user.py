@@ -29,9 +29,7 @@ def open_user_data(path: Path) -> PlainDataset:
     elif path.suffix == ".npz":
         job, files = "npz", [path]
     else:
-        raise BadInput(
-            f"{path} is neither a folder of class folders nor an .npz file.", "Give one of the two."
-        )
+        raise BadInput(f"{path} is neither a folder of class folders nor an .npz file.", "Give one of the two.")
     state = [(str(file), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
     key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
     target = cache_folder() / "user" / f"{path.stem}-{key}"
@@ -75,11 +73,7 @@ def convert_npz(path: Path, target: Path) -> Path:
                 raise BadInput(f"'{name}' has {array.size} entries, y has {n}.", "Give one per sample.")
         labels, units = _head_units(y)
         tasks = optional.get("task")
-        groups = (
-            units
-            if tasks is None
-            else np.unique(np.stack([units, tasks]), axis=1, return_inverse=True)[1].ravel()
-        )
+        groups = units if tasks is None else np.unique(np.stack([units, tasks]), axis=1, return_inverse=True)[1].ravel()
         test = optional["test"] if "test" in optional else last_part_of_each(groups, TEST_FRACTION)
         writer.finish(labels, units, test, optional.get("subject"), tasks, source=str(path))
     return target
@@ -95,23 +89,17 @@ def _head_units(y: np.ndarray) -> tuple[tuple[str | int, ...], np.ndarray]:
 def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     try:
         version = np.lib.format.read_magic(stream)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise BadInput(
-            f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
-        ) from error
+        raise BadInput(f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez.") from error
     if dtype.hasobject:
         raise BadInput(
             f"The array '{name}' holds Python objects, which are never loaded.",
             "Save plain numbers or strings.",
         )
     if fortran and len(shape) > 1:
-        raise BadInput(
-            f"The array '{name}' is stored in Fortran order.", f"Save numpy.ascontiguousarray({name})."
-        )
+        raise BadInput(f"The array '{name}' is stored in Fortran order.", f"Save numpy.ascontiguousarray({name}).")
     return shape, dtype
 
 
@@ -121,9 +109,7 @@ def _small_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
         if len(shape) != 1 or not shape[0] or dtype.kind not in kinds:
             words = {"i": "integers", "U": "strings", "b": "booleans"}
             expected = " or ".join(words[k] for k in kinds if k in words)
-            raise BadInput(
-                f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample."
-            )
+            raise BadInput(f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample.")
         values = np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
         _check_end(stream, name)
         return values
@@ -133,9 +119,7 @@ def _exactly(stream: IO[bytes], size: int, name: str) -> bytes:
     try:
         data = stream.read(size)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise BadInput(
-            f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
-        ) from error
+        raise BadInput(f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez.") from error
     if len(data) != size:
         raise BadInput(f"The array '{name}' is cut short.", "Write it again with numpy.savez.")
     return data
@@ -146,16 +130,12 @@ def _check_end(stream: IO[bytes], name: str) -> None:
     try:
         more = stream.read(1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise BadInput(
-            f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez."
-        ) from error
+        raise BadInput(f"The array '{name}' is damaged: {error}.", "Write it again with numpy.savez.") from error
     if more:
         raise BadInput(f"The array '{name}' is longer than it says.", "Write it again with numpy.savez.")
 
 
-def _sample_blocks(
-    archive: zipfile.ZipFile, n: int
-) -> tuple[tuple[int, int, int], str, Iterator[np.ndarray]]:
+def _sample_blocks(archive: zipfile.ZipFile, n: int) -> tuple[tuple[int, int, int], str, Iterator[np.ndarray]]:
     """Shape (C, H, W), dtype and an iterator over blocks of the array x, read in pieces of about 4 MB."""
     with archive.open("x.npy") as stream:
         shape, dtype = _header(stream, "x")
@@ -164,9 +144,7 @@ def _sample_blocks(
     if shape[0] != n:
         raise BadInput(f"x holds {shape[0]} samples, y {n} labels.", "Give one label per sample.")
     if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        raise BadInput(
-            f"x has shape {shape}: channels seem to come last.", "Save x.transpose(0, 3, 1, 2).copy()."
-        )
+        raise BadInput(f"x has shape {shape}: channels seem to come last.", "Save x.transpose(0, 3, 1, 2).copy().")
     if dtype != np.uint8 and dtype.kind != "f":
         raise BadInput(f"x is {dtype}.", "Save x as uint8 (0..255) or float32.")
     target = "uint8" if dtype == np.uint8 else "float32"
@@ -180,9 +158,7 @@ def _sample_blocks(
             for start in range(0, n, per_block):
                 k = min(per_block, n - start)
                 block = np.frombuffer(_exactly(stream, k * row, "x"), dtype).reshape(k, c, h, w)
-                with np.errstate(
-                    over="ignore"
-                ):  # float64 beyond float32 becomes infinity and is refused by index
+                with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity and is refused by index
                     yield block.astype(target, copy=False)
             _check_end(stream, "x")
 
@@ -256,15 +232,11 @@ def _load_sample(file: Path, channels: int | None) -> np.ndarray:
         try:
             sample = np.load(file, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise BadInput(
-                f"{file} cannot be read: {error}.", "Save plain numbers with numpy.save."
-            ) from error
+            raise BadInput(f"{file} cannot be read: {error}.", "Save plain numbers with numpy.save.") from error
         if sample.ndim == 2:
             sample = sample[None]
         if sample.ndim != 3 or (sample.dtype != np.uint8 and sample.dtype.kind != "f"):
-            raise BadInput(
-                f"{file} is {sample.dtype} {sample.shape}.", "Save uint8 or float32, [C, H, W] or [H, W]."
-            )
+            raise BadInput(f"{file} is {sample.dtype} {sample.shape}.", "Save uint8 or float32, [C, H, W] or [H, W].")
         return sample if sample.dtype == np.uint8 else sample.astype(np.float32)
     image_module = require("PIL.Image", "codecs")
     try:

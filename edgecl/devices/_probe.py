@@ -29,9 +29,7 @@ def main() -> None:
     flops, bandwidth = {}, {}
     for threads in sorted({1, cores}):
         flops[threads] = _rate(threads, _products, 2.0 * SIDE**3, np.max)
-        bandwidth[threads] = _rate(
-            threads, partial(_copies, size // threads), 2.0 * (size // threads), np.median
-        )
+        bandwidth[threads] = _rate(threads, partial(_copies, size // threads), 2.0 * (size // threads), np.median)
     print(json.dumps({"flops": flops, "bandwidth": bandwidth, "baseline_rss_bytes": baseline}))
 
 

@@ -21,9 +21,7 @@ from ..errors import EdgeclError
 from .profile import SCHEMA, Profile, load_profile, parse_profile
 
 # read by the probe's child only: one BLAS thread per Python thread
-ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-}
+ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")}
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,7 @@ def numpy_probe(cores: int) -> Measurements:
         found = json.loads(done.stdout)
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EdgeclError(
-            f"The calibration failed: {last}", "Name a shipped device, or report this."
-        ) from error
+        raise EdgeclError(f"The calibration failed: {last}", "Name a shipped device, or report this.") from error
     by_threads = {key: {int(t): v for t, v in found[key].items()} for key in ("flops", "bandwidth")}
     return Measurements(
         "numpy float32 matrix product and copy",
@@ -93,25 +89,19 @@ def _as_profile(m: Measurements, cores: int, memory: int) -> dict[str, Any]:
     if mhz:
         ghz = figure(mhz / 1000, "vendor", "Linux: highest core clock", "GHz")
     else:
-        ghz = figure(
-            1.0, "assumed", "Linux names no clock; only its product with flop_per_cycle counts", "GHz"
-        )
+        ghz = figure(1.0, "assumed", "Linux names no clock; only its product with flop_per_cycle counts", "GHz")
     one = m.flops[1]
     # the probe's own rate is the peak, so its efficiency is 1 on one core by definition
     efficiency = [
         {"threads": t, **figure(f / (t * one), "measured", f"{m.method}, {t} against 1 thread")}
         for t, f in sorted(m.flops.items())
     ]
-    bandwidth = [
-        {"threads": t, **figure(v, "measured", m.method, "B/s")} for t, v in sorted(m.bandwidth.items())
-    ]
+    bandwidth = [{"threads": t, **figure(v, "measured", m.method, "B/s")} for t, v in sorted(m.bandwidth.items())]
     if m.sparse is None:
         sparse = [{"density": d, **asdict(f)} for d, f in generic.sparse_by_density]
     else:
         sparse = [{"density": d, **figure(v, "measured", m.method)} for d, v in sorted(m.sparse.items())]
-    caches = {
-        k: figure(v, "vendor", "Linux: /sys/devices/system/cpu/cpu0/cache", "B") for k, v in _caches().items()
-    }
+    caches = {k: figure(v, "vendor", "Linux: /sys/devices/system/cpu/cpu0/cache", "B") for k, v in _caches().items()}
     return {
         "schema": SCHEMA,
         "name": "host",

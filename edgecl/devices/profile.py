@@ -113,9 +113,7 @@ class Profile:
 
     def _check_threads(self, threads: int) -> int:
         if not 1 <= threads <= self.cores:
-            raise BadInput(
-                f"{threads} threads on {self.name}, which has {self.cores} cores.", "Use 1 to that many."
-            )
+            raise BadInput(f"{threads} threads on {self.name}, which has {self.cores} cores.", "Use 1 to that many.")
         return threads
 
 
@@ -151,17 +149,13 @@ def load_profile(name_or_path: str | Path) -> Profile:
         try:
             text, place = Path(name).read_text(), name
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(
-                f"The device profile {name} cannot be read: {error}.", "Check the path."
-            ) from error
+            raise BadInput(f"The device profile {name} cannot be read: {error}.", "Check the path.") from error
     else:
         raise unknown_name("device", name, [*shipped, "host"])
     try:
         data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise BadInput(
-            f"The device profile {place} is not valid: {error}.", "Compare it with rpi_4b.toml."
-        ) from error
+        raise BadInput(f"The device profile {place} is not valid: {error}.", "Compare it with rpi_4b.toml.") from error
     return parse_profile(data, place)
 
 
@@ -216,9 +210,7 @@ def parse_profile(data: Mapping[str, Any], place: str) -> Profile:
     clusters = [check.cluster(c, f"clusters[{i}]") for i, c in enumerate(data.get("clusters", []))]
     if not clusters:
         check.fail("clusters", "is missing")
-    tables = {
-        key: check.table(data.get(key[0], {}).get(key[1]), ".".join(key), by) for key, by in TABLES.items()
-    }
+    tables = {key: check.table(data.get(key[0], {}).get(key[1]), ".".join(key), by) for key, by in TABLES.items()}
     figures: dict[str, dict[str, Figure]] = {}
     for section, (required, optional) in SECTIONS.items():
         content = dict(data.get(section, {}))
@@ -274,9 +266,7 @@ class _Checker:
     def cluster(self, entry: Any, where: str) -> Cluster:
         if not isinstance(entry, dict) or set(entry) != {"core", "count", "ghz", "flop_per_cycle"}:
             self.fail(where, "needs exactly core, count, ghz and flop_per_cycle")
-        count, ghz, flops = (
-            self.figure(entry[k], f"{where}.{k}") for k in ("count", "ghz", "flop_per_cycle")
-        )
+        count, ghz, flops = (self.figure(entry[k], f"{where}.{k}") for k in ("count", "ghz", "flop_per_cycle"))
         if count.value != int(count.value) or min(count.value, ghz.value, flops.value) <= 0:
             self.fail(where, "needs a whole number of cores and figures above 0")
         return Cluster(str(entry["core"]), count, ghz, flops)

@@ -1,4 +1,4 @@
-"""FlopCounter: what the native engine's convolutions and linear layers execute, from the living weights of the moment."""
+"""FlopCounter: what convolutions and linear layers execute, from the living weights of the moment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Array = np.ndarray
 
 
 class FlopCounter:
-    """Adds a pass over ``samples`` to meters. The share of padding zeros depends on where the living weights sit in the kernel, so it is
-    counted per tap and kept until `forget`.
+    """Adds a pass over ``samples`` to meters. The share of padding zeros depends on where the living weights sit in
+    the kernel, so it is counted per tap and kept until `forget`.
     """
 
     def __init__(self, model: Model, graph: Graph, lanes: int) -> None:

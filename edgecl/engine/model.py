@@ -106,9 +106,7 @@ def check_pattern(pattern: np.ndarray, spec: ParameterSpec) -> np.ndarray:
 def check_subset(subset: np.ndarray, living: int, name: str) -> np.ndarray:
     """The gradient subset as sorted distinct int32 below ``living``; raises `BadInput` otherwise."""
     subset = np.ascontiguousarray(subset, np.int32)
-    if subset.ndim != 1 or (
-        subset.size and (subset[0] < 0 or subset[-1] >= living or np.any(np.diff(subset) <= 0))
-    ):
+    if subset.ndim != 1 or (subset.size and (subset[0] < 0 or subset[-1] >= living or np.any(np.diff(subset) <= 0))):
         raise BadInput(
             f"The gradient mask of '{name}' is not a sorted list of distinct positions below {living}.",
             "Pass sorted positions within the living weights.",
@@ -162,9 +160,7 @@ class Model:
         """
         if set(graph.parameters) != set(self.parameters):
             odd = sorted(set(graph.parameters) ^ set(self.parameters))[0]
-            raise BadInput(
-                f"Only one of the two graphs has a parameter '{odd}'.", "Make a new model for this graph."
-            )
+            raise BadInput(f"Only one of the two graphs has a parameter '{odd}'.", "Make a new model for this graph.")
         for name, spec in graph.parameters.items():
             old = self.parameters[name].spec.shape
             if len(old) != len(spec.shape) or old[1:] != spec.shape[1:] or old[0] > spec.shape[0]:
@@ -237,9 +233,7 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
     living = spec.size if pattern is None else int(pattern.size)
     values = take("values", np.float32, living)
     if values is None:
-        raise BadInput(
-            f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from."
-        )
+        raise BadInput(f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from.")
     prefix = f"{spec.name}/moment/"
     moments = {}
     for key in sorted(k for k in left if k.startswith(prefix)):
@@ -249,9 +243,7 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
     subset = take("gradient_subset", np.int32, None)
     frozen, count = take("frozen", np.uint8, 1), take("step_count", np.int64, 1)
     if (frozen is not None and frozen[0] > 1) or (count is not None and count[0] < 0):
-        raise BadInput(
-            f"The saved 'frozen' or 'step_count' of '{spec.name}' is out of range.", "The state is damaged."
-        )
+        raise BadInput(f"The saved 'frozen' or 'step_count' of '{spec.name}' is out of range.", "The state is damaged.")
     return Parameter(
         spec,
         values,

@@ -66,9 +66,7 @@ class NativeEngine:
                 self.model[name].prepare_moments(plan.optimizer.moments())
             self._network = _kernels.Network(plan.threads, self._lanes)
             o = plan.optimizer
-            self._network.set_optimizer(
-                o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon
-            )
+            self._network.set_optimizer(o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon)
             for node in self._weights:
                 self._network.add_weight(geometry(graph, node))
             for node in self._norms:
@@ -208,9 +206,7 @@ class NativeEngine:
         train = self.plan.program["train"]
         n, self._samples = self._samples, None
         if n is None:
-            raise BadInput(
-                "There is no training forward to go back through.", "Call forward(training=True) first."
-            )
+            raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
         given = {self._tensor(k): v for k, v in seeds.items()}
         self._session.begin(n)
         for tensor, index in train["seeds"].items():
@@ -273,9 +269,7 @@ class NativeEngine:
             rows = max(1, 65536 // per_row)
             for first in range(0, shape[0], rows):
                 block = range(first, min(first + rows, shape[0]))
-                dense = self._session.dense_gradient(
-                    args[0], args[1], args[2], block.start, block.stop, per_row
-                )
+                dense = self._session.dense_gradient(args[0], args[1], args[2], block.start, block.stop, per_row)
                 visit(name, block, np.asarray(dense).reshape(len(block), *shape[1:]))
         self._session.backward(done, len(operations))
 

@@ -16,9 +16,7 @@ from .model import Model
 ENGINES = ("native", "torch")
 
 
-def make_engine(
-    model: Model, plan: Plan, engine: str = "native", rng: np.random.Generator | None = None
-) -> Engine:
+def make_engine(model: Model, plan: Plan, engine: str = "native", rng: np.random.Generator | None = None) -> Engine:
     """The engine called ``engine`` over ``model``. ``rng`` draws dropout masks."""
     if engine == "native":
         from .native import NativeEngine

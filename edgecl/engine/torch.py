@@ -125,9 +125,7 @@ class TorchEngine:
         self, feeds: Mapping[str, Array], leaves: Mapping[str, Any], training: bool
     ) -> tuple[dict[str, Any], list[Node]]:
         """Every tensor that follows from ``feeds``, and the nodes that ran."""
-        tensors = {
-            n: self._torch.from_numpy(np.ascontiguousarray(x)).to(self._dtype) for n, x in feeds.items()
-        }
+        tensors = {n: self._torch.from_numpy(np.ascontiguousarray(x)).to(self._dtype) for n, x in feeds.items()}
         ran = []
         for node in self._graph.nodes:
             if node.output in tensors or not all(i in tensors for i in node.inputs):
@@ -137,9 +135,7 @@ class TorchEngine:
             if node.op == "dropout" and training:
                 keep = draw_mask(self.rng, tuple(inputs[0].shape), node.attributes["p"])
                 params["keep"] = self._torch.from_numpy(keep).to(self._dtype)
-            tensors[node.output] = operator(node.op, node.name).torch(
-                inputs, params, node.attributes, training
-            )
+            tensors[node.output] = operator(node.op, node.name).torch(inputs, params, node.attributes, training)
             ran.append(node)
         return tensors, ran
 
@@ -192,15 +188,11 @@ class TorchEngine:
         """Adds the gradients of the latest training forward, seeded at fetched tensors; once per forward."""
         tape, self._tape = self._tape, None
         if tape is None:
-            raise BadInput(
-                "There is no training forward to go back through.", "Call forward(training=True) first."
-            )
+            raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
         seeded = {self._graph.logits if n == "logits" else n: seed for n, seed in seeds.items()}
         for name, seed in seeded.items():
             if name not in tape.fetched:
-                raise BadInput(
-                    f"'{name}' was not fetched by the forward.", f"Fetch it: fetch=('{name}', ...)."
-                )
+                raise BadInput(f"'{name}' was not fetched by the forward.", f"Fetch it: fetch=('{name}', ...).")
             if tuple(np.shape(seed)) != tuple(tape.tensors[name].shape):
                 raise BadInput(
                     f"The gradient of '{name}' has shape {np.shape(seed)}, the forward had "
@@ -230,9 +222,7 @@ class TorchEngine:
             allow_unused=True,
         )
         for name, gradient in zip(names, found):
-            dense = (
-                np.zeros(self.model[name].spec.shape, np.float32) if gradient is None else gradient.numpy()
-            )
+            dense = np.zeros(self.model[name].spec.shape, np.float32) if gradient is None else gradient.numpy()
             if visit is not None and name in visited:
                 _visit_rows(name, dense, visit)
             p = self.model[name]
@@ -280,9 +270,7 @@ class TorchEngine:
         p = self._parameter(name)
         with self._change:
             p.set_pattern(pattern)
-            kept = {
-                n: self.gradients[n] for n, q in self.model.parameters.items() if q.spec.trained and n != name
-            }
+            kept = {n: self.gradients[n] for n, q in self.model.parameters.items() if q.spec.trained and n != name}
             self.gradients.relayout()
             for n, gradient in kept.items():
                 self.gradients[n][:] = gradient

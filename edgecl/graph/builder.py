@@ -33,9 +33,7 @@ class GraphBuilder:
     def add(self, op: str, inputs: list[str], *, name: str, prunable: bool = False, **attributes: Any) -> str:
         """Append one node; returns the name of its output tensor (the node's name)."""
         if name in self.shapes:
-            raise BadInput(
-                f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name."
-            )
+            raise BadInput(f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name.")
         entry = operator(op, name)
         attributes = {**entry.optional_attributes, **attributes}
         shapes = [self.shapes[i] for i in inputs]
@@ -47,9 +45,7 @@ class GraphBuilder:
         for local, spec in specs.items():
             full = f"{name}.{local}"
             self.parameters[full] = replace(spec, name=full, prunable=prunable and spec.role == "weight")
-        self.nodes.append(
-            Node(op, name, tuple(inputs), name, tuple(f"{name}.{local}" for local in specs), attributes)
-        )
+        self.nodes.append(Node(op, name, tuple(inputs), name, tuple(f"{name}.{local}" for local in specs), attributes))
         self.shapes[name] = tuple(output)
         return name
 

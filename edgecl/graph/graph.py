@@ -124,8 +124,6 @@ class Graph:
                 for n in data["nodes"]
             ),
             shapes={k: tuple(v) for k, v in data["shapes"].items()},
-            parameters={
-                p["name"]: ParameterSpec(**{**p, "shape": tuple(p["shape"])}) for p in data["parameters"]
-            },
+            parameters={p["name"]: ParameterSpec(**{**p, "shape": tuple(p["shape"])}) for p in data["parameters"]},
             notes=data["notes"],
         )

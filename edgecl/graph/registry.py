@@ -54,9 +54,7 @@ class Operator:
         """Returns (gradient per input, gradient per trained local parameter)."""
         raise NotImplementedError
 
-    def torch(
-        self, inputs: Sequence[Any], params: Mapping[str, Any], attributes: Mapping[str, Any], training: bool
-    ):
+    def torch(self, inputs: Sequence[Any], params: Mapping[str, Any], attributes: Mapping[str, Any], training: bool):
         """The same operator on torch tensors (autograd gives the backward)."""
         raise NotImplementedError
 
@@ -81,7 +79,5 @@ def operator(name: str, place: str = "") -> Operator:
     found = operators().get(name)
     if found is None:
         where = f" at '{place}'" if place else ""
-        raise EdgeclError(
-            f"Operator '{name}'{where} is not supported.", f"Supported: {', '.join(sorted(_OPERATORS))}."
-        )
+        raise EdgeclError(f"Operator '{name}'{where} is not supported.", f"Supported: {', '.join(sorted(_OPERATORS))}.")
     return found

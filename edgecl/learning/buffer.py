@@ -56,9 +56,7 @@ class StreamBuffer:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
-                self.samples, self.labels, self.ids = (
-                    a[surplus:] for a in (self.samples, self.labels, self.ids)
-                )
+                self.samples, self.labels, self.ids = (a[surplus:] for a in (self.samples, self.labels, self.ids))
                 self.learned = max(0, self.learned - surplus)
             free = self.capacity - len(self.samples)
             # samples in RAM are always the first ones of the task
@@ -114,9 +112,7 @@ class BufferView:
             found, ok = self._fetch(positions[~held])
             if not ok.all():
                 lost = self.ids[positions[~held]][~ok].tolist()
-                raise BadInput(
-                    f"Records {lost} of the present task cannot be read from the store.", "Call end_task()."
-                )
+                raise BadInput(f"Records {lost} of the present task cannot be read from the store.", "Call end_task().")
             out[~held] = found
         return out
 

@@ -43,8 +43,6 @@ def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> Non
         )
         values = initial_values(spec, rng)
         values[: old_values.size] = old_values
-        moments = {
-            k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()
-        }
+        moments = {k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()}
         model.parameters[name] = Parameter(spec, values, None, moments, None, p.frozen, p.step_count)
     model.graph = graph

@@ -37,9 +37,7 @@ class LabelMap:
         one = isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_))
         values = [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
         if values is None:
-            raise BadInput(
-                f"The label {y!r} is a {type(y).__name__}.", "Use text or whole numbers as labels."
-            )
+            raise BadInput(f"The label {y!r} is a {type(y).__name__}.", "Use text or whole numbers as labels.")
         if len(values) != count:
             raise BadInput(f"{count} samples came with {len(values)} labels.", "Give one label per sample.")
         plain = [plain_label(v, i) for i, v in enumerate(values)]

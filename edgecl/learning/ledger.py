@@ -34,9 +34,7 @@ class Ledger:
         self.costs: tuple[WeightCost, ...] = weight_costs(graph)
         sizes = {c.name: graph.parameters[c.name].size for c in self.costs}
         self._dense_forward = sum(c.forward(sizes[c.name], 1) for c in self.costs)
-        self._dense_step = self._dense_forward + sum(
-            c.backward(sizes[c.name], sizes[c.name], 1) for c in self.costs
-        )
+        self._dense_step = self._dense_forward + sum(c.backward(sizes[c.name], sizes[c.name], 1) for c in self.costs)
 
     def executed_step(self, model: Model, current_rows: int) -> None:
         """After a step: charge it in the SparCL convention at the present densities."""
@@ -50,12 +48,7 @@ class Ledger:
 
     def executed(self, meters: Meters) -> int:
         """Full convention: forward and backward FLOPs of all training so far."""
-        return (
-            self.earlier.forward_flops
-            + self.earlier.backward_flops
-            + meters.forward_flops
-            + meters.backward_flops
-        )
+        return self.earlier.forward_flops + self.earlier.backward_flops + meters.forward_flops + meters.backward_flops
 
     def to_json(self, meters: Meters) -> dict[str, Any]:
         """The record's ``flops``. overhead: FLOPs on padding zeros and on lanes that hold no sample;
@@ -102,9 +95,7 @@ class DenseRows:
         self.filled = 0
         self.done = 0  # steps of this epoch already charged
 
-    def charge(
-        self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int
-    ) -> None:
+    def charge(self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int) -> None:
         """Charge the steps of a dense epoch over ``samples`` up to ``progress`` in 0..1; 1 ends the epoch.
 
         filled : slots of the memory in use before the step that was just done

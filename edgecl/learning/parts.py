@@ -93,9 +93,7 @@ def memory_slots(config: Config, method: Method) -> int:
     if not method.needs.draws:
         return 0
     if config.memory < 1:
-        raise BadInput(
-            f"Method '{config.method}' replays from a memory of 0 slots.", "Give --memory at least 1."
-        )
+        raise BadInput(f"Method '{config.method}' replays from a memory of 0 slots.", "Give --memory at least 1.")
     return config.memory
 
 
@@ -140,9 +138,7 @@ def predicted_growth(
         "evaluation": plan.predict_batch * spec.bytes,
         "task_index": samples * (40 + (33 if config.remove else 0)),
         "store": 0 if config.store is None else _store_bytes(config, spec.bytes + width, draws, samples),
-        "checkpoint": 0
-        if config.out is None
-        else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
+        "checkpoint": 0 if config.out is None else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
         "other": OTHER_BYTES,
     }
 
@@ -152,9 +148,7 @@ def _pattern_change_bytes(plan: Plan, sparse: SparseTraining) -> int:
     if not sparse.densities or sparse.policy.name == "static":
         return 0
     highest = sparse.max_densities()
-    return sum(
-        int(4 * p.size * highest.get(p.name, 1.0)) for p in plan.graph.parameters.values() if p.trained
-    )
+    return sum(int(4 * p.size * highest.get(p.name, 1.0)) for p in plan.graph.parameters.values() if p.trained)
 
 
 def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:
@@ -245,9 +239,7 @@ def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleSto
             store.meta_set({"stream": identity.encode()})
         elif found.decode() != identity:
             store.close()
-            raise BadInput(
-                f"The store '{path}' belongs to another stream.", "Choose another folder for this stream."
-            )
+            raise BadInput(f"The store '{path}' belongs to another stream.", "Choose another folder for this stream.")
     except StoreError as error:
         raise EdgeclError(error.cause, error.remedy) from error
     except OSError as error:

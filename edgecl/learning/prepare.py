@@ -93,9 +93,7 @@ def task_sizes(stream: Stream, method: Method) -> list[int]:
     """Training samples of each task, as the method sees them: joint training sees all tasks so far."""
     sizes = [len(task.train) for task in stream.tasks]
     if any(n == 0 for n in sizes):
-        raise BadInput(
-            f"Task {sizes.index(0) + 1} of '{stream.name}' has no training samples.", "Check the data."
-        )
+        raise BadInput(f"Task {sizes.index(0) + 1} of '{stream.name}' has no training samples.", "Check the data.")
     return [sum(sizes[: i + 1]) for i in range(len(sizes))] if method.wants_all_tasks else sizes
 
 
@@ -139,7 +137,6 @@ def check_flash(config: Config, stream: Stream) -> None:
         need = stream.train_size * record if limit is None else min(limit, stream.train_size * record)
     if need > config.flash:
         raise BadInput(
-            f"The store would grow to about {need / 1e6:.1f} MB, "
-            f"the flash budget is {config.flash / 1e6:.1f} MB.",
+            f"The store would grow to about {need / 1e6:.1f} MB, the flash budget is {config.flash / 1e6:.1f} MB.",
             f"Give --store-limit {max(config.flash // 1_000_000, 1)}MB or a larger --flash.",
         )

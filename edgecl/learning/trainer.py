@@ -102,9 +102,7 @@ class Trainer:
     def _draw(self) -> Draw:
         memory, p = self.parts.memory, self.parts
         if memory is None:
-            raise BadInput(
-                f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1."
-            )
+            raise BadInput(f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1.")
         slots = memory.draw(p.random["replay"], p.config.replay_rows)
         got = memory.gather(slots)
         return Draw(

@@ -21,9 +21,7 @@ def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise BadInput(
-            f"The weights '{path}' cannot be read: {error}.", "Give a safetensors file."
-        ) from error
+        raise BadInput(f"The weights '{path}' cannot be read: {error}.", "Give a safetensors file.") from error
     head = {n for node in graph.nodes if node.output == graph.logits for n in node.parameters}
     found: dict[str, np.ndarray] = {}
     for name, spec in graph.parameters.items():
@@ -32,17 +30,9 @@ def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
         if not fits and name in head:
             continue
         if tensor is None or not fits:
-            what = (
-                "is missing"
-                if tensor is None
-                else f"has shape {tuple(tensor.shape)}, not {tuple(spec.shape)}"
-            )
-            raise BadInput(
-                f"In the weights '{path}' the tensor '{name}' {what}.", f"They must fit '{graph.name}'."
-            )
+            what = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}, not {tuple(spec.shape)}"
+            raise BadInput(f"In the weights '{path}' the tensor '{name}' {what}.", f"They must fit '{graph.name}'.")
         if not np.isfinite(tensor).all():
-            raise BadInput(
-                f"In the weights '{path}' the tensor '{name}' holds NaN or infinity.", "Use other weights."
-            )
+            raise BadInput(f"In the weights '{path}' the tensor '{name}' holds NaN or infinity.", "Use other weights.")
         found[name] = np.ascontiguousarray(tensor, np.float32).reshape(-1)
     return found

@@ -33,9 +33,7 @@ class Needs:
     fetch: tuple[str, ...] = ("logits",)
     teacher: bool = False
 
-    def rows(
-        self, batch: int, replay_batch: int, replay_forward: str = "joint", micro_batch: int | None = None
-    ) -> int:
+    def rows(self, batch: int, replay_batch: int, replay_forward: str = "joint", micro_batch: int | None = None) -> int:
         """Rows of the largest single training forward: the plan's batch."""
         drawn = replay_batch if self.draws else 0
         rows = batch + self.draws * drawn if replay_forward == "joint" else max(batch, drawn)
@@ -74,9 +72,7 @@ class Method:
     name: ClassVar[str] = ""
     wants_all_tasks: ClassVar[bool] = False
 
-    def __init__(
-        self, *, current_loss: str = "full", replay_forward: str = "joint", mask_unseen: bool = False
-    ) -> None:
+    def __init__(self, *, current_loss: str = "full", replay_forward: str = "joint", mask_unseen: bool = False) -> None:
         _choice("current_loss", current_loss, ("full", "masked"))
         _choice("replay_forward", replay_forward, ("joint", "separate"))
         self.current_loss = current_loss

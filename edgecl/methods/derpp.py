@@ -54,9 +54,7 @@ class DERpp(Method):
 
     name: ClassVar[str] = "der++"
 
-    def __init__(
-        self, *, alpha: float = 0.1, beta: float = 0.5, draws: int | None = None, **common: Any
-    ) -> None:
+    def __init__(self, *, alpha: float = 0.1, beta: float = 0.5, draws: int | None = None, **common: Any) -> None:
         super().__init__(**common)
         self.alpha = check_weight("alpha", alpha)
         self.beta = check_weight("beta", beta)

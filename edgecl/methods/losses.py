@@ -71,9 +71,7 @@ def _soft_targets(targets: Array, classes: int) -> Array:
     return soft
 
 
-def mse_logits(
-    logits: Array, stored: Array, widths: Array, count: float | None = None
-) -> tuple[float, Array]:
+def mse_logits(logits: Array, stored: Array, widths: Array, count: float | None = None) -> tuple[float, Array]:
     """Mean squared error against stored logits, each over the width it was stored with.
 
     logits : float32 [B, C];  stored : float16 [B, W], only the first ``widths[i]`` entries of row i count

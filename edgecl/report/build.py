@@ -58,9 +58,7 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
 def carousel_figures(run: Run) -> dict[str, Any]:
     """Store and exchange counters; zeros without a store."""
     p = run.parts
-    figures: dict[str, Any] = dict.fromkeys(
-        ("samples_stored", "flash_bytes", "bytes_written", "bytes_read"), 0
-    )
+    figures: dict[str, Any] = dict.fromkeys(("samples_stored", "flash_bytes", "bytes_written", "bytes_read"), 0)
     if p.store is not None:
         stats = p.store.stats()
         figures = {

@@ -65,15 +65,11 @@ def _check(value: Any, schema: Mapping[str, Any], place: str) -> None:
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_is(value, kind) for kind in kinds):
-        raise BadInput(
-            f"{place} of a run record is {type(value).__name__}.", f"It must be {' or '.join(kinds)}."
-        )
+        raise BadInput(f"{place} of a run record is {type(value).__name__}.", f"It must be {' or '.join(kinds)}.")
     if isinstance(value, dict):
         for key in schema.get("required", ()):
             if key not in value:
-                raise BadInput(
-                    f"{place} of a run record has no '{key}'.", "Use a run.json that edgecl wrote."
-                )
+                raise BadInput(f"{place} of a run record has no '{key}'.", "Use a run.json that edgecl wrote.")
         other = schema.get("additionalProperties", {})
         for key, item in value.items():
             _check(
@@ -113,9 +109,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(
-            f"'{path}' is not a readable run record: {error}.", "Give the run.json of a run."
-        ) from error
+        raise BadInput(f"'{path}' is not a readable run record: {error}.", "Give the run.json of a run.") from error
     if not isinstance(record, dict):
         raise BadInput(f"'{path}' is not a run record.", "Give the run.json of a run.")
     check_record(record)

@@ -20,10 +20,7 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def figure_columns(count: int, rows: Sequence[Sequence[str]]) -> list[bool]:
     """Which of ``count`` columns hold nothing but figures."""
-    return [
-        bool(rows) and all(row[i][:1].isdigit() or row[i][:1] in ("-", "") for row in rows)
-        for i in range(count)
-    ]
+    return [bool(rows) and all(row[i][:1].isdigit() or row[i][:1] in ("-", "") for row in rows) for i in range(count)]
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:

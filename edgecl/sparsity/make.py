@@ -46,13 +46,9 @@ def make_sparse_training(
     if not 0.0 <= sparsity < 1.0:
         raise BadInput(f"The sparsity is {sparsity}.", "Use a fraction from 0 up to, but not including, 1.")
     if not 0.0 < gradient_keep <= 1.0:
-        raise BadInput(
-            f"The gradient keep fraction is {gradient_keep}.", "Use a fraction above 0 and up to 1."
-        )
+        raise BadInput(f"The gradient keep fraction is {gradient_keep}.", "Use a fraction above 0 and up to 1.")
     if mask == "none" and sparsity > 0:
-        raise BadInput(
-            f"Sparsity {sparsity} was asked for with no mask.", "Use mask tdm or static, or sparsity 0."
-        )
+        raise BadInput(f"Sparsity {sparsity} was asked for with no mask.", "Use mask tdm or static, or sparsity 0.")
     names = _weights(graph, names)
     if not names and (sparsity > 0 or gradient_keep < 1):
         raise BadInput(f"Network '{graph.name}' has no prunable tensor.", "Name the tensors to make sparse.")

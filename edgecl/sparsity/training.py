@@ -64,8 +64,7 @@ class SparseTraining:
         """Bytes kept between steps: a float32 gradient copy per living weight, int32 gradient subsets."""
         living = sum(exact_count(d, self.sizes[n]) for n, d in self.max_densities().items())
         trained = sum(
-            exact_count(self.gradient_keep * self.densities.get(n, 1.0), self.sizes[n])
-            for n in self.masked_gradients
+            exact_count(self.gradient_keep * self.densities.get(n, 1.0), self.sizes[n]) for n in self.masked_gradients
         )
         return 4 * living * self.policy.last_gradient + 4 * trained * (self.dgm is not None)
 
@@ -178,8 +177,7 @@ class SparseTraining:
     def _choose_subsets(self, engine: Engine, importance: Mapping[str, Array]) -> None:
         assert self.dgm is not None
         self._subsets = {
-            n: self.dgm.subset(engine.model[n], self.densities.get(n, 1.0), score)
-            for n, score in importance.items()
+            n: self.dgm.subset(engine.model[n], self.densities.get(n, 1.0), score) for n, score in importance.items()
         }
         self._set_subsets(engine, self._subsets)
 

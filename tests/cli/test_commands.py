@@ -62,10 +62,7 @@ def test_a_budget_ends_a_run_with_exit_0_and_the_reason(edgecl, small):
 def test_plan_shows_use_and_trains_nothing(edgecl, small, tmp_path):
     done = edgecl("plan", *small, "--device", "rpi_4b", "--out", "o", "--json")
     plan = json.loads(done.stdout)
-    assert (
-        plan["planned_peak_rss_bytes"] > plan["baseline_bytes"]
-        and "modelled" in plan["step_seconds"]["source"]
-    )
+    assert plan["planned_peak_rss_bytes"] > plan["baseline_bytes"] and "modelled" in plan["step_seconds"]["source"]
     assert not (tmp_path / "o").exists()
     assert "planned peak" in edgecl("plan", *small).stdout
 
@@ -122,9 +119,7 @@ def interrupted(environment, tmp_path, arguments) -> subprocess.Popen:
     return child
 
 
-def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(
-    environment, edgecl, small, tmp_path
-):
+def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(environment, edgecl, small, tmp_path):
     arguments = [*small, "--epochs", 20000, "--store", "s", "--out", "o"]
     child = interrupted(environment, tmp_path, arguments)
     _, err = child.communicate(timeout=60)

@@ -59,9 +59,7 @@ def test_halos_cover_every_access_of_a_convolution(size, kernel, stride, padding
     reads = [o * stride + k - padding for o in range(out) for k in range(kernel)]
     assert -before <= min(reads) and max(reads) <= size - 1 + after
     before, after = backward_halo(size, out, kernel, stride, padding)
-    reads = [
-        (i + padding - k) // stride for i in range(size) for k in range(kernel) if (i + padding - k) % stride == 0
-    ]
+    reads = [(i + padding - k) // stride for i in range(size) for k in range(kernel) if (i + padding - k) % stride == 0]
     assert all(-before <= r <= out - 1 + after for r in reads)
 
 

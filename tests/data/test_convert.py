@@ -185,9 +185,7 @@ class Evil:
 
 @pytest.mark.parametrize("content", [{1: [Evil()]}, Evil(), [1, 2], {}, {"a": []}, {1: ["text"]}])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_of_anything_but_frames_is_refused_and_never_executed(
-    tmp_path, monkeypatch, content, protocol
-):
+def test_a_pickle_of_anything_but_frames_is_refused_and_never_executed(tmp_path, monkeypatch, content, protocol):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p").write_bytes(pickle.dumps(content, protocol))
     with open(tmp_path / "p", "rb") as stream, pytest.raises(BadInput):
@@ -195,9 +193,7 @@ def test_a_pickle_of_anything_but_frames_is_refused_and_never_executed(
     assert not (tmp_path / "evil-was-here").exists()
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x80\x02}", b"\x80\x02(", b"garbage", b"\x80\x02e.", b"\x80\x02h\x07."]
-)
+@pytest.mark.parametrize("data", [b"", b"\x80\x02}", b"\x80\x02(", b"garbage", b"\x80\x02e.", b"\x80\x02h\x07."])
 def test_a_damaged_pickle_is_refused(tmp_path, data):
     (tmp_path / "p").write_bytes(data)
     with open(tmp_path / "p", "rb") as stream, pytest.raises(BadInput):

@@ -30,14 +30,10 @@ def mnist():
 
 def test_split_mnist5k_is_five_tasks_of_two_digits_400_to_train_and_100_to_test_each(mnist):
     assert [t.classes for t in mnist.tasks] == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
-    assert (
-        mnist.labels == tuple(range(10)) and mnist.input_shape == (1, 28, 28) and mnist.input_dtype == "uint8"
-    )
+    assert mnist.labels == tuple(range(10)) and mnist.input_shape == (1, 28, 28) and mnist.input_dtype == "uint8"
     for task in mnist.tasks:
         for source, each in ((task.train, 400), (task.test, 100)):
-            assert dict(zip(*np.unique(source.labels, return_counts=True))) == dict.fromkeys(
-                task.classes, each
-            )
+            assert dict(zip(*np.unique(source.labels, return_counts=True))) == dict.fromkeys(task.classes, each)
 
 
 def test_training_and_test_samples_never_overlap(mnist):
@@ -49,10 +45,7 @@ def test_training_and_test_samples_never_overlap(mnist):
 def test_the_first_samples_of_a_class_train_and_the_last_test(mnist):
     for task in mnist.tasks:
         for c in task.classes:
-            assert (
-                indices(task.train)[task.train.labels == c].max()
-                < indices(task.test)[task.test.labels == c].min()
-            )
+            assert indices(task.train)[task.train.labels == c].max() < indices(task.test)[task.test.labels == c].min()
 
 
 def test_the_stated_mean_and_std_are_those_of_the_training_part(mnist):
@@ -81,9 +74,7 @@ def test_limit_train_takes_the_first_samples_of_each_class():
     for a, b in zip(full.tasks, few.tasks):
         assert len(b.test) == len(a.test)
         for c in a.classes:
-            assert np.array_equal(
-                indices(b.train)[b.train.labels == c], indices(a.train)[a.train.labels == c][:20]
-            )
+            assert np.array_equal(indices(b.train)[b.train.labels == c], indices(a.train)[a.train.labels == c][:20])
 
 
 def test_validation_holds_out_training_samples_and_hides_the_test_set(mnist):

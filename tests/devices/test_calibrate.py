@@ -36,9 +36,7 @@ def test_another_probe_takes_its_place_and_its_figures_are_used():
                             {1: 5e9}, 30_000_000, {0.1: 0.8, 1.0: 1.0})  # fmt: skip
 
     profile = host_profile(probe, "kernels-1")
-    assert profile.peak_flops(1) == pytest.approx(10e9) and profile.sparse_efficiency(0.1) == pytest.approx(
-        0.8
-    )
+    assert profile.peak_flops(1) == pytest.approx(10e9) and profile.sparse_efficiency(0.1) == pytest.approx(0.8)
     assert profile.baseline_rss_bytes == 30_000_000
     if profile.cores > 1:
         assert profile.gemm_efficiency(profile.cores) == pytest.approx(0.9)

@@ -40,9 +40,7 @@ def test_every_figure_has_a_mark_and_a_source_and_no_bare_number_hides(name):
     for path, figure in found:
         assert figure["mark"] in MARKS and len(figure["source"]) > 3, path
     text = (profile_folder() / f"{name}.toml").read_text()
-    bare = [
-        line for line in text.splitlines() if re.match(r"\w+ = [\d.]", line) and not line.startswith("schema")
-    ]
+    bare = [line for line in text.splitlines() if re.match(r"\w+ = [\d.]", line) and not line.startswith("schema")]
     assert bare == []
 
 
@@ -71,9 +69,7 @@ def test_known_peaks_are_reproduced():
 def test_threads_between_table_entries_are_interpolated():
     p = load_profile("rpi_4b")
     assert p.bandwidth(1) < p.bandwidth(2) < p.bandwidth(4)
-    assert load_profile("rpi_5").bandwidth(2) > load_profile("rpi_5").bandwidth(
-        4
-    )  # measured: 4 threads get less
+    assert load_profile("rpi_5").bandwidth(2) > load_profile("rpi_5").bandwidth(4)  # measured: 4 threads get less
 
 
 @pytest.mark.parametrize("threads", [0, 5, -1])

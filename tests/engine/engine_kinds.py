@@ -10,14 +10,10 @@ from edgecl.engine import Model
 ENGINES = ["torch", "native"]
 
 
-def make_engine(
-    kind, graph, model=None, optimizer=None, *, batch=16, predict_batch=16, fetch=(), rng=None, **plan
-):
+def make_engine(kind, graph, model=None, optimizer=None, *, batch=16, predict_batch=16, fetch=(), rng=None, **plan):
     """An engine of that kind over ``model`` (default: fresh, from SEED)."""
     model = model or Model(graph, np.random.default_rng(SEED))
-    return kind_engine(kind)(
-        model, make_plan(kind, graph, optimizer, batch, predict_batch, fetch, **plan), rng
-    )
+    return kind_engine(kind)(model, make_plan(kind, graph, optimizer, batch, predict_batch, fetch, **plan), rng)
 
 
 def make_plan(kind, graph, optimizer=None, batch=16, predict_batch=16, fetch=(), **plan):
@@ -26,9 +22,7 @@ def make_plan(kind, graph, optimizer=None, batch=16, predict_batch=16, fetch=(),
         return Plan(graph, batch, predict_batch, optimizer, **plan)
     from edgecl.compiler import compile_plan
 
-    return compile_plan(
-        graph, batch=batch, predict_batch=predict_batch, optimizer=optimizer, fetch=fetch, **plan
-    )
+    return compile_plan(graph, batch=batch, predict_batch=predict_batch, optimizer=optimizer, fetch=fetch, **plan)
 
 
 def kind_engine(kind):

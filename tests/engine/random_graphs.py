@@ -49,9 +49,7 @@ class GraphCase:
         printer.text(repr(self))
 
     def __repr__(self):
-        nodes = "; ".join(
-            f"{n.name}={n.op}({','.join(n.inputs)} {dict(n.attributes)})" for n in self.graph.nodes
-        )
+        nodes = "; ".join(f"{n.name}={n.op}({','.join(n.inputs)} {dict(n.attributes)})" for n in self.graph.nodes)
         return (
             f"GraphCase({self.graph.input_shape} {self.graph.input_dtype} x{self.samples}: {nodes}; "
             f"densities={self.densities} keeps={self.keeps} frozen={self.frozen} seed={self.seed})"
@@ -81,11 +79,7 @@ class _Grower:
             groups = c
         elif kind == "grouped":
             groups = draw(st.sampled_from([n for n in range(1, c + 1) if c % n == 0]))
-        size = (
-            [1, 1]
-            if kind == "pointwise"
-            else [draw(st.sampled_from([1, 3, 5])) if n > 1 else 1 for n in (h, w)]
-        )
+        size = [1, 1] if kind == "pointwise" else [draw(st.sampled_from([1, 3, 5])) if n > 1 else 1 for n in (h, w)]
         stride = stride or [draw(st.sampled_from([1, 1, 2, 3])) if n > 1 else 1 for n in (h, w)]
         out = out or groups * draw(st.integers(1, max(1, 9 // groups)))
         padding = [k // 2 for k in size]
@@ -98,9 +92,7 @@ class _Grower:
         kind = self.draw(st.sampled_from(["batch_norm", "batch_norm", "group_norm", "none"]))
         if kind == "group_norm":
             c = self.shape(x)[0]
-            return self.add(
-                kind, [x], groups=self.draw(st.sampled_from([n for n in (1, 2, 3, c) if c % n == 0]))
-            )
+            return self.add(kind, [x], groups=self.draw(st.sampled_from([n for n in (1, 2, 3, c) if c % n == 0])))
         return x if kind == "none" else self.add(kind, [x])
 
     def activated(self, x):
@@ -127,9 +119,7 @@ class _Grower:
         if self.shape(x) != (c, h, w):
             ih, iw = self.shape(x)[1:]
             # the stride a 1x1 convolution needs to land on the same size
-            strides = [
-                next((s for s in range(1, 4) if (a - 1) // s + 1 == b), 0) for a, b in ((ih, h), (iw, w))
-            ]
+            strides = [next((s for s in range(1, 4) if (a - 1) // s + 1 == b), 0) for a, b in ((ih, h), (iw, w))]
             if 0 in strides:
                 return left
             right = self.normed(
@@ -155,9 +145,7 @@ def graph_cases(draw, dropout=True, max_layers=5, samples=(1, 2, 3, 7, 8, 9, 16,
     grower = _Grower(draw, g, dropout and draw(st.booleans()))
     mean, std = (120.0, 60.0) if g.input_dtype == "uint8" else (0.1, 1.3)
     pad = draw(st.integers(0, 2)) if kind == "image" else 0
-    x = g.add(
-        "normalise", [g.input], name="input_norm", mean=[mean] * shape[0], std=[std] * shape[0], pad=pad
-    )
+    x = g.add("normalise", [g.input], name="input_norm", mean=[mean] * shape[0], std=[std] * shape[0], pad=pad)
     if kind != "vector":
         for _ in range(draw(st.integers(1, max_layers))):
             step = draw(st.sampled_from(["block", "block", "residual", "pooled", "dropped"]))
@@ -173,6 +161,4 @@ def graph_cases(draw, dropout=True, max_layers=5, samples=(1, 2, 3, 7, 8, 9, 16,
     trained = [p.name for p in graph.parameters.values() if p.trained]
     keeps = {n: 0.5 for n in graph.prunable() if draw(st.sampled_from([False, False, True]))}
     frozen = [n for n in trained if draw(st.sampled_from([False] * 5 + [True]))]
-    return GraphCase(
-        graph, densities, keeps, frozen, draw(st.sampled_from(samples)), draw(st.integers(0, 2**31 - 1))
-    )
+    return GraphCase(graph, densities, keeps, frozen, draw(st.sampled_from(samples)), draw(st.integers(0, 2**31 - 1)))

@@ -81,9 +81,7 @@ def _clear_winners(x, attributes):
 def check(engine_factory, case, optimizer):
     graph, model = case.graph, case.model()
     fetch = tuple(n.output for n in graph.nodes)
-    engine = engine_factory(
-        graph, model, optimizer, batch=case.samples, rng=np.random.default_rng(1), fetch=fetch
-    )
+    engine = engine_factory(graph, model, optimizer, batch=case.samples, rng=np.random.default_rng(1), fetch=fetch)
     rng = np.random.default_rng(1)
     x, y = case.data()
     before = {n: p.values.copy() for n, p in model.parameters.items()}

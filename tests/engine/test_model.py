@@ -15,9 +15,7 @@ SPARSE = "conv2.weight"
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, None]), min_size=1, max_size=4)
-)
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, None]), min_size=1, max_size=4))
 def test_any_sequence_of_patterns_equals_masking_a_dense_tensor(seed, densities):
     rng = np.random.default_rng(seed)
     p = sparse_model(small_cnn(), 0.4)[SPARSE]
@@ -77,9 +75,7 @@ def test_a_wider_head_grows_rows_of_dense_and_sparse_tensors():
     assert np.array_equal(again["logits.bias"].values, model["logits.bias"].values)
 
 
-@pytest.mark.parametrize(
-    "other", [build("mlp", (4,), 2, hidden=(6,)), build("mlp", (4,), 5, hidden=(7,)), small_cnn()]
-)
+@pytest.mark.parametrize("other", [build("mlp", (4,), 2, hidden=(6,)), build("mlp", (4,), 5, hidden=(7,)), small_cnn()])
 def test_a_graph_that_is_not_a_wider_head_is_refused(other):
     model = Model(build("mlp", (4,), 3, hidden=(6,)), np.random.default_rng(0))
     before = model.state()

@@ -21,9 +21,7 @@ def network(name, shape=None, classes=10, **options):
 
 
 def weights(graph, names=None):
-    return sum(
-        p.size for p in graph.parameters.values() if p.role == "weight" and (names is None or p.name in names)
-    )
+    return sum(p.size for p in graph.parameters.values() if p.role == "weight" and (names is None or p.name in names))
 
 
 def forward(graph, x):

@@ -41,9 +41,20 @@ def one_layer(c):
     rng = np.random.default_rng(c["seed"])
     g = GraphBuilder("one", (c["in"], c["height"], c["width"]), "float32")
     x = g.add("normalise", [g.input], name="input_norm", mean=[0.0] * c["in"], std=[1.0] * c["in"], pad=0)
-    x = g.add("conv2d", [x], name="first", out=c["in"], kernel=[1, 1], stride=[1, 1], padding=[0, 0], groups=1, bias=False)
-    y = g.add("conv2d", [x], name="conv", out=c["out"], kernel=c["kernel"], stride=c["stride"], padding=c["padding"],
-              groups=c["groups"], bias=False)
+    x = g.add(
+        "conv2d", [x], name="first", out=c["in"], kernel=[1, 1], stride=[1, 1], padding=[0, 0], groups=1, bias=False
+    )
+    y = g.add(
+        "conv2d",
+        [x],
+        name="conv",
+        out=c["out"],
+        kernel=c["kernel"],
+        stride=c["stride"],
+        padding=c["padding"],
+        groups=c["groups"],
+        bias=False,
+    )
     graph = g.build(y)
     model = Model(graph, rng)
     p = model["conv.weight"]
@@ -62,7 +73,7 @@ def close(ours, reference, scale=0.0):
 @given(convolutions())
 @settings(deadline=None, max_examples=120)
 def test_forward_and_both_gradients_equal_the_reference(c):
-    graph, model, engine, rng = one_layer(c)
+    _, model, engine, rng = one_layer(c)
     x = rng.normal(size=(c["batch"], c["in"], c["height"], c["width"])).astype(np.float32)
     engine._session.poison()
     out = engine.forward({"input": x}, fetch=["logits", "first"])
@@ -123,8 +134,21 @@ def test_a_subset_gets_exactly_its_gradients_and_nothing_else_moves(c, seed):
 
 
 def test_dense_gradients_cover_pruned_weights():
-    c = {"in": 6, "out": 10, "groups": 2, "kernel": [3, 3], "stride": [2, 1], "padding": [1, 1], "height": 9,
-         "width": 7, "batch": 5, "density": 0.2, "lanes": _kernels.lanes()[-1], "threads": 2, "seed": 1}
+    c = {
+        "in": 6,
+        "out": 10,
+        "groups": 2,
+        "kernel": [3, 3],
+        "stride": [2, 1],
+        "padding": [1, 1],
+        "height": 9,
+        "width": 7,
+        "batch": 5,
+        "density": 0.2,
+        "lanes": _kernels.lanes()[-1],
+        "threads": 2,
+        "seed": 1,
+    }
     _, model, engine, rng = one_layer(c)
     x = rng.normal(size=(5, 6, 9, 7)).astype(np.float32)
     out = engine.forward({"input": x}, fetch=["logits", "first"])
@@ -160,7 +184,9 @@ def test_every_instruction_set_gives_the_reference(isa):
     if isa == _kernels.isa():
         pytest.skip("tested in this process")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", __file__, "-k", "reference or threads"], env=environment,
-        capture_output=True, text=True,
+        [sys.executable, "-m", "pytest", "-q", __file__, "-k", "reference or threads"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -106,9 +106,7 @@ def test_with_a_store_the_gate_is_on_without_one_off():
             "batch": st.integers(1, 1000),
             "ram": st.integers(1, 2**40),
             "store": st.just("s"),
-            "store_limit": st.one_of(
-                st.integers(1, 2**40), st.integers(1, 9999).map(lambda n: f"{n} samples")
-            ),
+            "store_limit": st.one_of(st.integers(1, 2**40), st.integers(1, 9999).map(lambda n: f"{n} samples")),
             "micro_batch": st.one_of(st.none(), st.just("auto"), st.integers(1, 64)),
         }
     )
@@ -118,9 +116,7 @@ def test_a_config_survives_json(options):
     assert Config.make(json.loads(json.dumps(config.to_json()))) == config
 
 
-@pytest.mark.parametrize(
-    "bad", [{"ram": "0"}, {"flops": "many"}, {"seconds": float("nan")}, {"scope": "host"}]
-)
+@pytest.mark.parametrize("bad", [{"ram": "0"}, {"flops": "many"}, {"seconds": float("nan")}, {"scope": "host"}])
 def test_a_bad_budget_is_refused(bad):
     with pytest.raises(BadInput):
         Budget(**bad)

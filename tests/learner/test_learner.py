@@ -231,9 +231,7 @@ def test_steps_epochs_and_seconds_are_kept_to():
         assert 0.1 < log.seconds < 2 and log.stopped is None
 
 
-@pytest.mark.parametrize(
-    "bad", [{"steps": 0}, {"epochs": -1}, {"steps": 1, "epochs": 1}, {"seconds": float("nan")}]
-)
+@pytest.mark.parametrize("bad", [{"steps": 0}, {"epochs": -1}, {"steps": 1, "epochs": 1}, {"seconds": float("nan")}])
 def test_nonsense_amounts_of_learning_are_refused(bad):
     with learner(method="naive") as ours:
         ours.observe(*samples((0, 1)))

@@ -45,9 +45,7 @@ run(job["options"], listen=listen, resume=job["resume"])
 def killed(options: dict, *, step: int = -1, write: int = 0, resume: str | None = None) -> None:
     """A run in a child that gets SIGKILL at that step, or in the middle of its ``write``-th checkpoint."""
     job = json.dumps({"options": options, "step": step, "write": write, "resume": resume})
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, job], capture_output=True, timeout=120, check=False, cwd="/"
-    )
+    child = subprocess.run([sys.executable, "-c", CHILD, job], capture_output=True, timeout=120, check=False, cwd="/")
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
 
 

@@ -44,17 +44,13 @@ def same_state(a, b, place="state"):
 
 
 def test_replay_beats_naive_and_joint_beats_both_or_ties(options):
-    scores = {
-        m: run({**options, "method": m})["metrics"]["average_accuracy"] for m in ("naive", "er", "joint")
-    }
+    scores = {m: run({**options, "method": m})["metrics"]["average_accuracy"] for m in ("naive", "er", "joint")}
     assert scores["naive"] <= 0.6 < 0.85 <= scores["er"]
     assert scores["joint"] >= 0.95
 
 
 def test_the_record_satisfies_its_schema_and_is_a_valid_configuration(options, tmp_path):
-    record = run(
-        {**options, "out": str(tmp_path / "a"), "sparsity": 0.5, "gradient_keep": 0.8, "remove": 0.3}
-    )
+    record = run({**options, "out": str(tmp_path / "a"), "sparsity": 0.5, "gradient_keep": 0.8, "remove": 0.3})
     jsonschema.validate(record, record_schema())
     assert read_record(tmp_path / "a" / "run.json") == record
     again = run({**record["config"], "out": str(tmp_path / "b")})
@@ -141,9 +137,7 @@ def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path):
 
 def test_a_loss_that_is_not_finite_returns_to_the_saved_state(options, tmp_path):
     record = run({**options, "lr": 1e30, "out": str(tmp_path)})
-    assert (
-        "not finite" in record["status"]["reason"] and "returned to the state" in record["status"]["reason"]
-    )
+    assert "not finite" in record["status"]["reason"] and "returned to the state" in record["status"]["reason"]
     saved = checkpoint.load(tmp_path)
     assert all(np.isfinite(v).all() for k, v in saved["trainer"]["engine"].items() if k.endswith("values"))
 

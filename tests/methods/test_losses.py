@@ -44,9 +44,7 @@ def test_soft_and_weighted_targets_are_differentiated(seed):
     rng = np.random.default_rng(seed)
     logits, soft, weight = rng.normal(size=(3, 4)), rng.random((3, 4)), rng.random(3)
     _, grad = cross_entropy(logits, soft, weight=weight, count=7)
-    assert np.allclose(
-        grad, numeric(lambda z: cross_entropy(z, soft, weight=weight, count=7)[0], logits), atol=1e-6
-    )
+    assert np.allclose(grad, numeric(lambda z: cross_entropy(z, soft, weight=weight, count=7)[0], logits), atol=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -65,9 +63,7 @@ def test_cross_entropy_by_hand():
     assert value == pytest.approx(np.log(4))
     assert np.allclose(grad[0], [-0.375, 0.125, 0.125, 0.125])
     assert grad.dtype == np.float32
-    masked, _ = cross_entropy(
-        np.zeros((2, 4), np.float32), np.array([0, 3]), np.array([True, False, False, True])
-    )
+    masked, _ = cross_entropy(np.zeros((2, 4), np.float32), np.array([0, 3]), np.array([True, False, False, True]))
     assert masked == pytest.approx(np.log(2))
 
 

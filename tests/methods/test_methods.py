@@ -82,9 +82,7 @@ def test_without_batch_norm_joint_separate_and_micro_batches_give_the_same_gradi
 def test_with_batch_norm_the_form_of_the_forward_matters(make_engine):
     batch, replay = data()
     joint, _ = gradient_of(make_method("er"), make_engine("batch"), batch, replay)
-    separate, _ = gradient_of(
-        make_method("er", replay_forward="separate"), make_engine("batch"), batch, replay
-    )
+    separate, _ = gradient_of(make_method("er", replay_forward="separate"), make_engine("batch"), batch, replay)
     assert np.abs(joint - separate).max() > 1e-3
 
 
@@ -153,10 +151,7 @@ def test_masked_current_loss_leaves_other_tasks_units_alone_but_replay_reaches_t
 def test_masked_equals_full_in_a_stream_without_tasks():
     batch = Batch(np.zeros((2, 8), np.float32), np.array([0, 1]))
     logits = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
-    a, b = (
-        make_method("naive", current_loss=c).loss({"logits": logits}, batch, [])[0]
-        for c in ("full", "masked")
-    )
+    a, b = (make_method("naive", current_loss=c).loss({"logits": logits}, batch, [])[0] for c in ("full", "masked"))
     assert a == b
 
 

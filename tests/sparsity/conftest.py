@@ -14,9 +14,7 @@ def engine_for(request):
     def make(model, optimizer=None, densities=None):
         optimizer = optimizer or Optimizer()
         if request.param == "native":
-            plan = compile_plan(
-                model.graph, batch=64, predict_batch=64, densities=densities, optimizer=optimizer
-            )
+            plan = compile_plan(model.graph, batch=64, predict_batch=64, densities=densities, optimizer=optimizer)
             return NativeEngine(model, plan)
         pytest.importorskip("torch").set_num_threads(1)
         from edgecl.engine.torch import TorchEngine

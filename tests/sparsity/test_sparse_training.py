@@ -26,9 +26,7 @@ def setup(net, engine_for):
 def batch_at(step, task=0):
     rng = np.random.default_rng(1000 + step)
     units = np.array([2 * task, 2 * task + 1])
-    batch = Batch(
-        rng.normal(size=(8, 12)).astype(np.float32), rng.choice(units, 8), task=task, task_units=units
-    )
+    batch = Batch(rng.normal(size=(8, 12)).astype(np.float32), rng.choice(units, 8), task=task, task_units=units)
     drawn = Draw(np.arange(8), rng.normal(size=(8, 12)).astype(np.float32), rng.integers(0, 2, 8))
     return batch, [drawn] if task else []
 
@@ -95,9 +93,7 @@ def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(setup):
     rng = np.random.default_rng(1)
     run(sparse, engine, rng, 0, 5)
     for s in range(5, 21):
-        before = {
-            n: (engine.model[n].values.copy(), engine.model[n].moments["momentum"].copy()) for n in NAMES
-        }
+        before = {n: (engine.model[n].values.copy(), engine.model[n].moments["momentum"].copy()) for n in NAMES}
         run(sparse, engine, rng, s, s + 1)
         for n in NAMES:
             p = engine.model[n]

@@ -3,9 +3,7 @@
 import numpy as np
 from edgecl.storage import FieldSpec, StreamSchema
 
-SCHEMA = StreamSchema(
-    (1, 6, 6), "uint8", {"logits": FieldSpec("float16", 12), "weight": FieldSpec("float32", 1)}
-)
+SCHEMA = StreamSchema((1, 6, 6), "uint8", {"logits": FieldSpec("float16", 12), "weight": FieldSpec("float32", 1)})
 
 
 def sample_of(ids, schema=SCHEMA):

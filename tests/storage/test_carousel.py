@@ -50,9 +50,7 @@ def together(store, memory):
 @given(
     seed=st.integers(0, 99), slots=st.integers(1, 80), k=st.integers(1, 40), latency=st.integers(1, 4),
     queue=st.integers(1, 200), movers=st.integers(1, 3), mode=st.sampled_from(["exact", "live"]))  # fmt: skip
-def test_swapping_keeps_the_histogram_and_every_slot_whole(
-    shelf, seed, slots, k, latency, queue, movers, mode
-):
+def test_swapping_keeps_the_histogram_and_every_slot_whole(shelf, seed, slots, k, latency, queue, movers, mode):
     rng = np.random.default_rng(seed)
     memory = memory_of(shelf, slots, rng)
     before, ids = memory.class_histogram(), set(memory.ids.tolist())

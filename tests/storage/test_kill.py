@@ -30,9 +30,7 @@ def check(path, printed, limit=None):
     with SampleStore(path, limit_bytes=limit) as store:
         assert store.verify() == []
         assert store.next_id > max(printed, default=-1)
-        live = np.sort(
-            np.concatenate([np.zeros(0, np.int64), *(store.ids_of_class(c) for c in store.classes())])
-        )
+        live = np.sort(np.concatenate([np.zeros(0, np.int64), *(store.ids_of_class(c) for c in store.classes())]))
         want = np.unique(printed)
         if limit is None:
             assert np.isin(want, live).all()

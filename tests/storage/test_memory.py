@@ -9,9 +9,7 @@ from store_samples import SCHEMA, logits_of, sample_of
 
 def filled(n, slots=None):
     memory = EpisodicMemory(slots or n, SCHEMA)
-    memory.put_many(
-        range(n), sample_of(range(n)), np.arange(n) % 3, range(n), {"logits": logits_of(range(n))}
-    )
+    memory.put_many(range(n), sample_of(range(n)), np.arange(n) % 3, range(n), {"logits": logits_of(range(n))})
     return memory
 
 
@@ -34,11 +32,7 @@ def test_put_and_gather_keep_a_sample_together():
     memory = filled(6)
     memory.put(2, sample_of([77])[0], 1, 77, {"weight": [5.0]}, subject=4)
     got = memory.gather([2, 5])
-    assert (
-        got["ids"].tolist() == [77, 5]
-        and got["classes"].tolist() == [1, 2]
-        and got["subjects"].tolist() == [4, -1]
-    )
+    assert got["ids"].tolist() == [77, 5] and got["classes"].tolist() == [1, 2] and got["subjects"].tolist() == [4, -1]
     assert (got["samples"] == sample_of([77, 5])).all()
     assert got["widths"]["logits"].tolist() == [0, 4] and not got["fields"]["logits"][0].any()
     assert got["widths"]["weight"].tolist() == [1, 0] and got["fields"]["weight"][0, 0] == 5

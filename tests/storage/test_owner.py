@@ -166,10 +166,7 @@ def test_a_store_of_a_later_format_is_named_as_such(tmp_path):
 
 
 def test_a_full_device_is_an_error_and_the_store_stays_whole(tmp_path):
-    if (
-        os.getuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path]).returncode
-    ):
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path]).returncode:
         pytest.skip("needs root to mount a small file system")
     try:
         store = SampleStore(tmp_path / "s", SCHEMA)

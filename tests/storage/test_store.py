@@ -98,9 +98,7 @@ def test_eviction_takes_the_oldest_of_the_largest_class(tmp_path_factory, classe
             model[min(c for c in model if len(model[c]) == most)].pop(0)
     with SampleStore(tmp_path_factory.mktemp("s"), SCHEMA, limit_samples=limit) as store:
         store.append(sample_of(range(len(classes))), classes)
-        assert {c: store.ids_of_class(c).tolist() for c in store.classes()} == {
-            c: v for c, v in model.items() if v
-        }
+        assert {c: store.ids_of_class(c).tolist() for c in store.classes()} == {c: v for c, v in model.items() if v}
         assert store.count == min(limit, len(classes))
         gone = sorted(set(range(len(classes))) - {i for v in model.values() for i in v})
         assert not store.read(gone)["ok"].any()

@@ -59,9 +59,7 @@ def build(
         raise unknown_name("network", name, _BUILDERS)
     shape = tuple(int(n) for n in input_shape)
     if len(shape) not in (1, 3) or min(shape) < 1:
-        raise BadInput(
-            f"Samples of shape {shape} do not suit a network.", "Use (C, H, W), (C, 1, L) or (F,)."
-        )
+        raise BadInput(f"Samples of shape {shape} do not suit a network.", "Use (C, H, W), (C, 1, L) or (F,).")
     if classes < 1:
         raise BadInput(f"A network with {classes} outputs is not possible.", "Use at least one class.")
     make = _BUILDERS[name]

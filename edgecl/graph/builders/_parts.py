@@ -84,9 +84,7 @@ def norm(g: GraphBuilder, x: str, name: str, kind: str) -> str:
 def norm_kind(head: Head, default: str, allowed: Sequence[str] = ("batch", "group")) -> str:
     kind = default if head.norm is None else head.norm
     if kind not in allowed:
-        raise BadInput(
-            f"Normalisation '{kind}' is not possible in '{head.name}'.", f"Use {' or '.join(allowed)}."
-        )
+        raise BadInput(f"Normalisation '{kind}' is not possible in '{head.name}'.", f"Use {' or '.join(allowed)}.")
     return kind
 
 

@@ -25,9 +25,7 @@ def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
     ``width`` scales the channels, rounded to multiples of 8.
     """
     if not 0 < width <= 4:
-        raise BadInput(
-            f"Width {width} is not possible for '{head.name}'.", "Use a factor above 0 and up to 4."
-        )
+        raise BadInput(f"Width {width} is not possible for '{head.name}'.", "Use a factor above 0 and up to 4.")
     require_map(head, 8)
     kind = norm_kind(head, "batch")
     g, x = start(head, pad_to_32(head))
@@ -35,16 +33,12 @@ def mobilenetv2(head: Head, *, width: float = 1.0) -> Graph:
     for stage, (expansion, out, blocks, stride) in enumerate(_STAGES, 1):
         for block in range(1, blocks + 1):
             at = f"s{stage}b{block}"
-            x = _inverted_residual(
-                g, x, at, expansion, _channels(out, width), stride if block == 1 else 1, kind
-            )
+            x = _inverted_residual(g, x, at, expansion, _channels(out, width), stride if block == 1 else 1, kind)
     x = _unit(g, x, "last", _channels(1280, max(width, 1.0)), (1, 1), 1, kind, prunable=True)
     return finish(g, head, g.add("global_avg_pool", [x], name="pooled"))
 
 
-def _inverted_residual(
-    g: GraphBuilder, x: str, at: str, expansion: int, out: int, stride: int, kind: str
-) -> str:
+def _inverted_residual(g: GraphBuilder, x: str, at: str, expansion: int, out: int, stride: int, kind: str) -> str:
     inner = g.shapes[x][0] * expansion
     y = x if expansion == 1 else _unit(g, x, f"{at}_expand", inner, (1, 1), 1, kind, prunable=True)
     y = _unit(g, y, f"{at}_depth", inner, (3, 3), stride, kind, groups=inner)

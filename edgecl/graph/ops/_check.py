@@ -9,9 +9,7 @@ from ...errors import BadInput
 from ..graph import Shape
 
 
-def refuse(
-    op: str, inputs: Sequence[Shape], why: str, remedy: str = "Change the layer or the input size."
-) -> BadInput:
+def refuse(op: str, inputs: Sequence[Shape], why: str, remedy: str = "Change the layer or the input size.") -> BadInput:
     shapes = ", ".join(str(tuple(s)) for s in inputs)
     return BadInput(f"Operator '{op}' does not take inputs of shape {shapes}: {why}.", remedy)
 

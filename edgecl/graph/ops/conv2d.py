@@ -32,9 +32,7 @@ class Conv2d(Operator):
         channels = one_map(self.name, inputs)[0]
         out, groups = attributes["out"], attributes["groups"]
         if out < 1 or groups < 1 or channels % groups or out % groups:
-            raise refuse(
-                self.name, inputs, f"{groups} groups do not divide {channels} input and {out} output channels"
-            )
+            raise refuse(self.name, inputs, f"{groups} groups do not divide {channels} input and {out} output channels")
         return (out, *window(self.name, inputs, attributes))
 
     def parameters(self, inputs, attributes):

@@ -31,9 +31,7 @@ def _over_channel(x: np.ndarray) -> tuple[int, ...]:
     return (0, *range(2, x.ndim))
 
 
-def running_update(
-    running: np.ndarray, batch: np.ndarray, momentum: float, count: int | None = None
-) -> np.ndarray:
+def running_update(running: np.ndarray, batch: np.ndarray, momentum: float, count: int | None = None) -> np.ndarray:
     """New running statistic. For the variance pass ``count`` (elements per channel): it is unbiased.
 
     A single element per channel has no unbiased variance; its biased one (0) is used.
@@ -91,9 +89,7 @@ class BatchNorm(Operator):
             return [grad * factor], grads
         # the batch's mean and variance depend on x: project their directions out of the gradient
         n = context["count"]
-        centred = (
-            grad - _column(grads["shift"] / n, grad.ndim) - xhat * _column(grads["scale"] / n, grad.ndim)
-        )
+        centred = grad - _column(grads["shift"] / n, grad.ndim) - xhat * _column(grads["scale"] / n, grad.ndim)
         return [centred * factor], grads
 
     def torch(self, inputs, params, attributes, training):
@@ -128,9 +124,7 @@ class GroupNorm(Operator):
     def shape(self, inputs, attributes):
         shape = one_input(self.name, inputs)
         if attributes["groups"] < 1 or shape[0] % attributes["groups"]:
-            raise refuse(
-                self.name, inputs, f"{attributes['groups']} groups do not divide {shape[0]} channels"
-            )
+            raise refuse(self.name, inputs, f"{attributes['groups']} groups do not divide {shape[0]} channels")
         return shape
 
     def parameters(self, inputs, attributes):

@@ -38,9 +38,7 @@ class _Pool(Operator):
     def shape(self, inputs, attributes):
         channels = one_map(self.name, inputs)[0]
         if any(2 * p > k for p, k in zip(attributes["padding"], attributes["kernel"])):
-            raise refuse(
-                self.name, inputs, f"padding {attributes['padding']} is over half of {attributes['kernel']}"
-            )
+            raise refuse(self.name, inputs, f"padding {attributes['padding']} is over half of {attributes['kernel']}")
         return (channels, *window(self.name, inputs, attributes))
 
     def _output(self, x, attributes):
