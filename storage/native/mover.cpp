@@ -21,7 +21,10 @@ Mover::Mover(Index *index, std::vector<size_t> field_bytes, size_t queue, int th
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
-Mover::~Mover() { stop(); }
+Mover::~Mover() {
+    stop();
+    if (getpid() == owner_) delete signals_;
+}
 
 void Mover::stop() {
     if (getpid() != owner_) { // a forked child: the threads are not here, and joining them would hang
@@ -34,7 +37,7 @@ void Mover::stop() {
         std::lock_guard<std::mutex> lock(mutex_);
         stopping_ = true;
     }
-    work_.notify_all();
+    signals_->work.notify_all();
     for (auto &t : threads_) t.join();
     threads_.clear();
     pending_.clear();
@@ -45,7 +48,7 @@ void Mover::run() {
     setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice_); // Linux: per thread
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-        work_.wait(lock, [this] { return stopping_ || !todo_.empty(); });
+        signals_->work.wait(lock, [this] { return stopping_ || !todo_.empty(); });
         if (stopping_) return;
         JobRef j = todo_.front();
         todo_.pop_front();
@@ -54,7 +57,7 @@ void Mover::run() {
         fetch(*j);
         lock.lock();
         if (j->abandoned) free_.push_back(j->stage);
-        done_.notify_all();
+        signals_->done.notify_all();
     }
 }
 
@@ -133,14 +136,14 @@ void Mover::enqueue(const std::vector<JobRef> &jobs) {
         std::unique_lock<std::mutex> lock(mutex_);
         for (auto &j : jobs) {
             // An abandoned read may still hold a stage (live mode); it ends soon.
-            done_.wait(lock, [this] { return !free_.empty(); });
+            signals_->done.wait(lock, [this] { return !free_.empty(); });
             j->stage = free_.back();
             free_.pop_back();
             todo_.push_back(j);
         }
     }
-    if (jobs.size() == 1) work_.notify_one();
-    else if (!jobs.empty()) work_.notify_all();
+    if (jobs.size() == 1) signals_->work.notify_one();
+    else if (!jobs.empty()) signals_->work.notify_all();
 }
 
 void Mover::apply(const Job &j, const Slots &m) {
@@ -174,7 +177,7 @@ std::vector<Mover::Result> Mover::begin(int64_t step, bool exact, const Slots &m
                 fetch(*j);
                 lock.lock();
             }
-            done_.wait(lock, [&] { return j->state >= kReady; });
+            signals_->done.wait(lock, [&] { return j->state >= kReady; });
             stall += std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
         }
         Result r{j->due, j->slot, j->id, 0, Outcome::kDone};
@@ -234,7 +237,7 @@ Mover::Saved Mover::save() {
     Saved s;
     std::unique_lock<std::mutex> lock(mutex_);
     for (auto &j : pending_) {
-        done_.wait(lock, [&] { return j->state >= kReady; });
+        signals_->done.wait(lock, [&] { return j->state >= kReady; });
         s.due.push_back(j->due), s.slot.push_back(j->slot), s.id.push_back(j->id);
         s.version.push_back(j->version), s.time.push_back(j->time);
         s.cls.push_back(j->cls), s.subject.push_back(j->subject);
@@ -263,7 +266,7 @@ void Mover::load(const Saved &s) {
         j->state = s.ready[i] ? kReady : kFailed;
         j->got.assign(s.field_bytes.begin() + static_cast<long>(i * nf),
                       s.field_bytes.begin() + static_cast<long>((i + 1) * nf));
-        done_.wait(lock, [this] { return !free_.empty(); });
+        signals_->done.wait(lock, [this] { return !free_.empty(); });
         j->stage = free_.back();
         free_.pop_back();
         std::memcpy(stage(j->stage), &s.bytes[i * stage_bytes_], stage_bytes_);

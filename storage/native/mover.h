@@ -94,7 +94,11 @@ class Mover {
     int nice_;
     std::unique_ptr<uint8_t[]> staging_; // never touched before use: pages appear as the queue needs them
     std::mutex mutex_;
-    std::condition_variable work_, done_;
+    // On the heap: destroying a condition others wait on hangs, and in a forked child those others do not exist.
+    struct Signals {
+        std::condition_variable work, done;
+    };
+    Signals *signals_ = new Signals;
     std::vector<size_t> free_;
     std::deque<JobRef> todo_;    // guarded by mutex_
     std::deque<JobRef> pending_; // training thread only
