@@ -41,7 +41,7 @@ wheel-test: $(PY)
 bench: $(PY)
 	$(PIP) -c constraints.txt '.[bench]'
 	cd $(OUT) 2>/dev/null || mkdir -p $(OUT)
-	for b in step store; do $(PY) -P bench/$$b.py --json $(OUT)/$$b.json || exit 1; done
+	for b in step store; do $(PY) bench/$$b.py --json $(OUT)/$$b.json || exit 1; done
 
 lint: $(PY)
 	$(PIP) ruff mypy '.[test]'
