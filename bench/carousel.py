@@ -290,6 +290,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gate", default="all")
     parser.add_argument("--runs", metavar="FILE", help="keep finished runs here and go on from them")
+    parser.add_argument("--no-more", action="store_true", help="start no run: tables of the finished ones")
     parser.add_argument("--markdown", metavar="FILE", help="write the table for the documentation")
     o = parser.parse_args()
     if o.quick:
@@ -298,7 +299,7 @@ def main() -> None:
     done = load(o.runs)
     cases = [(s, n, z, m) for n in o.nets for z in o.sparsities for m in o.methods for s in o.streams]
     for key in arms(cases, o.slots, o.seeds):
-        if key in done:
+        if key in done or o.no_more:
             continue
         done[key] = one(key, o.gate, o.quick)
         print(*key, f"{done[key]['accuracy']:.3f} {done[key]['train_seconds']:.1f} s", flush=True)
