@@ -49,17 +49,18 @@ def killed(options: dict, *, step: int = -1, write: int = 0, resume: str | None 
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
 
 
+@pytest.mark.parametrize("points", [3, pytest.param(10, marks=pytest.mark.campaign)], ids=["few", "ten"])
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "90%"])
-def test_killed_runs_end_as_if_never_killed(options, tmp_path, sparse):
+def test_killed_runs_end_as_if_never_killed(options, tmp_path, sparse, points):
     given = {**options, "epochs": 10, "checkpoint_every": 7, "seed": 5}
     if sparse:
         given |= {"sparsity": 0.9, "gradient_keep": 0.8, "remove": 0.3, "momentum": 0.5}
     whole = run({**given, "store": str(tmp_path / "s0"), "out": str(tmp_path / "o0")})
     end = checkpoint.load(tmp_path / "o0")
     moments = np.random.default_rng(int(os.environ.get("EDGECL_TEST_SEED", "1")) + sparse)
-    points = [{"step": int(s)} for s in moments.integers(1, whole["steps"], 3)]
-    points.append({"write": int(moments.integers(1, 8))})
-    for i, point in enumerate(points):
+    deaths = [{"step": int(s)} for s in moments.integers(1, whole["steps"], points)]
+    deaths.append({"write": int(moments.integers(1, 8))})
+    for i, point in enumerate(deaths):
         out = tmp_path / f"o{i + 1}"
         killed({**given, "store": str(tmp_path / f"s{i + 1}"), "out": str(out)}, **point)
         record = run({}, resume=out)
