@@ -18,7 +18,7 @@ from typing import Any
 
 from common import arguments, table, write
 
-NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("resnet18", 32), ("cnn", 16)]
+NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("cnn", 16)]
 DENSITIES = [0.1, 0.25, 1.0]
 STEPS = 12  # of a task in the whole run: the sparse schedule needs ten
 
