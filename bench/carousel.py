@@ -50,8 +50,8 @@ NOTES = (
     "",
     "A step's exchanges cost 45 to 100 microseconds of the training thread: 3 % of the sparse `cnn`'s step of 3.3 ms,",
     "less of a longer one, 12 % of the `mlp`'s of 0.36 ms. Rows with fewer seeds were cut short; a moved pattern",
-    "(TDM) and Adam were looked at in tuning only; a dense campaign with `cnn` was stopped after two seeds of mixed
-sign (80.4 on against 88.9 off; 96.4 against 85.2), which are among the runs in the JSON.",
+    "(TDM) and Adam were looked at in tuning only; a dense campaign with `cnn` was stopped after two seeds of mixed",
+    "sign (80.4 on against 88.9 off; 96.4 against 85.2), which are among the runs in the JSON.",
 )
 
 Case = tuple[str, str, float, str]  # stream, model, sparsity, method
@@ -227,7 +227,8 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         "Average accuracy in percent after the last task, mean and standard deviation over n seeds,",
         f"{most} at most; gain: on less off, with the 95 % t-interval of the paired difference. Off is a",
         "class-balanced memory of the same slots, or a reservoir where its runs are complete (`off_reservoir` in",
-        f"the JSON) and better; on adds a store of {STORED} samples, gate `{gate}`. The last reference keeps {STORED} slots in RAM. Patterns are",
+        f"the JSON) and better; on adds a store of {STORED} samples, gate `{gate}`. The last reference keeps",
+        f"{STORED} slots in RAM. Patterns are",
         f"static, batch {COMMON['batch']}. Made by `python bench/carousel.py`;",
         "every run is in `bench/results/carousel.json`.",
         "",
