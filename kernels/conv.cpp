@@ -88,7 +88,7 @@ const char *origin(const Map &m, int block, int y, int x) {
 }
 
 void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue *e, const Samples &samples,
-              std::vector<float> &scratch, int partial_base, int partial_count) {
+              std::vector<float> &scratch, int partial_base) {
   const int lanes = samples.lanes;
   const bool fold = folds(p);
   const int blocks = fold ? 1 : samples.blocks;
@@ -107,7 +107,6 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
   const size_t sums_size = narrow_sums + (wide.columns > 1 ? (size_t)p.lists->rows * 2 * wide_lanes : 0);
   if (partials && scratch.size() < sums_size * threads.count() + 16) scratch.resize(sums_size * threads.count() + 16);
   float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
-  (void)partial_count;
 
   threads.run(blocks * groups * splits, [&](int item, int worker) {
     const int split = item % splits, group = item / splits % groups, block = item / splits / groups;
@@ -191,7 +190,7 @@ void conv_forward(Threads &threads, const Kernels &k, const Geometry &g, const L
   e.partials = sums;
   const int count = sums ? pass_partials(k, p, samples) : 0;
   if (sums) sums->reset(count, lists.rows);
-  run_pass(threads, k, p, sums ? &e : nullptr, samples, scratch, 0, count);
+  run_pass(threads, k, p, sums ? &e : nullptr, samples, scratch, 0);
 }
 
 void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, const std::vector<Lists> &phases,
@@ -211,7 +210,7 @@ void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, 
   if (e && e->partials) e->partials->reset(partials, dx.channels);
   int base = 0;
   for (const Pass &p : passes) {
-    run_pass(threads, k, p, e, samples, scratch, base, partials);
+    run_pass(threads, k, p, e, samples, scratch, base);
     if (e && e->partials) base += pass_partials(k, p, samples);
   }
 }

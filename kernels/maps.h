@@ -2,6 +2,7 @@
 // All are bound by memory: one pass each, halo and padded lanes written as zero by whoever writes the plane.
 #pragma once
 #include <cmath>
+#include <cstring>
 
 #include "conv.h"
 

@@ -1,6 +1,5 @@
 // Vectors of W floats through GCC's vector extension: one source for SSE2, AVX2, AVX-512 and NEON.
 #pragma once
-#include <cstring>
 
 namespace edgecl {
 
@@ -14,12 +13,6 @@ template <int W> struct Vec {
 
 // w - 0 is exactly w (0 + w is not for -0), so this is one broadcast.
 template <class V> EDGECL_INLINE V splat(float w) { return w - V{}; }
-
-template <int W, class V> EDGECL_INLINE V load_unaligned(const float *p) {
-  V v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
 
 template <int W, class V> EDGECL_INLINE float horizontal_sum(V v, int lanes = W) {
   float s = 0;

@@ -19,10 +19,7 @@ SCRATCH_VECTORS = 16384
 
 def choose_lanes(batch: int, available: Sequence[int]) -> int:
     """Vector width that wastes least on ``batch`` samples."""
-    widest = max(available)
-    return min(
-        available, key=lambda w: (-(-batch // w)) * w * LANE_COST[w] / LANE_COST[widest] if w in LANE_COST else batch
-    )
+    return min(available, key=lambda w: -(-batch // w) * w * LANE_COST[w])
 
 
 def compile_plan(
