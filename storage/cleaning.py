@@ -19,7 +19,7 @@ from .layout import COMPACTED, HEADER_BYTES, SAMPLES, Header, sync_directory
 from .recovery import Table, footer_of_table, survey_fields
 
 if TYPE_CHECKING:
-    from .store import SampleStore
+    from .writing import Writing
 
 _BLOCK = 256  # records copied at a time
 
@@ -27,7 +27,7 @@ _BLOCK = 256  # records copied at a time
 class Cleaner:
     """Cleans one store; all methods run under the store's lock."""
 
-    def __init__(self, store: SampleStore) -> None:
+    def __init__(self, store: Writing) -> None:
         self._store = store
         self.pins_dropped = 0
         self._busy = False

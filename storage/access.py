@@ -1,0 +1,45 @@
+"""Which samples there are: by id, class and subject, at a cost that does not grow with their number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .core import StoreCore
+
+
+class Access(StoreCore):
+    """Counts and ids of the live samples."""
+
+    @property
+    def next_id(self) -> int:
+        """The id the next new sample gets."""
+        return self._index.next_id
+
+    @property
+    def count(self) -> int:
+        """Number of live samples."""
+        return self._index.count
+
+    def classes(self) -> list[int]:
+        """Classes with live samples, ascending."""
+        return self._index.classes()
+
+    def count_of(self, cls: int) -> int:
+        """Number of live samples of a class."""
+        return self._index.count_of(cls)
+
+    def ids_of_class(self, cls: int) -> np.ndarray:
+        """Live ids of a class, ascending, int64."""
+        return self._index.ids_of_class(cls)
+
+    def kth(self, cls: int, k: int) -> int:
+        """The k-th (from 0, oldest first) live id of a class, in constant time; -1 beyond."""
+        return self._index.kth(cls, k)
+
+    def subjects(self) -> list[int]:
+        """Subjects that ever had a sample here."""
+        return self._index.subjects()
+
+    def ids_of_subject(self, subject: int) -> np.ndarray:
+        """Live ids of a subject, ascending, int64."""
+        return self._index.ids_of_subject(subject)

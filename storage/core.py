@@ -1,0 +1,156 @@
+"""What every part of the store shares: its state, its guards and the commit point."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _storage
+from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork
+from .files import Lock, Writer, segment_name
+from .index import Commit, Entry, IndexFile
+from .layout import HEADER_BYTES, Description
+from .recovery import Table
+from .schema import StreamSchema
+from .ticket import Flusher
+
+if TYPE_CHECKING:
+    from .cleaning import Cleaner
+
+
+@dataclass(frozen=True)
+class DamagedRecord:
+    """One damaged place: the id it belonged to (None for a field record), file, byte offset and reason."""
+
+    id: int | None
+    file: str
+    offset: int
+    reason: str
+
+
+class StoreCore:
+    """State of an open store. Everything that changes it holds ``_lock``."""
+
+    path: Path
+    schema: StreamSchema
+    read_only: bool
+    durability: str
+    limit_bytes: int | None
+    capacity: int  # most live samples
+    rebuilt: bool  # the index was made again from the segments
+
+    _pid: int
+    _closed: bool
+    _lock: threading.RLock  # type: ignore[valid-type]
+    _lockfile: Lock | None
+    _flusher: Flusher | None
+    _cleaner: Cleaner
+    _directory: Path  # of the segments
+    _description: Description
+    _names: list[str]  # of the fields; a record names its field by position
+    _stride: int  # bytes of a sample record
+    _segment_bytes: int
+    _db: IndexFile
+    _index: _storage.Index
+    _entries: dict[int, Entry]
+    _files: dict[str, int]  # bytes of every segment and field file
+    _damaged: dict[int, DamagedRecord]
+    _widest: dict[str, int]  # elements of the widest value of each field
+    _pins: deque[tuple[np.ndarray, np.ndarray]]  # views of the two newest checkpoints
+    _bytes_written: int
+    _payload_written: int
+    _field_epoch: int
+    _last_no: int  # of the newest sample segment
+    _tail: Writer | None  # the segment appended to
+    _tail_tables: list[Table]
+    _field: Writer | None  # the field file appended to
+    _damaged_field_bytes: int
+
+    def _check(self, write: bool = False) -> None:
+        if os.getpid() != self._pid:
+            raise UseAfterFork(
+                f"The store '{self.path}' was opened in process {self._pid} and used in a fork of it.",
+                "Open it in the process that uses it.",
+            )
+        if self._closed:
+            raise StoreClosed(f"The store '{self.path}' is closed.", "Open it again.")
+        if write:
+            if self.read_only:
+                raise ReadOnly(f"The store '{self.path}' was opened with read_only=True.", "Open it for writing.")
+            assert self._flusher is not None
+            self._flusher.check()
+
+    def _refuse(self, cause: str, remedy: str) -> BadRecord:
+        self._release()
+        return BadRecord(cause, remedy)
+
+    def _dirty_files(self) -> list[Any]:
+        return [f for f in (self._tail, self._field) if f is not None and f.dirty]
+
+    def _commit(
+        self,
+        put: Mapping[int, Entry] | None = None,
+        drop: Iterable[int] = (),
+        meta: Mapping[str, bytes] | None = None,
+    ) -> None:
+        assert self._tail is not None and self._flusher is not None
+        with self._flusher.lock:
+            self._tail.sync()  # a commit point vouches only for what is on flash
+        classes, first = self._index.get_view()
+        commit = Commit(
+            self._index.next_id,
+            max(self._index.physical_next, self._tail.header.first_id),
+            self._tail.header.first_id,
+            self._tail.no,
+            self._tail.end,
+            self._field.no if self._field else 0,
+            self._field.end if self._field else 0,
+            self._bytes_written,
+            self._payload_written,
+            self._field_epoch,
+            self._index.pinned,
+            classes,
+            first,
+        )
+        self._bytes_written += self._db.commit(commit, put, drop, meta)
+
+    def flush(self) -> None:
+        """Returns when everything appended is on flash."""
+        self._check(write=True)
+        assert self._flusher is not None
+        self._flusher.flush()
+
+    def _note_damage(self, id_: int, reason: str) -> None:
+        no, pos = self._index.where(id_)
+        self._damaged[id_] = DamagedRecord(id_, segment_name(no), HEADER_BYTES + pos * self._stride, reason)
+
+    def _found_damaged(self, id_: int) -> None:
+        self._note_damage(id_, "checksum")
+        self._index.remove_id(id_)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the store's files on flash."""
+        return sum(self._files.values()) + self._db.size
+
+    def _release(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        for name in ("_tail", "_field"):
+            writer = getattr(self, name, None)
+            if writer is not None:
+                writer.close()
+        if getattr(self, "_index", None) is not None:
+            self._index.close_files()
+        if getattr(self, "_db", None) is not None:
+            self._db.close()
+        if self._lockfile is not None:
+            self._lockfile.release()
+            self._lockfile = None

@@ -1,0 +1,124 @@
+"""Fields (logits, latents, weights) beside the samples: an append-only file of their own, keyed by id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _storage
+from .arguments import values_of
+from .errors import BadRecord
+from .files import Writer, field_name
+from .layout import FIELDS, HEADER_BYTES, Header, sync_directory
+from .reading import Reading
+from .recovery import survey_fields
+from .ticket import Ticket
+
+
+class FieldFiles(Reading):
+    """Writes field records; the latest of an id wins."""
+
+    def update_field(self, name: str, ids: Any, values: Any) -> Ticket:
+        """Stores [N, width] values of a field beside the samples ``ids``; later ones win."""
+        self._check(write=True)
+        assert self._flusher is not None
+        which = np.ascontiguousarray(ids, np.int64).reshape(-1)
+        array = values_of(self.schema, name, values, len(which))
+        if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
+            raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")
+        with self._lock:
+            try:
+                self._write_field(name, which, array)
+            finally:
+                position = self._flusher.appended()
+        return Ticket(which, self._flusher, position)
+
+    def _write_field(self, name: str, ids: np.ndarray, values: np.ndarray) -> None:
+        number, spec = self._names.index(name), self.schema.fields[name]
+        raw = values.view(np.uint8).reshape(len(values), -1)
+        stride = _storage.field_stride(raw.shape[1])
+        at = 0
+        while at < len(ids):
+            room = 0 if self._field is None else (self._description.file_bytes - self._field.end) // stride
+            if room < 1:
+                self._next_field_file()
+                continue
+            assert self._field is not None
+            k = min(room, len(ids) - at)
+            self._cleaner.make_room(k * stride)
+            packed = np.empty(k * stride, np.uint8)
+            part = np.ascontiguousarray(ids[at : at + k])
+            _storage.pack_fields(packed, raw[at : at + k], number, spec.version, part, self._field.header.crc)
+            start = self._field.append(packed)
+            self._files[self._field.path.name] = self._field.end
+            self._bytes_written += len(packed)
+            offsets = (start + stride * np.arange(k)).astype(np.uint32)
+            no = np.full(k, self._field.no, np.uint32)
+            self._index.set_fields(np.full(k, number, np.uint8), part, no, offsets)
+            at += k
+        if len(ids):
+            self._widest[name] = max(self._widest[name], values.shape[1])
+
+    def _next_field_file(self) -> None:
+        assert self._flusher is not None
+        with self._flusher.lock:
+            old = self._field
+            head = Header(FIELDS, old.no + 1 if old else 1, 0, 0, 0, self._description.store)
+            if old is not None:
+                old.sync()
+            self._field = Writer(self._directory, field_name(head.no), head)
+            if old is not None:
+                old.close()
+        self._files[self._field.path.name] = self._field.end
+        self._bytes_written += HEADER_BYTES
+        self._index.add_field_file(head.no, head.crc)
+        self._cleaner.after_field_file()
+
+    def _open_fields(self) -> None:
+        self._field = None
+        self._damaged_field_bytes = 0
+        last = None
+        for item in survey_fields(self._directory, self._description):
+            self._index.add_field_file(item.header.no, item.header.crc)
+            self._index_fields(item, item.end)
+            self._files[field_name(item.header.no)] = item.end
+            self._damaged_field_bytes += item.damaged_bytes
+            last = item
+        if last is not None and not self.read_only:
+            self._field = Writer(self._directory, field_name(last.header.no), last.header, last.end)
+            self._field.dirty = True
+
+    def _index_fields(self, item: Any, end: int) -> None:
+        keep = item.offset < end
+        n = int(keep.sum())
+        if n:
+            no = np.full(n, item.header.no, np.uint32)
+            self._index.set_fields(item.field[keep], item.ids[keep], no, item.offset[keep])
+        for f, name in enumerate(self._names):
+            lengths = item.length[keep & (item.field == f)]
+            if len(lengths):
+                itemsize = np.dtype(self.schema.fields[name].dtype).itemsize
+                self._widest[name] = max(self._widest[name], int(lengths.max()) // itemsize)
+
+    def _rewind_fields(self, no: int, end: int) -> None:
+        assert self._flusher is not None
+        with self._flusher.lock:
+            if self._field is not None:
+                self._field.close()
+                self._field = None
+            self._index.clear_fields()
+            self._widest = dict.fromkeys(self._names, 0)
+            for item in survey_fields(self._directory, self._description):
+                name = field_name(item.header.no)
+                if item.header.no > no:
+                    self._index.drop_field_file(item.header.no)
+                    (self._directory / name).unlink()
+                    del self._files[name]
+                    continue
+                until = end if item.header.no == no else item.end
+                self._index_fields(item, until)
+                if item.header.no == no:
+                    self._field = Writer(self._directory, name, item.header, until)
+                    self._files[name] = until
+            sync_directory(self._directory)

@@ -1,0 +1,37 @@
+"""Checking every record of an open store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .core import DamagedRecord
+from .files import field_name
+from .reading import Reading
+from .recovery import survey_fields
+
+
+class Soundness(Reading):
+    """Finds what is damaged and takes it out of use."""
+
+    def verify(self) -> list[DamagedRecord]:
+        """Reads and checks every record; the damaged ones, which are taken out of use. Safe while training
+        runs.
+        """
+        self._check()
+        with self._lock:
+            segments = self._index.segments()
+        for no, _, _, _ in segments:
+            ids = self._index.ids_of_segment(no)
+            for at in range(0, len(ids), 256):
+                part = ids[at : at + 256]
+                status = self._read_rows(part, hidden=True)[4]
+                for i in np.flatnonzero(status == 2):
+                    with self._lock:
+                        if self._index.where(int(part[i]))[0] == no:  # else: cleaned meanwhile
+                            self._found_damaged(int(part[i]))
+        fields = [
+            DamagedRecord(None, field_name(item.header.no), 0, f"{item.damaged_bytes} bytes skipped")
+            for item in survey_fields(self._directory, self._description)
+            if item.damaged_bytes
+        ]
+        return [*(self._damaged[i] for i in sorted(self._damaged)), *fields]
