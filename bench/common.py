@@ -40,19 +40,28 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+TURN = 0.05  # seconds; a turn of short calls repeats them, so that a peer's spinning threads cost little of it
+
+
 def interleave(
     contenders: dict[str, Callable[[], None]], rounds: int, warm_up: int = 2
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Seconds of wall and of process CPU time per call, the contenders taking turns in every round."""
     wall: dict[str, list[float]] = {k: [] for k in contenders}
     cpu: dict[str, list[float]] = {k: [] for k in contenders}
+    repeats = dict.fromkeys(contenders, 1)
     for r in range(-warm_up, rounds):
         for name, call in contenders.items():
+            n = repeats[name]
             t, c = time.perf_counter(), time.process_time()
-            call()
+            for _ in range(n):
+                call()
+            seconds = (time.perf_counter() - t) / n
             if r >= 0:
-                wall[name].append(time.perf_counter() - t)
-                cpu[name].append(time.process_time() - c)
+                wall[name].append(seconds)
+                cpu[name].append((time.process_time() - c) / n)
+            else:
+                repeats[name] = max(1, round(TURN / seconds))
     return wall, cpu
 
 
@@ -84,12 +93,30 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) 
 
 
 def write(
-    name: str, rows: Sequence[dict[str, Any]], path: str | None, packages: Sequence[str] = (), **more: Any
+    name: str,
+    rows: Sequence[dict[str, Any]],
+    path: str | None,
+    packages: Sequence[str] = (),
+    key: Sequence[str] = (),
+    **more: Any,
 ) -> None:
-    """{"bench", "command", "host", "versions", "rows"} to ``path``."""
+    """{"bench", "command", "host", "versions", "rows"} to ``path``.
+
+    With a ``key`` (columns that name a row) the rows replace those of the same key in the file and leave the others:
+    a long table can be measured in pieces. Each row then carries the command that made it and its date.
+    """
     if not path:
         return
     command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    merged = list(rows)
+    if key:
+        merged = [{**row, "command": command, "date": time.strftime("%Y-%m-%d")} for row in rows]
+        if Path(path).exists():
+            names = {tuple(row.get(k) for k in key) for row in rows}
+            old = json.loads(Path(path).read_text())["rows"]
+            merged = [row for row in old if tuple(row.get(k) for k in key) not in names] + merged
+        merged.sort(key=lambda row: [str(row.get(k)) for k in key])
+        command = f"python {os.path.relpath(sys.argv[0])} (see the rows)"
     record = {
         "bench": name,
         "command": command,
@@ -97,7 +124,7 @@ def write(
         "versions": versions(*packages),
         "date": time.strftime("%Y-%m-%d"),
         **more,
-        "rows": list(rows),
+        "rows": merged,
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(record, indent=1) + "\n")

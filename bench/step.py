@@ -1,106 +1,141 @@
 """Whole training step, ours against dense torch (the better of default and channels_last), interleaved.
 
-A step is forward, cross-entropy, backward, batch norm and SGD with momentum. All convolutions but the stem are
-sparse at the given density with uniform random masks.
+A step is forward, cross-entropy, backward, batch norm and SGD with momentum; all convolutions but the stem and
+depthwise ones are sparse, with random masks. The table is measured in groups of at most a minute each, which
+``--json`` merges into one file: `python bench/step.py --list` names them, `--group NAME ...` runs some. A group
+whose ``isa`` is given runs in a process where torch is held to that instruction set too.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
 from common import arguments, interleave, median, quantile, table, write
 
-from edgecl import _kernels
-from edgecl.compiler import Optimizer, compile_plan
-from edgecl.engine import Model
-from edgecl.engine.native import NativeEngine
-from edgecl.graph.builders import build
-from edgecl.methods.losses import cross_entropy
+KEY = ("net", "batch", "isa", "threads", "allocation", "gradient_keep", "density", "peer_kind")
+SPARSE = (0.25, 0.1, 0.05)
+TORCH_ISA = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
 
 
-class Step:
-    """One training step of our engine."""
+@dataclass(frozen=True)
+class Group:
+    """Cases timed in turns with one peer. ``peer``: ``torch`` or ``one_thread`` (ours on one thread)."""
 
-    def __init__(self, net: str, batch: int, density: float, keep: float, threads: int) -> None:
-        rng = np.random.default_rng(0)
-        graph = build(net, (3, 32, 32), 10, input_dtype="float32")
-        model = Model(graph, rng)
-        sparse = [n.parameters[0] for n in graph.nodes if n.op == "conv2d"][1:]
-        for name in sparse:
-            p = model[name]
-            living = round(p.spec.size * density)
-            if density < 1:
-                p.set_pattern(np.sort(rng.choice(p.spec.size, living, replace=False)))
-        plan = compile_plan(
-            graph,
-            batch=batch,
-            densities=dict.fromkeys(sparse, density),
-            optimizer=Optimizer(momentum=0.9, weight_decay=1e-4),
-            threads=threads,
+    net: str
+    batch: int
+    densities: tuple[float, ...] = SPARSE
+    keep: float = 1.0
+    threads: int = 2
+    allocation: str = "uniform"
+    isa: str = ""
+    peer: str = "torch"
+
+
+def groups() -> dict[str, Group]:
+    found = {}
+    for net, batch in (("resnet18", 32), ("resnet18", 8), ("resnet20", 32), ("resnet20", 8), ("mobilenetv2", 32)):
+        name = f"{net}:{batch}"
+        found[name] = Group(net, batch)
+        found[f"{name}:one_thread"] = Group(net, batch, threads=1)
+        found[f"{name}:scaling"] = Group(net, batch, peer="one_thread")
+    found["resnet18:32:keep20"] = Group("resnet18", 32, keep=0.2)
+    found["resnet18:32:erk"] = Group("resnet18", 32, allocation="erk")
+    found["resnet20:32:erk"] = Group("resnet20", 32, allocation="erk")
+    found["resnet18:32:dense"] = Group("resnet18", 32, (1.0,))
+    found["resnet20:32:dense"] = Group("resnet20", 32, (1.0,))
+    for density in SPARSE:
+        percent = round(100 * (1 - density))
+        found[f"resnet18:32:avx2:{percent}"] = Group("resnet18", 32, (density,), threads=1, isa="avx2")
+    return found
+
+
+def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
+    from ours import Step
+
+    from edgecl import _kernels
+
+    def ours(density: float, threads: int) -> Any:
+        return Step(group.net, group.batch, density, group.keep, threads, group.allocation)
+
+    contenders: dict[str, Any] = {str(d): ours(d, group.threads) for d in group.densities}
+    peers: dict[float, list[str]]
+    if group.peer == "torch":
+        import torch
+        from torch_nets import Step as TorchStep
+
+        torch.set_num_threads(group.threads)
+        names = {"default": f"torch {torch.__version__} dense default"}
+        names["channels_last"] = f"torch {torch.__version__} dense channels_last"
+        for layout in names:
+            contenders[layout] = TorchStep(group.net, group.batch, layout == "channels_last")
+        peers = {d: list(names) for d in group.densities}
+    else:
+        names = {f"one {d}": "edgecl, 1 thread" for d in group.densities}
+        contenders |= {f"one {d}": ours(d, 1) for d in group.densities}
+        peers = {d: [f"one {d}"] for d in group.densities}
+    wall, cpu = interleave(contenders, rounds)
+    rows = []
+    for d in group.densities:
+        best = min(peers[d], key=lambda n: median(wall[n]))
+        mine = str(d)
+        ratios = [p / o for p, o in zip(wall[best], wall[mine])]
+        rows.append(
+            {
+                "net": group.net,
+                "batch": group.batch,
+                "density": d,
+                "gradient_keep": group.keep,
+                "allocation": group.allocation,
+                "threads": group.threads,
+                "isa": _kernels.isa(),
+                "peer_kind": group.peer,
+                "peer": names[best],
+                "peer_ms": median(wall[best]) * 1e3,
+                "ours_ms": median(wall[mine]) * 1e3,
+                "peer_cpu_ms": median(cpu[best]) * 1e3,
+                "ours_cpu_ms": median(cpu[mine]) * 1e3,
+                "ratio_median": median(ratios),
+                "ratio_iqr": quantile(ratios, 0.75) - quantile(ratios, 0.25),
+                "ratio_cpu_median": median([p / o for p, o in zip(cpu[best], cpu[mine])]),
+                "n": rounds,
+            }
         )
-        self.engine = NativeEngine(model, plan)
-        if keep < 1:
-            for name in sparse:
-                living = model[name].living
-                kept = rng.choice(living, round(living * keep), replace=False)
-                self.engine.set_gradient_mask(name, np.sort(kept))
-        self.feeds = {graph.input: rng.normal(size=(batch, 3, 32, 32)).astype(np.float32)}
-        self.y = rng.integers(0, 10, batch)
+    return rows
 
-    def __call__(self) -> None:
-        logits = self.engine.forward(self.feeds)["logits"]
-        _, gradient = cross_entropy(logits, self.y)
-        self.engine.backward({"logits": gradient})
-        self.engine.step(0.05)
+
+def held_to(isa: str) -> None:
+    """This program again in a process where both sides see no newer instruction set; returns when already there."""
+    if not isa or os.environ.get("EDGECL_ISA") == isa:
+        return
+    environment = {**os.environ, **TORCH_ISA[isa], "EDGECL_ISA": isa}
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
 
 def main() -> None:
+    known = groups()
     parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--nets", nargs="+", default=["resnet18:32", "resnet18:8", "resnet20:32", "resnet20:8"])
-    parser.add_argument("--densities", nargs="+", type=float, default=[0.25, 0.10, 0.05, 1.0])
-    parser.add_argument("--keep", nargs="+", type=float, default=[1.0], help="shares of living weights with gradients")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--list", action="store_true", help="name the groups")
+    parser.add_argument("--group", nargs="+", metavar="NAME", default=["resnet18:32"], choices=list(known))
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    rounds = 5 if options.quick else options.rounds
-    nets = options.nets[:1] if options.quick else options.nets
-
-    import torch
-    from torch_nets import Step as TorchStep
-
-    torch.set_num_threads(options.threads)
-    rows = []
-    for item in nets:
-        net, size = item.split(":")
-        batch = int(size)
-        cases = [(d, k) for d in options.densities for k in options.keep if d < 1 or k == 1]
-        contenders = {
-            "default": TorchStep(net, batch, False),
-            "channels_last": TorchStep(net, batch, True),
-            **{f"{d} {k}": Step(net, batch, d, k, options.threads) for d, k in cases},
-        }
-        wall, cpu = interleave(contenders, rounds)
-        best = min(("default", "channels_last"), key=lambda n: median(wall[n]))
-        for d, k in cases:
-            ours = f"{d} {k}"
-            ratios = [p / o for p, o in zip(wall[best], wall[ours])]
-            rows.append(
-                {
-                    "net": net,
-                    "batch": batch,
-                    "density": d,
-                    "gradient_keep": k,
-                    "threads": options.threads,
-                    "peer": f"torch {torch.__version__} dense {best}",
-                    "peer_ms": median(wall[best]) * 1e3,
-                    "ours_ms": median(wall[ours]) * 1e3,
-                    "ratio_median": median(ratios),
-                    "ratio_iqr": quantile(ratios, 0.75) - quantile(ratios, 0.25),
-                    "ratio_cpu_median": median([p / o for p, o in zip(cpu[best], cpu[ours])]),
-                    "n": rounds,
-                }
-            )
-        table(rows[-len(cases) :])
-    write("step", rows, options.json, ("torch",), isa=_kernels.isa())
+    if options.list:
+        print("\n".join(known))
+        return
+    chosen = [known[name] for name in options.group]
+    isas = {g.isa for g in chosen}
+    if len(isas) > 1:
+        parser.error("groups of different instruction sets need a process each")
+    held_to(isas.pop())
+    rows: list[dict[str, Any]] = []
+    for group in chosen:
+        found = measure(group, 5 if options.quick else options.rounds)
+        table(found, ("net", "batch", "density", "gradient_keep", "allocation", "threads", "isa", "peer", "peer_ms",
+                      "ours_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median"))  # fmt: skip
+        rows += found
+    write("step", rows, options.json, ("torch",), KEY)
 
 
 if __name__ == "__main__":

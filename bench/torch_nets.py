@@ -39,10 +39,42 @@ def resnet(widths: list[int], blocks: int, classes: int = 10, channels: int = 3)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, classes))
 
 
+class InvertedResidual(nn.Module):
+    def __init__(self, channels_in: int, channels: int, expansion: int, stride: int) -> None:
+        super().__init__()
+        inner = channels_in * expansion
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers += [nn.Conv2d(channels_in, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU6()]
+        layers += [nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False), nn.BatchNorm2d(inner), nn.ReLU6()]
+        layers += [nn.Conv2d(inner, channels, 1, bias=False), nn.BatchNorm2d(channels)]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and channels_in == channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layers(x)
+        return x + y if self.residual else y
+
+
+def mobilenetv2(classes: int = 10, channels: int = 3) -> nn.Module:
+    """For 32x32: stem and first two stages at stride 1."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6()]
+    last = 32
+    stages = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for expansion, width, blocks, stride in stages:
+        for block in range(blocks):
+            layers.append(InvertedResidual(last, width, expansion, stride if block == 0 else 1))
+            last = width
+    layers += [nn.Conv2d(last, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU6()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes))
+
+
 NETS = {
     "resnet18": lambda: resnet([64, 128, 256, 512], 2),
     "resnet20": lambda: resnet([16, 32, 64], 3),
+    "mobilenetv2": mobilenetv2,
 }
+INPUTS: dict[str, tuple[int, ...]] = {}  # sample shapes other than 3x32x32
 
 
 class Step:
@@ -51,7 +83,7 @@ class Step:
     def __init__(self, net: str, batch: int, channels_last: bool) -> None:
         torch.manual_seed(0)
         self.model = NETS[net]()
-        self.x = torch.randn(batch, 3, 32, 32)
+        self.x = torch.randn(batch, *INPUTS.get(net, (3, 32, 32)))
         self.y = torch.randint(0, 10, (batch,))
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
