@@ -80,6 +80,12 @@ NB_MODULE(_kernels, m) {
     return k->largest_tile;
   });
 
+  m.def("block_channels", [](std::vector<int> g, double density, int lanes) {
+    const Geometry q = geometry(g);
+    return std::make_pair(block_channels(q, density, lanes, q.group_in()),
+                          block_channels(q, density / (q.stride_h * q.stride_w), lanes, q.group_out()));
+  }, "geometry"_a, "density"_a, "lanes"_a, "Channels per block of the forward and of the input-gradient lists.");
+
   nb::class_<Network>(m, "Network")
       .def(nb::init<int, int>(), "threads"_a, "lanes"_a)
       .def("add_weight", [](Network &n, std::vector<int> g) {
@@ -89,9 +95,12 @@ NB_MODULE(_kernels, m) {
       })
       .def("build_weight",
            [](Network &n, int id, Floats values, Floats gradients, std::optional<Floats> bias,
-              std::optional<Indices> pattern, std::vector<int> input, std::optional<std::vector<int>> output_gradient) {
+              std::optional<Indices> pattern, std::vector<int> input, std::optional<std::vector<int>> output_gradient,
+              std::pair<int, int> blocks) {
              Weight &w = *n.weights.at(id);
              nb::gil_scoped_release release;
+             w.forward_block = blocks.first;
+             w.input_block = blocks.second;
              std::unique_lock<std::shared_mutex> lock(n.mutex);
              w.values = values.data();
              w.gradients = gradients.data();
@@ -103,7 +112,8 @@ NB_MODULE(_kernels, m) {
              w.subset = nullptr;
              w.build();
            },
-           "id"_a, "values"_a, "gradients"_a, "bias"_a.none(), "pattern"_a.none(), "input"_a, "output_gradient"_a.none())
+           "id"_a, "values"_a, "gradients"_a, "bias"_a.none(), "pattern"_a.none(), "input"_a, "output_gradient"_a.none(),
+           "blocks"_a)
       .def("set_subset",
            [](Network &n, int id, std::optional<Indices> subset, bool frozen) {
              Weight &w = *n.weights.at(id);

@@ -18,6 +18,7 @@ struct Weight {
   Living living{nullptr, 0};
   Plane input{}, output_gradient{};
   bool input_gradient = false;
+  int forward_block = 0, input_block = 0; // channels per block as the plan says; 0: by block_channels
   const int32_t *subset = nullptr;
   int64_t subset_count = 0;
   bool frozen = false;

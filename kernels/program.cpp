@@ -32,10 +32,12 @@ void Weight::build() {
   const Geometry &g = geometry;
   const double density = (double)living.count / (double)g.size();
   const int lanes = input.lanes;
-  forward = forward_lists(g, living, input, block_channels(g, density, lanes, g.group_in()), nullptr, 0);
+  const int block = forward_block ? forward_block : block_channels(g, density, lanes, g.group_in());
+  forward = forward_lists(g, living, input, block, nullptr, 0);
   backward.clear();
   if (input_gradient) {
-    const int size = block_channels(g, density / (g.stride_h * g.stride_w), lanes, g.group_out());
+    const int size =
+        input_block ? input_block : block_channels(g, density / (g.stride_h * g.stride_w), lanes, g.group_out());
     for (int y = 0; y < g.stride_h; y++)
       for (int x = 0; x < g.stride_w; x++) backward.push_back(backward_lists(g, living, output_gradient, size, y, x));
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..graph import Graph
+from .blocking import Blocks, choose_blocking
 from .flops import weight_costs
 from .plan import Optimizer, Plan
 from .program import Lowering
@@ -33,12 +34,14 @@ def compile_plan(
     lanes: int | None = None,
     fetch: Sequence[str] = (),
     recompute: bool = True,
+    blocking: Mapping[str, Blocks] | None = None,
 ) -> Plan:
     """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
 
     ``densities`` gives the highest density of each weight tensor over the schedule (absent: 1). ``lanes`` forces a
     vector width. ``fetch`` names tensors to fetch beside the logits. ``recompute`` (see `Lowering`)
-    saves a third of the arena at the same bits and, measured, the same speed. Nothing is allocated.
+    saves a third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
+    `choose_blocking` for some nodes. Nothing is allocated.
     """
     from .. import _kernels
 
@@ -55,7 +58,14 @@ def compile_plan(
         **parameter_bytes(graph, densities, optimizer),
         "scratch": threads * (SCRATCH_VECTORS * (lanes + 1) * 4),
     }
-    program = {"lanes": lanes, "isa": _kernels.isa(), "recompute": recompute, "train": train, "predict": predict}
+    program = {
+        "lanes": lanes,
+        "isa": _kernels.isa(),
+        "recompute": recompute,
+        "blocking": choose_blocking(graph, densities, lanes, blocking),
+        "train": train,
+        "predict": predict,
+    }
     return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory)
 
 

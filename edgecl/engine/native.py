@@ -114,7 +114,8 @@ class NativeEngine:
                 p = model[name]
                 if name in self._stale:
                     x, dy = planes[node.name]
-                    self._network.build_weight(i, p.values, grads[name], self._bias(node), p.pattern, x, dy)
+                    blocks = self.plan.program["blocking"][node.name]
+                    self._network.build_weight(i, p.values, grads[name], self._bias(node), p.pattern, x, dy, blocks)
                     self._count.forget(name)
                 else:
                     self._network.rebind_weight(i, p.values, grads[name], self._bias(node), p.pattern)

@@ -1,0 +1,77 @@
+"""Blocking: how many channels a block of each convolution's index lists spans, so that the operand stays in L1.
+
+The static table is the rule of `block_channels` in kernels/lists.cpp (geometry, density, lanes, instruction set);
+`edgecl tune` measures and keeps better entries for this machine in the cache folder. Whatever is chosen stands in the
+plan. Sums run in the same order for any blocking, so it never changes a result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..graph import Graph
+from .program import as_map, geometry
+
+FORMAT = 1
+Blocks = tuple[int, int]  # channels per block: forward lists, input-gradient lists
+
+
+def entry_key(graph: Graph, node_name: str, density: float, lanes: int, isa: str) -> str:
+    """What a measured entry holds for: instruction set, lanes, geometry, map, density to 5 %."""
+    node = next(n for n in graph.nodes if n.name == node_name)
+    _, h, w = as_map(graph.shapes[node.inputs[0]])
+    shape = "x".join(map(str, geometry(graph, node)))
+    return f"{isa}/{lanes}/{shape}/{h}x{w}/{round(density * 20) / 20:.2f}"
+
+
+def table_path() -> Path:
+    from ..data.cache import cache_folder
+
+    return cache_folder() / "tuned.json"
+
+
+def measured_entries() -> dict[str, Blocks]:
+    """Entries of `edgecl tune` on this machine; none where it never ran or the file is of another format."""
+    try:
+        found = json.loads(table_path().read_text())
+        return {k: (int(f), int(b)) for k, (f, b) in found["entries"].items()} if found["format"] == FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def keep_entries(entries: Mapping[str, Blocks]) -> Path:
+    """Adds entries to this machine's table; returns where."""
+    from ..data.cache import flush
+
+    path = table_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    merged = {**measured_entries(), **entries}
+    work = path.with_suffix(".new")
+    work.write_text(json.dumps({"format": FORMAT, "entries": dict(sorted(merged.items()))}, indent=1))
+    flush(work)
+    work.rename(path)
+    return path
+
+
+def choose_blocking(
+    graph: Graph, densities: Mapping[str, float], lanes: int, overrides: Mapping[str, Blocks] | None = None
+) -> dict[str, list[int]]:
+    """{convolution or linear node: [forward, input gradient]} channels per block, for the plan.
+
+    ``overrides`` by node name come first, then measured entries, then the static table.
+    """
+    from .. import _kernels
+
+    measured = measured_entries()
+    chosen = {}
+    for node in graph.nodes:
+        if node.op not in ("conv2d", "linear"):
+            continue
+        density = densities.get(node.parameters[0], 1.0)
+        blocks = (overrides or {}).get(node.name) or measured.get(
+            entry_key(graph, node.name, density, lanes, _kernels.isa())
+        )
+        chosen[node.name] = list(blocks or _kernels.block_channels(geometry(graph, node), density, lanes))
+    return chosen
