@@ -65,6 +65,9 @@ class Cleaner:
         """Keeps dead space in bounds when no byte limit forces it."""
         s = self._store
         self._drop_dead()
+        if not s.wear.allows(s._segment_bytes, optional=True):
+            s.wear.declined += 1
+            return
         if s.limit_bytes is None and s.capacity < 1 << 62:
             retained = sum(r for _, _, _, r in s._index.segments())
             dead = sum(v for k, v in s._files.items() if k.endswith(".seg")) - retained * s._stride
@@ -171,7 +174,7 @@ class Cleaner:
             raise
         size = out.end
         out.close()
-        s._bytes_written += size
+        s.wear.add(size)
         s._files[out.path.name] = size
         s._index.add_segment(head.no, first, head.crc, table.rel, True, nos)
         self._replace(nos, (head.no, Entry(first, len(table), end, head.crc)))

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _storage
-from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork
+from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
 from .files import Lock, Writer, segment_name
 from .index import Commit, Entry, IndexFile
 from .layout import HEADER_BYTES, Description
 from .recovery import Table
 from .schema import StreamSchema
 from .ticket import Flusher
+from .wear import WriteMeter
 
 if TYPE_CHECKING:
     from .cleaning import Cleaner
@@ -44,7 +45,9 @@ class StoreCore:
     durability: str
     limit_bytes: int | None
     capacity: int  # most live samples
+    _process_bytes: int | None
     rebuilt: bool  # the index was made again from the segments
+    wear: WriteMeter  # bytes written and the daily budget
 
     _pid: int
     _closed: bool
@@ -64,7 +67,6 @@ class StoreCore:
     _damaged: dict[int, DamagedRecord]
     _widest: dict[str, int]  # elements of the widest value of each field
     _pins: deque[tuple[np.ndarray, np.ndarray]]  # views of the two newest checkpoints
-    _bytes_written: int
     _payload_written: int
     _field_epoch: int
     _last_no: int  # of the newest sample segment
@@ -91,6 +93,16 @@ class StoreCore:
         self._release()
         return BadRecord(cause, remedy)
 
+    def _afford(self, n: int) -> None:
+        """Refuses before anything is written when ``n`` bytes do not fit the daily write budget."""
+        if not self.wear.allows(n):
+            wait = self.wear.wait_seconds(n)
+            raise WriteBudgetSpent(
+                f"{self.wear.last_day} of {self.wear.limit} bytes a day are written.",
+                "Keep the samples in memory, or raise the daily write budget.",
+                wait,
+            )
+
     def _dirty_files(self) -> list[Any]:
         return [f for f in (self._tail, self._field) if f is not None and f.dirty]
 
@@ -112,14 +124,14 @@ class StoreCore:
             self._tail.end,
             self._field.no if self._field else 0,
             self._field.end if self._field else 0,
-            self._bytes_written,
+            self.wear.total,
             self._payload_written,
             self._field_epoch,
             self._index.pinned,
             classes,
             first,
         )
-        self._bytes_written += self._db.commit(commit, put, drop, meta)
+        self.wear.add(self._db.commit(commit, put, drop, meta, self.wear.pack()))
 
     def flush(self) -> None:
         """Returns when everything appended is on flash."""

@@ -30,6 +30,14 @@ class StoreFull(StoreError):
     """No space left on the device, or an address space of the format is used up."""
 
 
+class WriteBudgetSpent(StoreError):
+    """The daily write budget is used up; ``retry_after`` seconds from now the write fits (inf: never)."""
+
+    def __init__(self, cause: str, remedy: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(cause, remedy)
+        self.retry_after = retry_after
+
+
 class WrongStream(StoreError):
     """The store on flash belongs to a stream of another shape, type or set of fields."""
 

@@ -19,8 +19,12 @@ from .ticket import Ticket
 class FieldFiles(Reading):
     """Writes field records; the latest of an id wins."""
 
-    def update_field(self, name: str, ids: Any, values: Any) -> Ticket:
-        """Stores [N, width] values of a field beside the samples ``ids``; later ones win."""
+    def update_field(self, name: str, ids: Any, values: Any, optional: bool = False) -> Ticket:
+        """Stores [N, width] values of a field beside the samples ``ids``; later ones win.
+
+        optional: a refresh that may be left out; when the daily write budget is short nothing is stored and
+        the ticket has no ids. Otherwise `WriteBudgetSpent` when the budget is used up.
+        """
         self._check(write=True)
         assert self._flusher is not None
         which = np.ascontiguousarray(ids, np.int64).reshape(-1)
@@ -28,6 +32,11 @@ class FieldFiles(Reading):
         if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
             raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")
         with self._lock:
+            size = len(which) * _storage.field_stride(array.itemsize * array.shape[1])
+            if optional and not self.wear.allows(size, optional=True):
+                self.wear.declined += 1
+                return Ticket(which[:0], self._flusher, self._flusher.flushed)
+            self._afford(size)
             try:
                 self._write_field(name, which, array)
             finally:
@@ -52,7 +61,8 @@ class FieldFiles(Reading):
             _storage.pack_fields(packed, raw[at : at + k], number, spec.version, part, self._field.header.crc)
             start = self._field.append(packed)
             self._files[self._field.path.name] = self._field.end
-            self._bytes_written += len(packed)
+            self.wear.add(len(packed))
+            self._payload_written += k * raw.shape[1]
             offsets = (start + stride * np.arange(k)).astype(np.uint32)
             no = np.full(k, self._field.no, np.uint32)
             self._index.set_fields(np.full(k, number, np.uint8), part, no, offsets)
@@ -71,7 +81,7 @@ class FieldFiles(Reading):
             if old is not None:
                 old.close()
         self._files[self._field.path.name] = self._field.end
-        self._bytes_written += HEADER_BYTES
+        self.wear.add(HEADER_BYTES)
         self._index.add_field_file(head.no, head.crc)
         self._cleaner.after_field_file()
 

@@ -96,6 +96,7 @@ class IndexFile:
         self.path = directory / "index"
         self.damaged = 0
         self.commits = 0
+        self.wear: bytes | None = None  # packed `WriteMeter`
         if reason := unsound(self.path / "data.mdb"):
             raise StoreDamaged(f"The index '{self.path}' is damaged ({reason}).", "It can be rebuilt.")
         try:
@@ -128,11 +129,13 @@ class IndexFile:
         try:
             with self._env.begin() as txn:
                 for key, value in txn.cursor():
-                    if key[:1] not in (b"c", b"s"):
+                    if key[:1] not in (b"c", b"s", b"w"):
                         continue
                     body = _open_seal(value)
                     if body is None:
                         self.damaged += 1
+                    elif key[:1] == b"w":
+                        self.wear = body
                     elif key[:1] == b"c":
                         commit = Commit.unpack(body)
                     else:
@@ -147,6 +150,7 @@ class IndexFile:
         put: Mapping[int, Entry] | None = None,
         drop: Iterable[int] = (),
         meta: Mapping[str, bytes | None] | None = None,
+        wear: bytes | None = None,
     ) -> int:
         """One atomic transaction, on flash when it returns; the bytes it wrote (estimated from LMDB's
         pages).
@@ -167,6 +171,8 @@ class IndexFile:
                         else:
                             txn.put(key, _seal(value_or_none))
                             extra += len(value_or_none)
+                    if wear is not None:
+                        txn.put(b"w", _seal(wear))
                     if commit is not None:
                         txn.put(b"c", _seal(commit.pack()))
                 break

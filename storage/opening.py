@@ -117,7 +117,9 @@ class Opening(Writing):
         self._pins = deque()
         known = commit or Commit()
         self._index.pinned = known.pinned
-        self._bytes_written = known.bytes_written
+        self.wear.total = known.bytes_written
+        if self._db.wear is not None:
+            self.wear.restore(self._db.wear)
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
         found = survey(self._directory, self._description, commit, entries)

@@ -23,6 +23,7 @@ from .opening import Opening
 from .schema import StreamSchema
 from .soundness import Soundness
 from .ticket import parse_durability
+from .wear import WriteMeter, process_bytes_written
 
 
 class SampleStore(Opening, Checkpoints, Soundness):
@@ -30,7 +31,8 @@ class SampleStore(Opening, Checkpoints, Soundness):
 
     path: the directory; made if it does not exist. schema: shape and dtype of a sample and its fields; None
     takes the one on flash. durability: ``durable`` or ``batched:MS``. limit_bytes, limit_samples: capacity;
-    above it the oldest sample of the largest class is evicted. read_only: a reader beside the owner, as of
+    above it the oldest sample of the largest class is evicted. daily_write_budget: bytes a day (`wear`);
+    beyond it `append` raises `WriteBudgetSpent`. read_only: a reader beside the owner, as of
     the moment of opening. Raises `StoreLocked`, `WrongStream`, `StoreDamaged`, `ReadOnly`, `StoreError`.
     """
 
@@ -43,8 +45,11 @@ class SampleStore(Opening, Checkpoints, Soundness):
         limit_bytes: int | None = None,
         limit_samples: int | None = None,
         read_only: bool = False,
+        daily_write_budget: int | None = None,
     ) -> None:
         parse_durability(durability)
+        self.wear = WriteMeter(daily_write_budget)
+        self._process_bytes = process_bytes_written()
         self.path = Path(path)
         self.read_only = read_only
         self.durability = durability
@@ -76,8 +81,13 @@ class SampleStore(Opening, Checkpoints, Soundness):
             "samples": self.count,
             "next_id": self.next_id,
             "flash_bytes": self.bytes,
-            "bytes_written": self._bytes_written,
+            "bytes_written": self.wear.total,
             "payload_written": self._payload_written,
+            "write_amplification": self.wear.total / self._payload_written if self._payload_written else None,
+            "bytes_written_last_day": self.wear.last_day,
+            "daily_write_budget": self.wear.limit,
+            "writes_declined": self.wear.declined,
+            "process_bytes_written": self._process_bytes_since(),
             "bytes_read": self._index.bytes_read,
             "segments": len(self._index.segments()),
             "damaged": len(self._damaged),
@@ -87,6 +97,11 @@ class SampleStore(Opening, Checkpoints, Soundness):
             "flushes": self._flusher.flushes if self._flusher else 0,
             "per_class": {c: self.count_of(c) for c in self.classes()},
         }
+
+    def _process_bytes_since(self) -> int | None:
+        """What this process caused to be sent to devices since the store was opened, by whatever part of it."""
+        now = process_bytes_written()
+        return None if now is None or self._process_bytes is None else now - self._process_bytes
 
     def close(self) -> None:
         """Flushes, moves the commit point and gives the directory back. A second call does nothing."""

@@ -34,7 +34,8 @@ class Writing(FieldFiles):
 
         classes, subjects: int or [N], -1 for none. times: seconds (float, kept in ms), default now. fields:
         name -> [N, width]. ids [N]: for a source that may send twice; one below `next_id` changes nothing,
-        the next must be `next_id`. Raises `BadRecord`, `ReplayMismatch`, `StoreFull`, `StoreDamaged`.
+        the next must be `next_id`. Raises `BadRecord`, `ReplayMismatch`, `StoreFull`,
+        `StoreDamaged`, `WriteBudgetSpent` (nothing of the call is stored then).
         """
         self._check(write=True)
         assert self._flusher is not None
@@ -55,6 +56,7 @@ class Writing(FieldFiles):
                     raise BadRecord(
                         f"Ids {given[:4]}... do not continue at {first}.", "Give ids in order, without gaps."
                     )
+            self._afford((n - skip) * self._stride)
             rows, labels, people, stamps = rows[skip:], labels[skip:], people[skip:], stamps[skip:]
             again = min(n - skip, max(0, self._index.physical_next - first))
             if again:
@@ -99,7 +101,7 @@ class Writing(FieldFiles):
             )
             self._tail.append(packed)
             self._files[self._tail.path.name] = self._tail.end
-            self._bytes_written += len(packed)
+            self.wear.add(len(packed))
             self._payload_written += k * self.schema.sample_bytes
             ok = np.ones(k, np.uint8)
             self._tail_tables.append(Table(ok, rel, labels[part].copy(), people[part].copy()))
@@ -132,7 +134,7 @@ class Writing(FieldFiles):
             old.sync()
             self._new_tail(self._index.physical_next)
             old.close()
-        self._bytes_written += len(footer) + HEADER_BYTES
+        self.wear.add(len(footer) + HEADER_BYTES)
         self._files[old.path.name] = end + len(footer)
         entry = Entry(old.header.first_id, len(table), end, old.header.crc)
         self._entries[old.no] = entry
