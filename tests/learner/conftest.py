@@ -1,10 +1,9 @@
-"""A tiny stream with something to learn: 4 classes of 12x12 images, 2 tasks, made in the test."""
+"""Runs of a second: a cache folder and options for the tiny stream."""
 
 from __future__ import annotations
 
 import os
 
-import numpy as np
 import pytest
 
 
@@ -18,18 +17,6 @@ def own_cache(tmp_path_factory):
         del os.environ["EDGECL_CACHE"]
     else:
         os.environ["EDGECL_CACHE"] = before
-
-
-@pytest.fixture(scope="session")
-def stream(tmp_path_factory) -> str:
-    rng = np.random.default_rng(7)
-    # classes share most of their picture, so that training on two of them forgets the other two
-    patterns = rng.integers(60, 180, (12, 12)) + rng.normal(0, 12, (4, 12, 12))
-    y = np.repeat(np.arange(4), 60)
-    x = np.clip(patterns[y] + rng.normal(0, 12, (y.size, 12, 12)), 0, 255).astype(np.uint8)
-    path = tmp_path_factory.mktemp("stream") / "tiny.npz"
-    np.savez(path, x=x, y=y)
-    return str(path)
 
 
 @pytest.fixture
