@@ -12,7 +12,7 @@ from ..graph import Graph
 
 
 class Ledger:
-    """Training FLOPs in both conventions of `algorithms.md` 1.7.
+    """Training FLOPs in two conventions: every pass of ours, and those SparCL counts.
 
     full : every forward and backward that ran, replay included (executed: the engine's meters); ``dense`` is
         the same run at density 1, keep 1, removal 0, rows counted by `DenseRows`.

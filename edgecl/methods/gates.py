@@ -1,4 +1,4 @@
-"""Gate policies: which replayed samples to exchange with the store (CarM, DAC 2022, `algorithms.md` 2.3).
+"""Gate policies: which replayed samples to exchange with the store (CarM, DAC 2022).
 
 A gate sees only what the training step computed anyway: logits and labels of the replayed rows.
 """

@@ -35,7 +35,7 @@ def cross_entropy(
 
     logits  : float32 [B, C]
     targets : int [B] class indices, or float [B, C] soft or mixed targets (rows need not sum to one)
-    mask    : bool [C]; units outside it count as -inf (single-head masking, `algorithms.md` 1.3)
+    mask    : bool [C]; units outside it count as -inf (single-head masking, SparCL)
     weight  : float [B] per-sample weights, or None
     count   : what the sum is divided by; default B (a part of a batch passes the whole batch's size)
     Returns (float, float32 [B, C]). Raises `BadInput` when a target lies outside the mask or the head.

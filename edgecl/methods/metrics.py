@@ -1,4 +1,4 @@
-"""Continual-learning metrics of an accuracy matrix (`algorithms.md` 6)."""
+"""Continual-learning metrics of an accuracy matrix, as Mammoth defines them."""
 
 from __future__ import annotations
 

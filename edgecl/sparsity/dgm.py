@@ -1,4 +1,4 @@
-"""DGM: dynamic gradient masking of SparCL (`algorithms.md` 1.5): which living weights get a gradient."""
+"""DGM: dynamic gradient masking of SparCL (Wang et al., NeurIPS 2022): which living weights get a gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TDM: task-aware dynamic masking of SparCL (Wang et al., NeurIPS 2022; `algorithms.md` 1.3).
+"""TDM: task-aware dynamic masking of SparCL (Wang et al., NeurIPS 2022).
 
 Released form, at E = 50 epochs a task and target sparsity s (offsets of 0.01):
 
