@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput, unknown_name
-from . import inertial  # noqa: F401 - registers the data set hapt
+from . import inertial, keywords  # noqa: F401 - register the data sets hapt and keywords
 from .cache import PlainDataset, open_dataset
 from .child import run_in_child
 from .datasets import DATASETS, dataset_folder, last_part_of_each, load_dataset
+from .glyphs import split_by_script
 from .source import SampleSource
 
 
@@ -191,6 +192,18 @@ register(
         "signal", 24, (6, 1, 128), 8097, 24 * 2314, split_by_subjects, {**SIGNAL_DEFAULTS},
     )
 )  # fmt: skip
+register(
+    StreamSpec(
+        "keywords", "keywords", "SYNTHETIC speech, 10 tasks of 3 spoken words, tested on unseen prosodies", "signal",
+        10, (10, 1, 49), 5760, 1920, split_by_classes(3), {**SIGNAL_DEFAULTS},
+    )
+)  # fmt: skip
+register(
+    StreamSpec(
+        "noto-glyphs", "noto", "letters of 23 scripts, a script a task, tested on an unseen face", "image",
+        23, (1, 32, 32), 18955, 3891, split_by_script, {**IMAGE_DEFAULTS},
+    )
+)  # fmt: skip
 
 
 def load_stream(
@@ -198,6 +211,7 @@ def load_stream(
     limit_train: int | None = None,
     validation: float | None = None,
     fetch: bool = True,
+    limit_tasks: int | None = None,
 ) -> Stream:
     """A registered stream, a folder of class folders, or an .npz file.
 
@@ -205,6 +219,7 @@ def load_stream(
     validation : fraction in (0, 1); the last part of every class's training samples replaces the test set
         (tuning never sees the test set)
     fetch : download a missing data set into the cache folder
+    limit_tasks : only the first so many tasks; classes of the others stay units of the head
 
     Raises BadInput for an unknown name, unusable data or fractions; FetchError's cause when a download fails.
     """
@@ -232,7 +247,7 @@ def load_stream(
         raise BadInput(f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names.")
     else:
         raise unknown_name("stream", name, STREAMS)
-    return _assemble(name, data, cuts, kind, defaults, limit_train, validation)
+    return _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation)
 
 
 def _assemble(
