@@ -9,19 +9,19 @@ slot, reason).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from . import _storage
+from . import _storage, fork
 from .errors import BadRecord, StoreClosed, UseAfterFork
 from .memory import EpisodicMemory
 from .store import SampleStore
 
 TRIES = 4  # draws per swap before the rest of the class is searched for a sample that is not in memory
 REASONS = {1: "late", 2: "damaged", 3: "slot changed", 4: "evicted"}
+_COUNTERS = ("swaps_requested", "swaps_done", "swaps_dropped", "swaps_skipped", "stall_seconds", "bytes_read")
 _SAVED = ("due", "slot", "id", "version", "time", "cls", "subject", "ready", "bytes", "field_bytes")
 
 
@@ -56,25 +56,23 @@ class Carousel:
         self.threads = movers
         self.queue = queue
         self.log: list[tuple[int, int, str]] = []
-        self.counters: dict[str, int | float] = {
-            "swaps_requested": 0,
-            "swaps_done": 0,
-            "swaps_dropped": 0,
-            "swaps_skipped": 0,
-            "stall_seconds": 0.0,
-            "bytes_read": 0,
-        }
         fields = [spec.bytes for spec in store.schema.fields.values()]
         self._mover = _storage.Mover(store._index, fields, queue, movers, nice)
-        self._pid = os.getpid()
+        self._born = fork.generation
         self._closed = False
         self._generation = -1
         self._slots: Any = None
+        self._random: tuple[Any, Any] = (None, None)  # the latest generator and what it offers to native code
 
     @property
     def bytes(self) -> int:
         """The most RAM the staging buffers take."""
-        return self.queue * self._mover.stage_bytes
+        return int(self._mover.staging_bytes)
+
+    @property
+    def counters(self) -> dict[str, int | float]:
+        """Swaps requested, done, dropped and skipped, seconds the training thread waited, bytes read."""
+        return dict(zip(_COUNTERS, self._mover.counters))
 
     @property
     def pending(self) -> int:
@@ -84,8 +82,8 @@ class Carousel:
     def _arrays(self) -> Any:
         """The memory's arrays as the mover sees them, made again when the memory replaced one."""
         m = self.memory
-        for name in m.fields:
-            if self.store._widest[name] > m.fields[name].shape[1]:
+        for name, values in m.fields.items():
+            if self.store._widest[name] > values.shape[1]:
                 m.grow_field(name, self.store._widest[name])
         if self._generation != m.generation:
             fields = [
@@ -104,7 +102,7 @@ class Carousel:
         return self._slots
 
     def _check(self) -> None:
-        if os.getpid() != self._pid:
+        if fork.generation != self._born:
             raise UseAfterFork(
                 "The carousel was used in a fork of its process.", "Make it in the process that uses it."
             )
@@ -120,41 +118,33 @@ class Carousel:
         """
         self._check()
         which = np.ascontiguousarray(slots, np.int64)
-        if not len(which):
+        if not which.size:
             return 0
-        candidates = rng.integers(0, 2**64, (TRIES, len(which)), np.uint64)
-        accepted, skipped, full = self._mover.request(step + self.latency, which, candidates, self._arrays())
-        count = self.counters
-        count["swaps_requested"] += accepted + full
-        count["swaps_dropped"] += full
-        count["swaps_skipped"] += skipped
+        if self._random[0] is not rng:
+            self._random = (rng, rng.bit_generator.capsule)
+        accepted, full = self._mover.request(step + self.latency, which, TRIES, self._random[1], self._arrays())
         if full:
             self.log.append((step, -1, f"queue full: {full}"))
-        return accepted
+        return int(accepted)
 
     def begin_step(self, step: int) -> int:
-        """Carries out the exchanges due at ``step``; how many were done. Call before drawing from the
-        memory.
-        """
+        """Carries out the exchanges due at ``step``; how many were done. Call before drawing from the memory."""
         self._check()
-        done, lost, stall, read = self._mover.begin(step, self.mode == "exact", self._arrays())
-        count = self.counters
-        count["swaps_done"] += done
-        count["swaps_dropped"] += len(lost)
-        count["stall_seconds"] += stall
-        count["bytes_read"] += read
+        done, lost = self._mover.begin(step, self.mode == "exact", self._arrays())
+        if lost is not None:
+            self._log_lost(step, lost)
+        return int(done)
+
+    def _log_lost(self, step: int, lost: list[tuple[int, int, int]]) -> None:
         for slot, id_, reason in lost:
             self.log.append((step, slot, REASONS[reason]))
             if reason == 2:
                 self.store._found_damaged(id_)
-        return done
 
     def drop_pending(self) -> int:
         """Forgets the swaps on their way (a task boundary); how many."""
         self._check()
-        n = self._mover.drop_pending()
-        self.counters["swaps_dropped"] += n
-        return n
+        return int(self._mover.drop_pending())
 
     def trim(self) -> int:
         """Gives the pages of idle staging buffers back to the system; how many bytes. Changes no swap."""
@@ -165,15 +155,16 @@ class Carousel:
         """Swaps on their way with the bytes they bring, counters and log length, for a checkpoint."""
         self._check()
         saved = self._mover.save()
-        saved["counters"] = np.array([float(v) for v in self.counters.values()])
+        saved["counters"] = np.array(self._mover.counters, np.float64)
         return saved
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continues from a `state`: in exact mode the same bits as never having stopped."""
         self._check()
         self._mover.load(*(np.ascontiguousarray(state[k]) for k in _SAVED), len(self.store.schema.fields))
-        for name, value in zip(self.counters, state["counters"]):
-            self.counters[name] = float(value) if name == "stall_seconds" else int(value)
+        self._mover.counters = tuple(
+            float(v) if n == "stall_seconds" else int(v) for n, v in zip(_COUNTERS, state["counters"])
+        )
         self._generation = -1
 
     def close(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from typing import Any
 
 import numpy as np
 
-from . import _storage
+from . import _storage, fork
 from .errors import BadRecord, StoreClosed, UseAfterFork
 from .store import SampleStore
 
@@ -29,17 +28,21 @@ class ReadAhead:
         self.store = store
         self.queue = queue
         self.threads = 1
-        self.stall_seconds = 0.0
         self._mover = _storage.Mover(store._index, [], queue, self.threads, nice)
         self._batches: deque[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = deque()
         self._number = 0
-        self._pid = os.getpid()
+        self._born = fork.generation
         self._closed = False
 
     @property
     def bytes(self) -> int:
         """The most RAM the staging buffers take."""
-        return self.queue * self._mover.stage_bytes
+        return int(self._mover.staging_bytes)
+
+    @property
+    def stall_seconds(self) -> float:
+        """Seconds the caller waited for records that were on their way."""
+        return float(self._mover.counters[4])
 
     @property
     def pending(self) -> int:
@@ -47,7 +50,7 @@ class ReadAhead:
         return len(self._batches)
 
     def _check(self) -> None:
-        if os.getpid() != self._pid:
+        if fork.generation != self._born:
             raise UseAfterFork(
                 "The read-ahead was used in a fork of its process.", "Make it in the process that uses it."
             )
@@ -77,9 +80,7 @@ class ReadAhead:
         rows, found = np.zeros((n, schema.sample_bytes), np.uint8), np.full(n, -1, np.int64)
         subjects, versions = np.zeros(n, np.int32), np.zeros(n, np.int64)
         slots = _storage.Slots(rows, classes, found, subjects, versions, [], schema.sample_bytes)
-        _, lost, stall, _ = self._mover.begin(number, True, slots)
-        self.stall_seconds += stall
-        for _, id_, reason in lost:
+        for _, id_, reason in self._mover.begin(number, True, slots)[1] or ():
             if reason == 2:
                 self.store._found_damaged(id_)
         ok = found >= 0

@@ -527,24 +527,4 @@ size_t Index::bytes() {
     return n;
 }
 
-// ---------------------------------------------------------------- ids that are taken
-IdSet::IdSet(size_t expected) {
-    size_t n = 64;
-    while (n < 2 * expected) n *= 2;
-    table_.assign(n, -1);
-    mask_ = n - 1;
-}
-size_t IdSet::slot(int64_t id) const {
-    size_t i = static_cast<uint64_t>(id) * 0x9e3779b97f4a7c15ull >> 20 & mask_;
-    while (table_[i] != -1 && table_[i] != id) i = (i + 1) & mask_;
-    return i;
-}
-bool IdSet::add(int64_t id) {
-    size_t i = slot(id);
-    if (table_[i] == id) return false;
-    table_[i] = id, ++size_;
-    return true;
-}
-bool IdSet::has(int64_t id) const { return table_[slot(id)] == id; }
-
 } // namespace edgecl

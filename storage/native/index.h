@@ -6,6 +6,7 @@
 //   fields        pages of 4-byte addresses into the append-only field files
 // A draw of the k-th live sample of a class is one array access, whatever the number of samples.
 #pragma once
+#include "id_set.h"
 #include "pack.h"
 #include <atomic>
 #include <map>
@@ -104,7 +105,7 @@ class Index {
     void read_fields(size_t field, const int64_t *ids, size_t n, uint8_t *to, size_t max, uint32_t *bytes);
     // Draws one live id of each class: candidates[t][i] are uniform 64-bit numbers; the first that is not in `taken`
     // wins; -1 when the class has no other id. Adds the winners to `taken`.
-    void draw(const int32_t *cls, size_t n, const uint64_t *candidates, size_t tries, class IdSet &taken, int64_t *ids);
+    void draw(const int32_t *cls, size_t n, const uint64_t *candidates, size_t tries, IdSet &taken, int64_t *ids);
 
     size_t payload() const { return payload_; }
     size_t n_fields() const { return pages_.size(); }
@@ -156,20 +157,6 @@ class Index {
     };
     std::unordered_map<uint64_t, Cached> files_;
     uint64_t tick_ = 0;
-};
-
-// Ids that must not be drawn; open addressing, built per request.
-class IdSet {
-  public:
-    explicit IdSet(size_t expected);
-    bool add(int64_t id); // false when it was there
-    bool has(int64_t id) const;
-    size_t size() const { return size_; }
-
-  private:
-    size_t slot(int64_t id) const;
-    std::vector<int64_t> table_;
-    size_t mask_, size_ = 0;
 };
 
 } // namespace edgecl

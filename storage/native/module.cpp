@@ -29,6 +29,21 @@ static void same(size_t a, size_t b) {
     if (a != b) throw nb::value_error("arrays differ in length");
 }
 
+// What a NumPy bit generator offers to C (numpy/random/bitgen.h).
+struct BitGenerator {
+    void *state;
+    uint64_t (*next_uint64)(void *);
+    uint32_t (*next_uint32)(void *);
+    double (*next_double)(void *);
+    uint64_t (*next_raw)(void *);
+    static BitGenerator &of(const nb::capsule &c) {
+        auto *g = static_cast<BitGenerator *>(PyCapsule_GetPointer(c.ptr(), "BitGenerator"));
+        if (!g) throw nb::python_error();
+        return *g;
+    }
+    uint64_t next() { return next_uint64(state); } // with the GIL held, as NumPy's own calls for one number
+};
+
 template <class T> static std::vector<T> copy(const In<T> &a) { return {a.data(), a.data() + a.shape(0)}; }
 
 static Slots slots_of(const Out2<uint8_t> &samples, const Out<int32_t> &classes, const Out<int64_t> &ids,
@@ -37,7 +52,8 @@ static Slots slots_of(const Out2<uint8_t> &samples, const Out<int32_t> &classes,
     size_t n = samples.shape(0);
     if (samples.shape(1) != payload) throw nb::value_error("slots hold samples of another size");
     for (size_t m : {classes.shape(0), ids.shape(0), subjects.shape(0), versions.shape(0)}) same(m, n);
-    Slots s{n, samples.data(), classes.data(), subjects.data(), ids.data(), versions.data(), {}};
+    static uint64_t made = 0;
+    Slots s{n, samples.data(), classes.data(), subjects.data(), ids.data(), versions.data(), {}, ++made};
     for (auto &[values, item, widths] : fields) {
         same(values.shape(0), n), same(widths.shape(0), n);
         s.fields.push_back({values.data(), values.shape(1), item, widths.data()});
@@ -196,15 +212,16 @@ NB_MODULE(_storage, m) {
     nb::class_<Mover>(m, "Mover")
         .def(nb::init<Index *, std::vector<size_t>, size_t, int, int>(), nb::arg("index"), nb::arg("field_bytes"),
              nb::arg("queue"), nb::arg("threads"), nb::arg("nice"), nb::keep_alive<1, 2>())
-        .def("request",
-             [](Mover &x, int64_t due, In<int64_t> slots, In2<uint64_t> candidates, const Slots &memory) {
-                 same(candidates.shape(1), slots.shape(0));
-                 Mover::Asked a;
-                 {
-                     gil_scoped_release unlock;
-                     a = x.request(due, slots.data(), slots.shape(0), candidates.data(), candidates.shape(0), memory);
-                 }
-                 return nb::make_tuple(a.accepted, a.skipped, a.full);
+        .def("request", // (accepted, not accepted because the queue is full); draws tries x n numbers
+             [](Mover &x, int64_t due, In<int64_t> slots, size_t tries, const nb::capsule &random,
+                const Slots &memory) {
+                 size_t n = slots.shape(0);
+                 static std::vector<uint64_t> candidates; // guarded by the GIL
+                 candidates.resize(tries * n);
+                 BitGenerator &generator = BitGenerator::of(random);
+                 for (uint64_t &c : candidates) c = generator.next();
+                 Mover::Asked a = x.request(due, slots.data(), n, candidates.data(), tries, memory);
+                 return nb::make_tuple(a.accepted, a.full);
              })
         .def("request_ids",
              [](Mover &x, int64_t due, In<int64_t> ids, In<int32_t> cls) {
@@ -216,23 +233,21 @@ NB_MODULE(_storage, m) {
                  }
                  return array(std::move(accepted));
              })
-        .def("begin",
+        .def("begin", // (done, None or what was dropped as (slot, id, reason))
              [](Mover &x, int64_t step, bool exact, const Slots &memory) {
-                 double stall = 0;
-                 std::vector<Mover::Result> r;
+                 std::vector<Mover::Lost> lost;
+                 int64_t before = x.counters.done;
                  {
                      gil_scoped_release unlock;
-                     r = x.begin(step, exact, memory, stall);
+                     lost = x.begin(step, exact, memory);
                  }
-                 int64_t done = 0;
-                 uint64_t bytes = 0;
-                 nb::list lost;
-                 for (auto &i : r) {
-                     bytes += i.bytes;
-                     if (i.outcome == Outcome::kDone) ++done;
-                     else lost.append(nb::make_tuple(i.slot, i.id, static_cast<int>(i.outcome)));
+                 nb::object rest = nb::none();
+                 if (!lost.empty()) {
+                     nb::list out;
+                     for (auto &l : lost) out.append(nb::make_tuple(l.slot, l.id, static_cast<int>(l.outcome)));
+                     rest = out;
                  }
-                 return nb::make_tuple(done, lost, stall, bytes);
+                 return nb::make_tuple(x.counters.done - before, rest);
              })
         .def("drop_pending", &Mover::drop_pending)
         .def("trim", &Mover::trim)
@@ -264,6 +279,17 @@ NB_MODULE(_storage, m) {
                  x.load({copy(due), copy(slot), copy(id), copy(version), copy(time), copy(cls), copy(subject),
                          copy(ready), copy(bytes), copy(field_bytes)});
              })
+        .def_prop_rw(
+            "counters",
+            [](Mover &x) {
+                auto &c = x.counters;
+                return nb::make_tuple(c.requested, c.done, c.dropped, c.skipped, c.stall_seconds, c.bytes_read);
+            },
+            [](Mover &x, std::tuple<int64_t, int64_t, int64_t, int64_t, double, int64_t> v) {
+                auto &c = x.counters;
+                std::tie(c.requested, c.done, c.dropped, c.skipped, c.stall_seconds, c.bytes_read) = v;
+            })
         .def_prop_ro("stage_bytes", &Mover::stage_bytes)
+        .def_prop_ro("staging_bytes", &Mover::staging_bytes)
         .def_prop_ro("pending", &Mover::pending);
 }
