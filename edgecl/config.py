@@ -32,6 +32,7 @@ class Config:
 
     stream: str = _option("split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file")
     limit_train: int | None = _option(None, p.count(1), "use only so many training samples, equally per class")
+    limit_tasks: int | None = _option(None, p.count(1), "use only the stream's first so many tasks")
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )

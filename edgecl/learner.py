@@ -47,6 +47,7 @@ LOGITS_WIDTH = 1024  # widest head whose logits are stored
 _NOT_OURS = {
     "stream",
     "limit_train",
+    "limit_tasks",
     "validation",
     "out",
     "checkpoint_every",

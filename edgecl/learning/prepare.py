@@ -53,7 +53,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     """
     given = {k: v for k, v in normalise(options).items() if v is not None}
     first = Config.make(given)
-    stream = load_stream(first.stream, first.limit_train, first.validation, fetch=fetch)
+    stream = load_stream(first.stream, first.limit_train, first.validation, fetch, first.limit_tasks)
     config = Config.make(given, stream.defaults)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     graph = make_graph(config, spec, stream.class_count)

@@ -77,6 +77,13 @@ def test_limit_train_takes_the_first_samples_of_each_class():
             assert np.array_equal(indices(b.train)[b.train.labels == c], indices(a.train)[a.train.labels == c][:20])
 
 
+def test_limit_tasks_cuts_the_stream_and_keeps_the_head(mnist):
+    few = real("split-mnist5k", limit_train=400, limit_tasks=2)
+    assert [t.name for t in few.tasks] == [t.name for t in mnist.tasks[:2]]
+    assert [len(t.train) for t in few.tasks] == [200, 200]
+    assert few.class_count == mnist.class_count and few.identity == mnist.identity
+
+
 def test_validation_holds_out_training_samples_and_hides_the_test_set(mnist):
     tuned = real("split-mnist5k", validation=0.1)
     for a, b in zip(mnist.tasks, tuned.tasks):
