@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..graph import Graph
+from .plan import Plan
 from .program import as_map, geometry
 
 FORMAT = 1
@@ -75,3 +78,17 @@ def choose_blocking(
         )
         chosen[node.name] = list(blocks or _kernels.block_channels(geometry(graph, node), density, lanes))
     return chosen
+
+
+def saved_choices(plan: Plan) -> dict[str, Any]:
+    """What a checkpoint keeps of a plan's choices; empty for a plan without a native program."""
+    return {k: plan.program[k] for k in ("isa", "lanes", "blocking")} if plan.program else {}
+
+
+def with_choices(plan: Plan, saved: Mapping[str, Any]) -> Plan:
+    """``plan`` with the blocking a checkpoint was trained with, where it was made for the same vectors and layers."""
+    here = saved_choices(plan)
+    alike = here and saved and all(here[k] == saved[k] for k in ("isa", "lanes"))
+    if not alike or here["blocking"].keys() != saved["blocking"].keys() or here["blocking"] == saved["blocking"]:
+        return plan
+    return replace(plan, program={**plan.program, "blocking": dict(saved["blocking"])})

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..compiler import Plan
 from .model import Model
 
 Array = np.ndarray
@@ -60,6 +61,7 @@ class Engine(Protocol):
 
     model: Model
     meters: Meters
+    plan: Plan
 
     @property
     def gradients(self) -> Gradients: ...

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.blocking import saved_choices, with_choices
 from ..config import Config
 from ..data.augment import Augmentation
 from ..engine.base import Engine, Meters
@@ -153,6 +154,7 @@ class Trainer:
             "seen": self.seen.copy(),
             "random": p.random.state(),
             "engine": p.engine.state(),
+            "choices": saved_choices(p.engine.plan),
             "method": p.method.state(),
             "sparse": p.sparse.state(),
             "ledger": p.ledger.state(p.engine.meters),
@@ -181,6 +183,9 @@ class Trainer:
         if p.carousel is not None:
             p.carousel.load(state["carousel"])
             p.carousel.log[:] = [(int(step), int(slot), str(why)) for step, slot, why in state["decisions"]]
+        plan = with_choices(p.engine.plan, state.get("choices", {}))
+        if plan is not p.engine.plan:
+            p.engine.replan(plan)
         p.engine.load(state["engine"])
         p.method.load(state["method"])
         p.sparse.load(state["sparse"])
