@@ -42,6 +42,10 @@ class WrongStream(StoreError):
     """The store on flash belongs to a stream of another shape, type or set of fields."""
 
 
+class WrongKey(StoreError):
+    """The root key given is not the one that the store's keys are wrapped with."""
+
+
 class UseAfterFork(StoreError):
     """A handle was used in a forked child of the process that opened it."""
 
