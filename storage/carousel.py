@@ -62,7 +62,6 @@ class Carousel:
         self._closed = False
         self._generation = -1
         self._slots: Any = None
-        self._random: tuple[Any, Any] = (None, None)  # the latest generator and what it offers to native code
 
     @property
     def bytes(self) -> int:
@@ -120,9 +119,8 @@ class Carousel:
         which = np.ascontiguousarray(slots, np.int64)
         if not which.size:
             return 0
-        if self._random[0] is not rng:
-            self._random = (rng, rng.bit_generator.capsule)
-        accepted, full = self._mover.request(step + self.latency, which, TRIES, self._random[1], self._arrays())
+        random = rng.bit_generator.capsule
+        accepted, full = self._mover.request(step + self.latency, which, TRIES, random, self._arrays())
         if full:
             self.log.append((step, -1, f"queue full: {full}"))
         return int(accepted)

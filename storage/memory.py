@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _storage
 from .errors import BadRecord
 from .schema import StreamSchema
 
@@ -57,10 +58,8 @@ class EpisodicMemory:
 
     def draw(self, rng: np.random.Generator, k: int) -> np.ndarray:
         """min(k, filled) occupied slots, uniform without replacement, int64."""
-        occupied = np.flatnonzero(self.classes >= 0)
-        if not len(occupied) or k <= 0:
-            return np.zeros(0, np.int64)
-        return occupied[rng.choice(len(occupied), min(k, len(occupied)), replace=False)].astype(np.int64)
+        chosen: np.ndarray = _storage.draw_occupied(self.classes, max(k, 0), rng.bit_generator.capsule)
+        return chosen
 
     def put(
         self, slot: int, sample: Any, cls: int, id: int = -1, fields: Values | None = None, subject: int = -1

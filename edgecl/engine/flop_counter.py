@@ -30,28 +30,38 @@ class FlopCounter:
             x, y = as_map(graph.shapes[node.inputs[0]]), as_map(graph.shapes[node.output])
             self._missed[cost.name] = cost.positions - tap_hits(x, y, geometry(graph, node)).ravel()
         self._halo: dict[str, tuple[int, int]] = {}
+        self._sample: tuple[int, int, int, int] | None = None
 
     def forget(self, name: str) -> None:
         """The pattern, gradient subset or freezing of this weight changed."""
         self._halo.pop(name, None)
+        self._sample = None
 
     def forward(self, meters: Meters, samples: int) -> None:
-        flops = sum(c.forward(self._model[c.name].living, samples) for c in self._costs)
-        halo = sum(2 * self._halo_products(c.name)[0] * samples for c in self._costs)
-        meters.forward_flops += flops
+        flops, halo, _, _ = self._per_sample()
+        meters.forward_flops += flops * samples
         meters.forwards += 1
-        self._overhead(meters, flops, halo, samples)
+        self._overhead(meters, flops * samples, halo * samples, samples)
 
     def backward(self, meters: Meters, samples: int) -> None:
-        flops = halo = 0
-        for c in self._costs:
-            p = self._model[c.name]
-            living, trained = self._halo_products(c.name)
-            flops += c.backward(p.living, p.trained_count, samples)
-            halo += 2 * (living * c.input_gradient + trained) * samples
-        meters.backward_flops += flops
+        _, _, flops, halo = self._per_sample()
+        meters.backward_flops += flops * samples
         meters.backwards += 1
-        self._overhead(meters, flops, halo, samples)
+        self._overhead(meters, flops * samples, halo * samples, samples)
+
+    def _per_sample(self) -> tuple[int, int, int, int]:
+        """FLOPs and those of them on padding zeros, of a forward, then of a backward; kept until `forget`."""
+        if self._sample is None:
+            forward = backward = forward_halo = backward_halo = 0
+            for c in self._costs:
+                p = self._model[c.name]
+                living, trained = self._halo_products(c.name)
+                forward += c.forward(p.living, 1)
+                backward += c.backward(p.living, p.trained_count, 1)
+                forward_halo += 2 * living
+                backward_halo += 2 * (living * c.input_gradient + trained)
+            self._sample = forward, forward_halo, backward, backward_halo
+        return self._sample
 
     def _overhead(self, meters: Meters, flops: int, halo: int, samples: int) -> None:
         lanes = -(-samples // self._lanes) * self._lanes

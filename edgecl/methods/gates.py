@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import BadInput, unknown_name
-from .losses import entropy
+from ..storage import _storage  # native, as it runs in every step
 
 Array = np.ndarray
 Gate = Callable[..., Array]
@@ -76,22 +76,13 @@ def hybrid_balanced_p(
     rest, drawn without replacement. Classes ascending, within a class in the order taken; ties keep the order
     of the rows.
     """
-    slots, y = np.asarray(slots, np.int64), np.asarray(y)
-    if slots.size == 0:
-        return slots
-    counts = np.bincount(y)
-    share = _checked(ratio) * counts
-    quotas = np.floor(share + 1e-9).astype(np.int64)
-    rest = np.flatnonzero(share - quotas > 1e-9)
-    extra = min(quota(ratio, slots.size) - int(quotas.sum()), rest.size)
-    if extra:
-        quotas[rng.choice(rest, extra, replace=False)] += 1
-    uncertainty = entropy(logits)
-    wrong = logits.argmax(axis=1) != y
-    order = np.lexsort((np.where(wrong, -uncertainty, uncertainty), wrong, y))
-    of_class = y[order]
-    rank = np.arange(y.size) - (np.cumsum(counts) - counts)[of_class]  # place within the class
-    return slots[order[rank < quotas[of_class]]]
+    rows = _storage.choose_balanced(
+        np.ascontiguousarray(logits, np.float32),
+        np.ascontiguousarray(y, np.int64),
+        _checked(ratio),
+        rng.bit_generator.capsule,
+    )
+    return np.asarray(slots, np.int64)[rows]
 
 
 def dynamic(

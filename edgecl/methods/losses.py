@@ -45,30 +45,40 @@ def cross_entropy(
     if rows == 0:
         return 0.0, np.zeros_like(logits, np.float32)
     logp = log_softmax(mask_units(logits, mask))
-    soft = _soft_targets(np.asarray(targets), classes)
-    if mask is not None and np.any(soft[:, ~np.asarray(mask)] != 0):
-        raise BadInput(
-            "A target of the cross-entropy lies outside the units it is masked to.",
-            "Use current_loss='full', or declare every class of the task in task_units.",
-        )
+    wanted = np.asarray(targets)
     scale = np.ones(rows) if weight is None else np.asarray(weight, np.float64)
     scale = scale / (rows if count is None else count)
-    # A masked unit has logp = -inf and target 0; their product counts as 0.
-    losses = -np.where(soft != 0, soft * np.where(soft != 0, logp, 0.0), 0.0).sum(axis=1)
-    grad = (np.exp(logp) * soft.sum(axis=1, keepdims=True) - soft) * scale[:, None]
+    if wanted.ndim == 1:
+        _check_units(wanted, classes)
+        if mask is not None and not np.asarray(mask)[wanted].all():
+            raise _outside_mask()
+        at = np.arange(rows), wanted
+        losses = -logp[at]
+        grad = np.exp(logp)
+        grad[at] -= 1.0
+    else:
+        soft = wanted.astype(np.float64)
+        if mask is not None and np.any(soft[:, ~np.asarray(mask)] != 0):
+            raise _outside_mask()
+        # A masked unit has logp = -inf and target 0; their product counts as 0.
+        losses = -np.where(soft != 0, soft * np.where(soft != 0, logp, 0.0), 0.0).sum(axis=1)
+        grad = np.exp(logp) * soft.sum(axis=1, keepdims=True) - soft
+    grad *= scale[:, None]
     return float(losses @ scale), grad.astype(np.float32)
 
 
-def _soft_targets(targets: Array, classes: int) -> Array:
-    if targets.ndim == 2:
-        return targets.astype(np.float64)
+def _check_units(targets: Array, classes: int) -> None:
     if targets.size and (targets.min() < 0 or targets.max() >= classes):
         raise BadInput(
             f"A target unit lies outside the head of {classes} units.", "Widen the head or check the labels."
         )
-    soft = np.zeros((targets.size, classes))
-    soft[np.arange(targets.size), targets] = 1.0
-    return soft
+
+
+def _outside_mask() -> BadInput:
+    return BadInput(
+        "A target of the cross-entropy lies outside the units it is masked to.",
+        "Use current_loss='full', or declare every class of the task in task_units.",
+    )
 
 
 def mse_logits(logits: Array, stored: Array, widths: Array, count: float | None = None) -> tuple[float, Array]:

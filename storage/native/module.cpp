@@ -1,4 +1,5 @@
 // Python bindings: arrays in, arrays out, the GIL released around everything that reads or checks.
+#include "choose.h"
 #include "crc32c.h"
 #include "index.h"
 #include "mover.h"
@@ -29,20 +30,11 @@ static void same(size_t a, size_t b) {
     if (a != b) throw nb::value_error("arrays differ in length");
 }
 
-// What a NumPy bit generator offers to C (numpy/random/bitgen.h).
-struct BitGenerator {
-    void *state;
-    uint64_t (*next_uint64)(void *);
-    uint32_t (*next_uint32)(void *);
-    double (*next_double)(void *);
-    uint64_t (*next_raw)(void *);
-    static BitGenerator &of(const nb::capsule &c) {
-        auto *g = static_cast<BitGenerator *>(PyCapsule_GetPointer(c.ptr(), "BitGenerator"));
-        if (!g) throw nb::python_error();
-        return *g;
-    }
-    uint64_t next() { return next_uint64(state); } // with the GIL held, as NumPy's own calls for one number
-};
+static BitGenerator &generator(const nb::capsule &c) { // `bit_generator.capsule`
+    auto *g = static_cast<BitGenerator *>(PyCapsule_GetPointer(c.ptr(), "BitGenerator"));
+    if (!g) throw nb::python_error();
+    return *g;
+}
 
 template <class T> static std::vector<T> copy(const In<T> &a) { return {a.data(), a.data() + a.shape(0)}; }
 
@@ -71,6 +63,14 @@ NB_MODULE(_storage, m) {
     m.attr("RECORD_HEAD") = sizeof(RecordHead);
     m.attr("FIELD_HEAD") = sizeof(FieldHead);
     m.def("field_stride", [](size_t n) { return field_stride(n); });
+
+    m.def("draw_occupied", [](In<int32_t> classes, size_t k, const nb::capsule &random) {
+        return array(draw_occupied(classes.data(), classes.shape(0), k, generator(random)));
+    });
+    m.def("choose_balanced", [](In2<float> logits, In<int64_t> y, double ratio, const nb::capsule &random) {
+        same(logits.shape(0), y.shape(0));
+        return array(choose_balanced(logits.data(), y.data(), y.shape(0), logits.shape(1), ratio, generator(random)));
+    });
 
     m.def("pack_samples", [](Out<uint8_t> out, In2<uint8_t> samples, In<uint32_t> rel, In<int32_t> cls,
                              In<int32_t> subject, In<int64_t> time, uint32_t seed) {
@@ -218,8 +218,8 @@ NB_MODULE(_storage, m) {
                  size_t n = slots.shape(0);
                  static std::vector<uint64_t> candidates; // guarded by the GIL
                  candidates.resize(tries * n);
-                 BitGenerator &generator = BitGenerator::of(random);
-                 for (uint64_t &c : candidates) c = generator.next();
+                 BitGenerator &source = generator(random);
+                 for (uint64_t &c : candidates) c = source.next();
                  Mover::Asked a = x.request(due, slots.data(), n, candidates.data(), tries, memory);
                  return nb::make_tuple(a.accepted, a.full);
              })
