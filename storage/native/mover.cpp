@@ -14,19 +14,23 @@ using std::chrono::microseconds;
 constexpr auto kBrisk = microseconds(20000); // work at shorter intervals is looked for, not waited for
 constexpr auto kShortestNap = microseconds(40);
 constexpr int kEmptyNaps = 6; // in a row; then the mover sleeps until it is woken
+constexpr int kPauses = 4;
 } // namespace
 
 // How often work came of late. Waking a thread costs the one that wakes it more than ten swaps; a training step of a
-// few hundred microseconds must not pay that.
+// few hundred microseconds must not pay that. A pause, as for an evaluation, is no change of pace until it repeats.
 struct Mover::Pace {
     Clock::time_point last = Clock::now();
     Clock::duration interval = 2 * kBrisk;
-    int empty = 0;
+    int empty = 0, pauses = 0;
 
     void worked() {
         auto now = Clock::now();
-        interval = (3 * interval + std::min<Clock::duration>(now - last, 2 * kBrisk)) / 4;
+        auto gap = std::min<Clock::duration>(now - last, 2 * kBrisk);
         last = now, empty = 0;
+        if (gap > 4 * interval && ++pauses < kPauses) return;
+        interval = gap > 4 * interval ? gap : (interval + gap) / 2;
+        pauses = 0;
     }
     bool brisk() const { return interval < kBrisk && empty < kEmptyNaps; }
     Clock::duration nap() const { return std::max<Clock::duration>(interval * 2 / 5, kShortestNap); }

@@ -112,6 +112,7 @@ class Mover {
     Outcome settle(Job &j, const Slots &m);
     void apply(const Job &j, const Slots &memory);
     void release(Job *j);
+    void prefetch() const;
 
     Index *index_;
     std::vector<size_t> field_bytes_, field_at_;
