@@ -9,6 +9,7 @@ slot, reason).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,12 +26,18 @@ _COUNTERS = ("swaps_requested", "swaps_done", "swaps_dropped", "swaps_skipped", 
 _SAVED = ("due", "slot", "id", "version", "time", "cls", "subject", "ready", "bytes", "field_bytes")
 
 
+def cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 class Carousel:
     """Exchanges slots of ``memory`` with records of ``store``.
 
     latency: steps between request and exchange (>= 1). queue: swaps that may be on their way. movers:
-    threads that read, at priority ``nice``. queue x `stage_bytes` is the most it adds to the resident set
-    (`bytes`).
+    threads that read, at priority ``nice``. beside: threads of the training step; when the process has no core
+    more than these, what is in the file cache is read by `request` itself. `bytes` is the most it adds to the
+    resident set.
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class Carousel:
         queue: int = 256,
         movers: int = 1,
         nice: int = 10,
+        beside: int = 1,
     ) -> None:
         if mode not in ("exact", "live"):
             raise BadRecord(f"Carousel mode '{mode}' is unknown.", "Use 'exact' or 'live'.")
@@ -57,7 +65,7 @@ class Carousel:
         self.queue = queue
         self.log: list[tuple[int, int, str]] = []
         fields = [spec.bytes for spec in store.schema.fields.values()]
-        self._mover = _storage.Mover(store._index, fields, queue, movers, nice)
+        self._mover = _storage.Mover(store._index, fields, queue, movers, nice, cores() > beside)
         self._born = fork.generation
         self._closed = False
         self._generation = -1

@@ -28,7 +28,7 @@ class ReadAhead:
         self.store = store
         self.queue = queue
         self.threads = 1
-        self._mover = _storage.Mover(store._index, [], queue, self.threads, nice)
+        self._mover = _storage.Mover(store._index, [], queue, self.threads, nice, True)
         self._batches: deque[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = deque()
         self._number = 0
         self._born = fork.generation

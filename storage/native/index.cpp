@@ -427,16 +427,20 @@ bool Index::place_field(size_t field, int64_t id, Place &to) {
     return to.file != nullptr;
 }
 
-Record Index::read(const Place &p, uint8_t *to) const {
+Record Index::read(const Place &p, uint8_t *to, bool cached_only) const {
     Record r;
     r.status = kDamaged;
     if (!p.file) return r;
     RecordHead h;
     iovec parts[2] = {{&h, sizeof h}, {to, payload_}};
     ssize_t got;
-    do got = preadv(p.file->fd, parts, 2, static_cast<off_t>(p.offset));
+    do got = preadv2(p.file->fd, parts, 2, static_cast<off_t>(p.offset), cached_only ? RWF_NOWAIT : 0);
     while (got < 0 && errno == EINTR);
     size_t whole = sizeof h + payload_;
+    if (cached_only && got < static_cast<ssize_t>(whole)) { // or the file system has no such reads
+        r.status = kNotCached;
+        return r;
+    }
     if (got < static_cast<ssize_t>(sizeof h)) return r;
     bytes_read += static_cast<uint64_t>(got);
     size_t have = static_cast<size_t>(got);
@@ -446,12 +450,14 @@ Record Index::read(const Place &p, uint8_t *to) const {
     return r;
 }
 
-size_t Index::read_field(const Place &p, size_t field, int64_t id, uint8_t *to, size_t max) {
+size_t Index::read_field(const Place &p, size_t field, int64_t id, uint8_t *to, size_t max, bool cached_only) {
     FieldHead h;
     iovec parts[2] = {{&h, sizeof h}, {to, max}};
     ssize_t got;
-    do got = preadv(p.file->fd, parts, 2, static_cast<off_t>(p.offset));
+    do got = preadv2(p.file->fd, parts, 2, static_cast<off_t>(p.offset), cached_only ? RWF_NOWAIT : 0);
     while (got < 0 && errno == EINTR);
+    if (cached_only && (got < static_cast<ssize_t>(sizeof h) || static_cast<size_t>(got) < sizeof h + h.len))
+        return kUncached;
     if (got >= static_cast<ssize_t>(sizeof h)) {
         bytes_read += static_cast<uint64_t>(got);
         if (h.len <= max && static_cast<size_t>(got) >= sizeof h + h.len && h.field == field &&

@@ -33,7 +33,7 @@ struct Place {
     uint32_t seed = 0, rel = 0;
 };
 
-enum Status : uint8_t { kOk = 0, kUnknown = 1, kDamaged = 2, kNotLive = 3 };
+enum Status : uint8_t { kOk = 0, kUnknown = 1, kDamaged = 2, kNotLive = 3, kNotCached = 4 };
 
 struct Record {
     Status status = kUnknown;
@@ -97,9 +97,12 @@ class Index {
     void close_files(); // the cached descriptors; they are opened again when needed
     bool place(int64_t id, Place &to);
     bool place_field(size_t field, int64_t id, Place &to);
-    Record read(const Place &p, uint8_t *to) const;
-    // Bytes of the value (<= max) or 0 when it is damaged, of another field, or belongs to another id.
-    size_t read_field(const Place &p, size_t field, int64_t id, uint8_t *to, size_t max);
+    // cached_only: kNotCached instead of waiting for the device
+    Record read(const Place &p, uint8_t *to, bool cached_only = false) const;
+    // Bytes of the value (<= max) or 0 when it is damaged, of another field, or belongs to another id; kUncached instead
+    // of waiting for the device when cached_only.
+    static constexpr size_t kUncached = ~size_t{0};
+    size_t read_field(const Place &p, size_t field, int64_t id, uint8_t *to, size_t max, bool cached_only = false);
     void read_many(const int64_t *ids, size_t n, bool hidden, uint8_t *to, int32_t *cls, int32_t *subject,
                    int64_t *time, uint8_t *status);
     void read_fields(size_t field, const int64_t *ids, size_t n, uint8_t *to, size_t max, uint32_t *bytes);

@@ -210,8 +210,8 @@ NB_MODULE(_storage, m) {
              });
 
     nb::class_<Mover>(m, "Mover")
-        .def(nb::init<Index *, std::vector<size_t>, size_t, int, int>(), nb::arg("index"), nb::arg("field_bytes"),
-             nb::arg("queue"), nb::arg("threads"), nb::arg("nice"), nb::keep_alive<1, 2>())
+        .def(nb::init<Index *, std::vector<size_t>, size_t, int, int, bool>(), nb::arg("index"), nb::arg("field_bytes"),
+             nb::arg("queue"), nb::arg("threads"), nb::arg("nice"), nb::arg("spare"), nb::keep_alive<1, 2>())
         .def("request", // (accepted, not accepted because the queue is full); draws tries x n numbers
              [](Mover &x, int64_t due, In<int64_t> slots, size_t tries, const nb::capsule &random,
                 const Slots &memory) {

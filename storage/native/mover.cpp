@@ -36,8 +36,8 @@ struct Mover::Pace {
     Clock::duration nap() const { return std::max<Clock::duration>(interval * 2 / 5, kShortestNap); }
 };
 
-Mover::Mover(Index *index, std::vector<size_t> field_bytes, size_t queue, int threads, int nice)
-    : index_(index), field_bytes_(std::move(field_bytes)), queue_(queue), nice_(nice),
+Mover::Mover(Index *index, std::vector<size_t> field_bytes, size_t queue, int threads, int nice, bool spare)
+    : index_(index), field_bytes_(std::move(field_bytes)), queue_(queue), nice_(nice), spare_(spare),
       ring_(queue + static_cast<size_t>(threads)), owner_(getpid()) {
     stage_bytes_ = (index_->payload() + 7) / 8 * 8;
     for (size_t b : field_bytes_) {
@@ -94,7 +94,7 @@ void Mover::run() {
 
 bool Mover::rest(Pace &pace) {
     std::unique_lock<std::mutex> lock(mutex_);
-    if (!stopping_ && pace.brisk()) {
+    if (!stopping_ && spare_ && pace.brisk()) {
         ++pace.empty;
         signals_->nap.wait_for(lock, pace.nap(), [this] { return stopping_; });
     } else {
@@ -124,21 +124,27 @@ bool Mover::withdraw(Job *j) {
            head_.compare_exchange_strong(h, h + 1);
 }
 
-void Mover::fetch(Job &j) {
+bool Mover::read(Job &j, bool cached_only) {
     uint8_t *to = stage(j.stage);
     Place place;
     Record r;
-    if (index_->place(j.id, place)) r = index_->read(place, to);
+    if (index_->place(j.id, place)) r = index_->read(place, to, cached_only);
+    if (r.status == kNotCached) return false;
     bool ok = r.status == kOk && r.cls == j.cls;
-    j.subject = r.subject, j.time = r.time;
     for (size_t f = 0; f < field_bytes_.size(); ++f) {
-        Place &p = j.fields[f];
-        j.got[f] = ok && p.file ? static_cast<uint32_t>(
-                                      index_->read_field(p, f, j.id, to + field_at_[f], field_bytes_[f]))
-                                : 0;
-        p.file.reset();
+        size_t got = 0;
+        if (ok && j.fields[f].file)
+            got = index_->read_field(j.fields[f], f, j.id, to + field_at_[f], field_bytes_[f], cached_only);
+        if (got == Index::kUncached) return false;
+        j.got[f] = static_cast<uint32_t>(got);
     }
+    j.subject = r.subject, j.time = r.time;
     j.state.store(ok ? kReady : kFailed);
+    return true;
+}
+
+void Mover::fetch(Job &j) {
+    read(j, false);
     if (waiting_.load()) {
         { std::lock_guard<std::mutex> lock(mutex_); }
         signals_->done.notify_all();
@@ -160,8 +166,9 @@ Mover::Job *Mover::take_free() {
 }
 
 void Mover::queue(Job *j) {
-    j->state.store(kQueued, std::memory_order_relaxed);
     pending_.push_back(j);
+    if (!spare_ && read(*j, true)) return;
+    j->state.store(kQueued, std::memory_order_relaxed);
     ring_[queued_++ % ring_.size()].store(j, std::memory_order_relaxed);
 }
 

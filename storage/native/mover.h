@@ -40,7 +40,9 @@ enum class Outcome : uint8_t { kDone = 0, kLate, kDamaged, kStale, kEvicted };
 
 class Mover {
   public:
-    Mover(Index *index, std::vector<size_t> field_bytes, size_t queue, int threads, int nice);
+    // spare: the movers have a core of their own. Otherwise each of their turns costs the training thread two changes of
+    // context, more than reading from the file cache itself does: then request() does that, and leaves the rest to them.
+    Mover(Index *index, std::vector<size_t> field_bytes, size_t queue, int threads, int nice, bool spare);
     ~Mover();
     Mover(const Mover &) = delete;
 
@@ -101,6 +103,7 @@ class Mover {
     Job *claim();
     bool withdraw(Job *j); // the oldest queued job; false when somebody has claimed it
     void fetch(Job &j);
+    bool read(Job &j, bool cached_only); // false: not in the file cache, nothing is known
     Job *take_free();
     void queue(Job *j);
     void publish(); // movers may take what was queued
@@ -118,6 +121,7 @@ class Mover {
     std::vector<size_t> field_bytes_, field_at_;
     size_t stage_bytes_, queue_;
     int nice_;
+    bool spare_;
     std::unique_ptr<uint8_t[]> staging_; // never touched before use: pages appear as the queue needs them
 
     std::vector<std::unique_ptr<Job>> jobs_;

@@ -82,6 +82,23 @@ def trace(store, slots, k, steps, **options):
 def test_in_exact_mode_timing_changes_nothing(shelf):
     first = trace(shelf, 40, 12, 30, movers=1)
     assert first == trace(shelf, 40, 12, 30, movers=3, nice=0)
+    assert first == trace(shelf, 40, 12, 30, beside=4096)  # no core left: what is cached is read at the request
+
+
+def test_what_is_in_memory_or_on_its_way_is_not_drawn_whoever_put_it_there(shelf):
+    rng = np.random.default_rng(5)
+    memory = memory_of(shelf, 120, rng)
+    with Carousel(shelf, memory) as carousel:
+        for step in range(60):
+            carousel.begin_step(step)
+            if step % 3 == 0:  # a policy replaces two slots
+                free = np.setdiff1d(np.arange(N), memory.ids)[step : step + 2]
+                batch = shelf.read(free)
+                memory.put_many([step, step + 1], batch["samples"], batch["classes"], free)
+            before = carousel.state()["id"].tolist()
+            assert carousel.request(step, memory.draw(rng, 40), rng) > 10
+            new = carousel.state()["id"].tolist()[len(before) :]
+            assert len(new) == len(set(new)) and not set(new) & {*memory.ids.tolist(), *before}
 
 
 def test_a_swap_takes_effect_exactly_latency_steps_later(shelf):
