@@ -202,7 +202,9 @@ def build_parts(
     store = None if config.store is None else open_store(config, schema, identity)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
-        carousel = Carousel(store, memory, latency=config.latency, mode=config.carousel, queue=STAGES)
+        carousel = Carousel(
+            store, memory, latency=config.latency, mode=config.carousel, queue=STAGES, beside=config.threads
+        )
     augment = None
     if config.augment != "none":
         augment = get_augmentation(config.augment, spec.kind, spec.shape)
