@@ -21,6 +21,7 @@ struct Pass {
   int height, width;        // grid
   const float *bias;
   bool accumulate;
+  int reach_h, reach_w;     // input rows and columns read beyond a tile's own
 };
 
 // Whether samples can stand in for rows: a map of one position has nothing else to tile.
@@ -85,6 +86,40 @@ int column_kind(int stride) { return stride == 1 ? 0 : stride == 2 ? 1 : 2; }
 // Channel offsets in a halo'd input are counted from the padded origin (see lists.cpp).
 const char *origin(const Map &m, int block, int y, int x) {
   return (const char *)(m.data + (block * m.block() + (size_t)y * m.columns + x) * m.lanes);
+}
+
+// A map whose blocks are larger than this does not wait in L2 for its next use.
+bool is_far(const Map &m) { return m.data && m.block() * m.lanes * 4 > 512 * 1024; }
+
+// `rows` x `columns` positions of `channels` channels of a map, from (channel, y, x), y and x padded coordinates.
+Ahead ahead_of(const Map &m, int sample, int channel, int channels, int y, int x, int rows, int columns) {
+  const ptrdiff_t position = m.lanes * 4;
+  return {origin(m, sample, y, x) + channel * (ptrdiff_t)m.plane() * position, (ptrdiff_t)m.plane() * position,
+          m.columns * position, channels, rows, (int)((columns * position + 63) / 64)};
+}
+
+// What the next tile reads that this one does not, as far as it lies in memory or L3. Each block of the lists asks for
+// its own part.
+void look_ahead(ConvBlock &b, const Pass &p, const Epilogue *e, const Block &list, int index, int sample,
+                const WideTile &tile, const WideTile *next, int columns) {
+  b.aheads = 0;
+  if (!next || p.step_w != 1 || !p.reach_h) return;
+  const int *shape = TILE_SHAPES[next->shape];
+  const int width = shape[1] * (next->wide ? columns : 1), skip = next->y == tile.y ? p.reach_w : 0;
+  if (is_far(p.in))
+    b.ahead[b.aheads++] =
+        ahead_of(p.in, sample, list.channel0, list.channels, next->y * p.stride_h, next->x * p.stride_w + skip,
+                 (shape[0] - 1) * p.stride_h + 1 + p.reach_h, width * p.stride_w + p.reach_w - skip);
+  const int blocks = (int)p.lists->blocks.size(), rows = b.row1 - b.row0;
+  const int row0 = b.row0 + rows * index / blocks, row1 = b.row0 + rows * (index + 1) / blocks;
+  auto kept = [&](const Map &m) {
+    if (is_far(m)) b.ahead[b.aheads++] = ahead_of(m, sample, row0, row1 - row0, next->y + m.top, next->x + m.left, shape[0], width);
+  };
+  if (e && e->mask) {
+    if (e->activation != NONE) kept(e->z);
+    if (e->partials) kept(e->y);
+  }
+  if (p.accumulate) kept(p.out);
 }
 
 void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue *e, const Samples &samples,
@@ -155,6 +190,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
         b.pointers = p.lists->pointers.data() + list.base;
         b.first = list.first && !p.accumulate;
         b.last = list.last;
+        if (!fold)
+          look_ahead(b, p, e, list, (int)(&list - p.lists->blocks.data()), n, tile,
+                     t + 1 < tiling.bands[band1] ? &tiling.tiles[t + 1] : nullptr, wide.columns);
         kernel(b);
       }
     }
@@ -185,7 +223,8 @@ int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
 
 void conv_forward(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x, const Map &y,
                   const float *bias, const Samples &samples, Partials *sums, std::vector<float> &scratch) {
-  const Pass p{&lists, x, y, g.stride_h, g.stride_w, 0, 0, 1, 1, y.height, y.width, bias, false};
+  const Pass p{&lists, x, y, g.stride_h, g.stride_w, 0, 0, 1, 1, y.height, y.width, bias, false,
+               g.kernel_h - 1, g.kernel_w - 1};
   Epilogue e;
   e.partials = sums;
   const int count = sums ? pass_partials(k, p, samples) : 0;
@@ -204,7 +243,8 @@ void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, 
       const int h = (dx.height - py + g.stride_h - 1) / g.stride_h, w = (dx.width - px + g.stride_w - 1) / g.stride_w;
       if (h <= 0 || w <= 0) continue;
       if (accumulate && !e && lists.offsets.empty()) continue;
-      passes.push_back({&lists, dy, dx, 1, 1, py, px, g.stride_h, g.stride_w, h, w, nullptr, accumulate});
+      passes.push_back({&lists, dy, dx, 1, 1, py, px, g.stride_h, g.stride_w, h, w, nullptr, accumulate,
+                        (g.kernel_h - 1) / g.stride_h, (g.kernel_w - 1) / g.stride_w});
       if (e && e->partials) partials += pass_partials(k, passes.back(), samples);
     }
   if (e && e->partials) e->partials->reset(partials, dx.channels);

@@ -40,6 +40,50 @@ template <class T> EDGECL_INLINE const T *opaque(const T *p) {
   return p;
 }
 
+// a += w * input tile.
+template <int TH, int TW, class U, class V>
+EDGECL_INLINE void multiply(V *a, const char *p, V w, ptrdiff_t row_stride, ptrdiff_t column_stride) {
+#pragma GCC unroll 4
+  for (int y = 0; y < TH; y++) {
+#pragma GCC unroll 16
+    for (int x = 0; x < TW; x++) a[y * TW + x] += w * *(const U *)(p + x * column_stride);
+    if (y + 1 < TH) p = opaque(p + row_stride);
+  }
+}
+
+// Asks for the lines of several `Ahead`, evenly over `steps` calls. Kept out of line, so that it takes no registers
+// from the loops around it.
+class Asker {
+public:
+  Asker(const Ahead *ahead, int count, int steps) : ahead_(ahead), count_(count), steps_(steps) {
+    for (int i = 0; i < count; i++) at_[i] = {ahead[i].first, ahead[i].first, 0, 0};
+  }
+  __attribute__((noinline)) void next() {
+    for (int i = 0; i < count_; i++) {
+      const Ahead &a = ahead_[i];
+      Place &p = at_[i];
+      for (p.credit += a.channels * a.rows; p.credit >= steps_; p.credit -= steps_) {
+        for (int j = 0; j < a.lines; j++) __builtin_prefetch(p.line + j * 64);
+        if (++p.row == a.rows) {
+          p.row = 0;
+          p.line = p.channel += a.channel;
+        } else {
+          p.line += a.row;
+        }
+      }
+    }
+  }
+
+private:
+  struct Place {
+    const char *channel, *line;
+    int row, credit;
+  };
+  const Ahead *ahead_;
+  int count_, steps_;
+  Place at_[AHEADS];
+};
+
 // STRIDE is the column stride of the input in vectors, 0 meaning `input_column` bytes; DENSE: output columns are
 // adjacent (false in the backward pass of a strided convolution).
 template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const ConvBlock &b) {
@@ -52,7 +96,9 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
   const int *pointers = b.pointers, *offsets = b.offsets;
   const float *values = b.values;
   const bool load = !b.first, sums = b.last && b.sums, masked = b.last && b.mask;
+  Asker asker(b.ahead, b.aheads, b.row1 - b.row0);
   for (int r = b.row0; r < b.row1; r++) {
+    if (b.aheads) asker.next();
     int k = pointers[r];
     const int end = pointers[r + 1];
     if (k == end && load && !sums && !masked) continue;
@@ -70,15 +116,19 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
 #pragma GCC unroll 16
       for (int i = 0; i < P; i++) a[i] = init;
     }
-    for (; k < end; k++) {
+    // One entry ahead: its address and value are there before the multiplications of this one end.
+    if (k < end) {
       const char *p = b.input + offsets[k];
-      const V w = splat<V>(values[k]);
-#pragma GCC unroll 4
-      for (int y = 0; y < TH; y++) {
-#pragma GCC unroll 16
-        for (int x = 0; x < TW; x++) a[y * TW + x] += w * *(const U *)(p + x * column_stride);
-        if (y + 1 < TH) p = opaque(p + row_stride);
+      V w = splat<V>(values[k]);
+      while (++k < end) {
+        const char *next = opaque(b.input + offsets[k]);
+        V v = splat<V>(values[k]);
+        asm("" : EDGECL_VECTOR(v));
+        multiply<TH, TW, U>(a, p, w, row_stride, column_stride);
+        p = next;
+        w = v;
       }
+      multiply<TH, TW, U>(a, p, w, row_stride, column_stride);
     }
     if (masked) {
       const float *z = b.kept + r * b.kept_channel;

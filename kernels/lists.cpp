@@ -1,5 +1,7 @@
 #include "lists.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "table.h"
@@ -28,7 +30,8 @@ void make_blocks(Lists &l, int groups, int group_rows, int channels, int size) {
   int cell = 0;
   for (int g = 0; g < groups; g++)
     for (int p = 0; p < pieces; p++) {
-      l.blocks.push_back({g * group_rows, (g + 1) * group_rows, cell - g * group_rows, p == 0, p == pieces - 1});
+      l.blocks.push_back({g * group_rows, (g + 1) * group_rows, g * channels + p * size,
+                          std::min(size, channels - p * size), cell - g * group_rows, p == 0, p == pieces - 1});
       cell += group_rows;
     }
   l.rows = groups * group_rows;
@@ -92,14 +95,29 @@ Lists backward_lists(const Geometry &g, const Living &living, const Plane &dy, i
   return l;
 }
 
+namespace {
+
+// Bytes of the first data cache of a core; 32 KB where the system does not say.
+long l1_bytes() {
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+  const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+  if (bytes >= 16 * 1024) return bytes;
+#endif
+  return 32 * 1024;
+}
+
+} // namespace
+
 int block_channels(const Geometry &g, double density, int lanes, int channels) {
   const int widest = isa_lanes()[0];
-  constexpr double L1 = 28 * 1024;
+  static const double L1 = 0.75 * l1_bytes();
   // A 2x8 tile of vectors; narrow lanes take several columns a vector (see conv.cpp).
   const double footprint = (2.0 + g.kernel_h - 1) * (8.0 * widest / lanes + g.kernel_w - 1) * lanes * 4;
   int size = std::max(4, (int)(L1 / footprint));
   while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
-  return std::min(size, channels);
+  // Blocks of equal size.
+  const int blocks = (channels + size - 1) / size;
+  return (channels + blocks - 1) / blocks;
 }
 
 Tiling tile_grid(int h, int w, int largest_tile) {

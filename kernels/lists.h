@@ -18,6 +18,7 @@ struct Geometry {
 
 struct Block {
   int row0, row1; // rows it adds to
+  int channel0, channels; // channels its entries read
   int base;       // row r's list starts at pointers[base + r]
   bool first, last; // among the blocks of these rows
 };

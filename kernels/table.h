@@ -11,6 +11,16 @@ constexpr int TILE_COUNT = 14;
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
+// Lines that later work reads, asked for in advance: `lines` lines of 64 bytes in each of `rows` rows of each channel.
+// Strides in bytes. The hardware does not foresee tiles: rows are short and planes far apart.
+struct Ahead {
+  const char *first;
+  ptrdiff_t channel, row;
+  int channels, rows, lines; // channels 0: nothing
+};
+
+constexpr int AHEADS = 4;
+
 // One block of input channels against rows (output channels) [row0, row1), for one tile of one sample block.
 // Row r's non-zeros are offsets[pointers[r] .. pointers[r+1]) in bytes from `input`, values alike.
 // output[r] = (first ? bias[r] or 0 : output[r]) + sum value * input[offset]; then, when `last`:
@@ -36,6 +46,8 @@ struct ConvBlock {
   const float *kept_input; // normalisation input (y), at row 0
   ptrdiff_t kept_input_channel, kept_input_row, kept_input_column;
   float *sums; // [rows][2][lanes]
+  Ahead ahead[AHEADS];
+  int aheads;
 };
 
 // Gradients of the weights of rows [row0, row1) for one tile: dot products of the output gradient with the

@@ -10,6 +10,14 @@ template <int W> struct Vec {
 };
 
 #define EDGECL_INLINE static inline __attribute__((always_inline))
+#define EDGECL_MEMBER inline __attribute__((always_inline))
+
+// An operand of inline assembly that lives in a vector register.
+#if defined(__x86_64__)
+#define EDGECL_VECTOR(v) "+v"(v)
+#else
+#define EDGECL_VECTOR(v) "+w"(v)
+#endif
 
 // w - 0 is exactly w (0 + w is not for -0), so this is one broadcast.
 template <class V> EDGECL_INLINE V splat(float w) { return w - V{}; }
