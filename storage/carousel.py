@@ -4,7 +4,7 @@ Promises. A swap asked for at step s takes effect at the start of step s + laten
 which record comes in is drawn from the caller's generator when it is asked for. Sample, label, id, subject
 and fields of a slot move together. The class histogram of the memory never changes. A damaged record never
 enters. ``exact`` waits for a swap that is not ready (counted as stall); ``live`` drops it and logs (step,
-slot, reason).
+slot, reason), and asks for fewer when too many come late.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _storage, fork
+from .backoff import BackOff
 from .errors import BadRecord, StoreClosed, UseAfterFork
 from .memory import EpisodicMemory
 from .store import SampleStore
@@ -64,6 +65,7 @@ class Carousel:
         self.threads = movers
         self.queue = queue
         self.log: list[tuple[int, int, str]] = []
+        self.backoff = BackOff() if mode == "live" else None  # timing decides nothing in exact mode
         fields = [spec.bytes for spec in store.schema.fields.values()]
         self._mover = _storage.Mover(store._index, fields, queue, movers, nice, cores() > beside)
         self._born = fork.generation
@@ -121,10 +123,13 @@ class Carousel:
 
         The incoming id is uniform among the live samples of the slot's class that are neither in memory nor
         on their way. A slot that is empty, already waiting for a swap, or whose class has no other sample
-        is skipped. The generator advances by the same amount whatever happens.
+        is skipped. In live mode a back-off may let only a part of the slots through. The generator advances by
+        the same amount for every slot let through.
         """
         self._check()
         which = np.ascontiguousarray(slots, np.int64)
+        if self.backoff is not None:
+            which = self.backoff.admit(step, which)
         if not which.size:
             return 0
         random = rng.bit_generator.capsule
@@ -139,6 +144,10 @@ class Carousel:
         done, lost = self._mover.begin(step, self.mode == "exact", self._arrays())
         if lost is not None:
             self._log_lost(step, lost)
+        if self.backoff is not None and (done or lost):
+            decision = self.backoff.settled(done, sum(reason == 1 for _, _, reason in lost or ()))
+            if decision is not None:
+                self.log.append((step, -1, decision))
         return int(done)
 
     def _log_lost(self, step: int, lost: list[tuple[int, int, int]]) -> None:
@@ -162,6 +171,8 @@ class Carousel:
         self._check()
         saved = self._mover.save()
         saved["counters"] = np.array(self._mover.counters, np.float64)
+        if self.backoff is not None:
+            saved["backoff"] = self.backoff.state()
         return saved
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -171,6 +182,8 @@ class Carousel:
         self._mover.counters = tuple(
             float(v) if n == "stall_seconds" else int(v) for n, v in zip(_COUNTERS, state["counters"])
         )
+        if self.backoff is not None and "backoff" in state:
+            self.backoff.load(state["backoff"])
         self._generation = -1
 
     def close(self) -> None:
