@@ -1,7 +1,8 @@
 """Peak resident memory of sparse training against dense torch: a process a case, read from outside.
 
-`bare`: numpy, our engine and nothing else; `run`: a whole `edgecl run` with an episodic memory and a store.
-Both train a few steps and evaluate. `planned_bytes` is what the plan said before anything was allocated:
+`bare`: numpy, our engine and a plan from files, nothing else; it trains a few steps and, where noted, evaluates.
+`run`: a whole `edgecl run` with an episodic memory and a store. `import`: what loading the package costs.
+`planned_bytes` is what the plan said before anything was allocated:
 baseline and growth (bare: the engine's arrays alone, without the slack that a run's plan counts). The torch
 peer trains the same network, dense, on the same number of rows, float32 (see `torch_nets.py`).
 """
@@ -18,40 +19,64 @@ from typing import Any
 
 from common import arguments, table, write
 
-NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("cnn", 16)]
+NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("resnet18", 32), ("cnn", 16)]
+RUN_NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("cnn", 16)]
 DENSITIES = [0.1, 0.25, 1.0]
 STEPS = 12  # of a task in the whole run: the sparse schedule needs ten
+KEY = ("net", "batch", "density", "scope", "note")
 
-BARE = """
+# Makes the model and its plan and leaves them in files, as a workstation would for a device.
+PREPARE = """
 import json, sys
 import numpy as np
-from edgecl.compiler import Optimizer, compile_plan
+from ours import Step
+net, rows, density = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+step = Step(net, rows, density)
+json.dump(step.engine.plan.to_json(), open("plan.json", "w"))
+state = {name: a for name, a in step.model.state().items() if "/moment/" not in name}
+json.dump(list(state), open("names.json", "w"))
+for i, a in enumerate(state.values()):
+    np.save(f"{i}.npy", a)
+next(iter(step.feeds.values())).tofile("x.bin")
+"""
+
+# The bare program: numpy, the engine and a plan. Trains; with "predict" it evaluates too, in an arena of its own.
+BARE = """
+import json, os, sys
+import numpy as np
+from edgecl.compiler import Plan
 from edgecl.engine import Model
 from edgecl.engine.native import NativeEngine
-from edgecl.graph.builders import build
-from edgecl.methods.losses import cross_entropy
-from edgecl.sparsity import make_sparse_training
-from edgecl.budget.meters import resident
 
-net, rows, density = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-rng = np.random.default_rng(0)
-shape = (1, 28, 28) if net == "cnn" else (3, 32, 32)
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
 baseline = resident()
-graph = build(net, shape, 10, input_dtype="float32")
-sparse = make_sparse_training(graph, sparsity=1 - density, mask="static" if density < 1 else "none")
-optimizer = Optimizer(momentum=0.9, weight_decay=1e-4)
-densities = sparse.max_densities()
-plan = compile_plan(graph, batch=rows, predict_batch=rows, densities=densities, optimizer=optimizer)
-engine = NativeEngine(Model(graph, rng, sparse.prune), plan)
-x = rng.normal(size=(rows, *shape)).astype(np.float32)
-y = rng.integers(0, 10, rows)
-predict = engine.predictor(rows)
+plan = Plan.from_json(json.load(open("plan.json")))
+graph, rows = plan.graph, plan.batch
+model = Model.from_state(graph, {name: np.load(f"{i}.npy") for i, name in enumerate(json.load(open("names.json")))})
+engine = NativeEngine(model, plan)
+x = np.fromfile("x.bin", np.float32).reshape(rows, *graph.input_shape)
+y = np.arange(rows) % graph.classes
+predict = engine.predictor(rows) if sys.argv[1] == "predict" else None
 for _ in range(3):
-    logits = engine.forward({graph.input: x})["logits"]
-    engine.backward({"logits": cross_entropy(logits, y)[1]})
+    z = engine.forward({graph.input: x})["logits"]
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(rows), y] -= 1
+    engine.backward({"logits": p / rows})
     engine.step(0.05)
-    predict(x)
-print(json.dumps({"baseline": baseline, "planned": baseline + plan.bytes}))
+    if predict is not None:
+        predict(x)
+planned = plan.bytes - (0 if predict is not None else plan.memory["predict_arena"])
+print(json.dumps({"baseline": baseline, "planned": baseline + planned}))
+"""
+
+IMPORT = """
+import sys, time
+start = time.perf_counter()
+exec(sys.argv[1])
+print(time.perf_counter() - start)
 """
 
 TORCH = """
@@ -93,11 +118,23 @@ def high_water_mark(pid: int) -> int:
     return 0
 
 
-def bare(net: str, batch: int, density: float) -> dict[str, int]:
+def bare(net: str, batch: int, density: float, mode: str = "train") -> dict[str, int]:
+    here = str(Path(__file__).resolve().parent)
     with tempfile.TemporaryDirectory() as folder:
-        peak, printed = peak_of([sys.executable, "-c", BARE, net, str(batch), str(density)], folder)
-    found = json.loads(printed)
-    return {"peak": peak, **found}
+        prepare = f"import sys; sys.path.insert(0, {here!r})\n{PREPARE}"
+        subprocess.run([sys.executable, "-c", prepare, net, str(batch), str(density)], cwd=folder, check=True)
+        peak, printed = peak_of([sys.executable, "-c", BARE, mode], folder)
+    return {"peak": peak, **json.loads(printed)}
+
+
+def imports(statement: str, times: int = 7) -> tuple[int, float]:
+    """(peak resident bytes, seconds) of a fresh process that runs ``statement``: the best of ``times``."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(times):
+            peak, printed = peak_of([sys.executable, "-c", IMPORT, statement], folder)
+            found.append((peak, float(printed)))
+    return min(p for p, _ in found), min(s for _, s in found)
 
 
 def whole_run(net: str, batch: int, density: float) -> dict[str, int]:
@@ -128,38 +165,56 @@ def torch_peak(net: str, batch: int) -> int:
         return peak_of([sys.executable, "-c", TORCH, net, str(batch), here], folder)[0]
 
 
+def import_rows() -> list[dict[str, Any]]:
+    rows = []
+    for statement in ("import edgecl", "from edgecl import Learner", "import numpy"):
+        peak, seconds = imports(statement)
+        rows.append({"net": statement, "scope": "import", "peak_rss_bytes": peak, "import_ms": seconds * 1e3})
+    return rows
+
+
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--no-torch", action="store_true", help="leave the peer out")
+    parser.add_argument("--scopes", nargs="+", default=["import", "bare", "run"], choices=["import", "bare", "run"])
+    parser.add_argument("--nets", nargs="+", metavar="NET:BATCH", help="default: all")
+    parser.add_argument("--densities", nargs="+", type=float, default=DENSITIES)
     o = parser.parse_args()
-    nets = [("resnet20", 8)] if o.quick else NETS
-    densities = [0.1] if o.quick else DENSITIES
-    rows: list[dict[str, Any]] = []
-    for net, batch in nets:
-        peers: dict[int, int | None] = {}
-        for scope, measure, forward_rows in (("bare", bare, batch), ("run", whole_run, 2 * batch)):
+    given = None if o.nets is None else [(n.split(":")[0], int(n.split(":")[1])) for n in o.nets]
+    nets = [("resnet20", 8)] if o.quick else given
+    densities = [0.1] if o.quick else o.densities
+    rows: list[dict[str, Any]] = import_rows() if "import" in o.scopes else []
+    for scope in o.scopes:
+        for net, batch in {"import": [], "bare": nets or NETS, "run": nets or RUN_NETS}[scope]:
+            forward_rows = batch if scope == "bare" else 2 * batch
+            peer = None
             if not o.no_torch and net in ("resnet18", "resnet20"):
-                peers[forward_rows] = torch_peak(net, forward_rows)
+                peer = torch_peak(net, forward_rows)
             for density in densities:
-                found = measure(net, batch, density)
-                growth, planned = found["peak"] - found["baseline"], found["planned"] - found["baseline"]
-                rows.append(
-                    {
-                        "net": net,
-                        "batch": batch,
-                        "density": density,
-                        "scope": scope,
-                        "forward_rows": forward_rows,
-                        "peak_rss_bytes": found["peak"],
-                        "baseline_bytes": found["baseline"],
-                        "planned_bytes": found["planned"],
-                        "torch_peak_rss_bytes": peers.get(forward_rows),
-                        "plan_error": planned / growth - 1,
-                    }
-                )
-                table(rows[-1:])
-    table(rows)
-    write("memory", rows, o.json, () if o.no_torch else ("torch",))
+                for note in ("", "evaluates too") if scope == "bare" else ("",):
+                    if scope == "run":
+                        found = whole_run(net, batch, density)
+                    else:
+                        found = bare(net, batch, density, "predict" if note else "train")
+                    growth, planned = found["peak"] - found["baseline"], found["planned"] - found["baseline"]
+                    rows.append(
+                        {
+                            "net": net,
+                            "batch": batch,
+                            "density": density,
+                            "scope": scope,
+                            "note": note,
+                            "forward_rows": forward_rows,
+                            "peak_rss_bytes": found["peak"],
+                            "baseline_bytes": found["baseline"],
+                            "planned_bytes": found["planned"],
+                            "torch_peak_rss_bytes": peer,
+                            "plan_error": planned / growth - 1,
+                        }
+                    )
+                    table(rows[-1:])
+    table(rows, ("net", "batch", "density", "scope", "note", "peak_rss_bytes", "torch_peak_rss_bytes", "import_ms"))
+    write("memory", rows, o.json, () if o.no_torch else ("torch",), KEY)
 
 
 if __name__ == "__main__":

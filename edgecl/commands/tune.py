@@ -47,7 +47,7 @@ def command(
     changed = {r.key: r.best for r in rows if r.best != r.static}
     path = None if dry_run or not changed else keep_entries(changed)
     if as_json:
-        print(json.dumps({"kept": None if path is None else str(path), "layers": [asdict(r) for r in rows]}, indent=1))
+        print(json.dumps({"kept": path, "layers": [asdict(r) for r in rows]}, indent=1))
         return
     print_table(
         ["layer", "static", "best", "forward ms", "", "backward ms", ""],

@@ -7,12 +7,12 @@ plan. Sums run in the same order for any blocking, so it never changes a result.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from ..folders import cache_path
 from ..graph import Graph
 from .plan import Plan
 from .program import as_map, geometry
@@ -29,33 +29,41 @@ def entry_key(graph: Graph, node_name: str, density: float, lanes: int, isa: str
     return f"{isa}/{lanes}/{shape}/{h}x{w}/{round(density * 20) / 20:.2f}"
 
 
-def table_path() -> Path:
-    from ..data.cache import cache_folder
-
-    return cache_folder() / "tuned.json"
+def table_path() -> str:
+    return os.path.join(cache_path(), "tuned.json")
 
 
 def measured_entries() -> dict[str, Blocks]:
     """Entries of `edgecl tune` on this machine; none where it never ran or the file is of another format."""
     try:
-        found = json.loads(table_path().read_text())
+        with open(table_path(), "rb") as file:
+            text = file.read()
+    except OSError:
+        return {}
+    import json  # and what follows only where somebody tuned: a bare program stays small
+
+    try:
+        found = json.loads(text)
         return {k: (int(f), int(b)) for k, (f, b) in found["entries"].items()} if found["format"] == FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}
 
 
-def keep_entries(entries: Mapping[str, Blocks]) -> Path:
+def keep_entries(entries: Mapping[str, Blocks]) -> str:
     """Adds entries to this machine's table; returns where."""
+    import json
+    from pathlib import Path
+
     from ..data.cache import flush
 
-    path = table_path()
+    path = Path(table_path())
     path.parent.mkdir(parents=True, exist_ok=True)
     merged = {**measured_entries(), **entries}
     work = path.with_suffix(".new")
     work.write_text(json.dumps({"format": FORMAT, "entries": dict(sorted(merged.items()))}, indent=1))
     flush(work)
     work.rename(path)
-    return path
+    return str(path)
 
 
 def choose_blocking(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadInput, EdgeclError
+from ..folders import cache_path
 from .source import FileSource
 
 FORMAT = 1
@@ -22,10 +23,7 @@ FORMAT = 1
 
 def cache_folder() -> Path:
     """$EDGECL_CACHE, else $XDG_CACHE_HOME/edgecl, else ~/.cache/edgecl (not created)."""
-    if own := os.environ.get("EDGECL_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgecl"
+    return Path(cache_path())
 
 
 @contextmanager

@@ -136,6 +136,17 @@ class Model:
             if start is not None:
                 start(self.parameters[name])
 
+    @classmethod
+    def from_state(cls, graph: Graph, state: Mapping[str, np.ndarray]) -> Model:
+        """The model a `state` was taken of, with no initial values drawn in between."""
+        model = cls.__new__(cls)
+        model.graph, model.parameters = graph, {}
+        left = set(state)
+        for name, spec in graph.parameters.items():
+            model.parameters[name] = _read_parameter(spec, state, left)
+        _refuse_leftovers(left, graph)
+        return model
+
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
 
@@ -202,12 +213,16 @@ class Model:
         """Replace everything by what `state` returned. Raises `BadInput`, changing nothing, on a misfit."""
         left = set(state)
         loaded = {name: _read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
-        if left:
-            raise BadInput(
-                f"The saved state holds '{sorted(left)[0]}', which '{self.graph.name}' does not have.",
-                "Load it into the network it was saved from.",
-            )
+        _refuse_leftovers(left, self.graph)
         self.parameters.update(loaded)
+
+
+def _refuse_leftovers(left: set[str], graph: Graph) -> None:
+    if left:
+        raise BadInput(
+            f"The saved state holds '{sorted(left)[0]}', which '{graph.name}' does not have.",
+            "Load it into the network it was saved from.",
+        )
 
 
 def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: set[str]) -> Parameter:

@@ -34,12 +34,19 @@ class NativeEngine:
     def __init__(self, model: Model, plan: Plan, rng: np.random.Generator | None = None) -> None:
         self.model = model
         self.meters = Meters()
-        self.rng = rng if rng is not None else np.random.default_rng(0)
+        self._rng = rng
         self.gradients = FlatGradients(model)
         self._dense_visit: tuple[set[str], Callable[[str, range, Array], None]] | None = None
         self._change = threading.RLock()  # held by whatever rebuilds lists or exchanges values
         self._predict_lock = threading.Lock()  # of the prediction arena
         self.replan(plan)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Made when first needed: numpy's generators are 7 MB that a network without dropout can do without."""
+        if self._rng is None:
+            self._rng = np.random.default_rng(0)
+        return self._rng
 
     # ---- plan and bindings -----------------------------------------------------------------------------------
     def replan(self, plan: Plan) -> None:

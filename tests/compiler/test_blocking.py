@@ -1,5 +1,7 @@
 """Blocking is a choice of the plan: any value gives the same bits, measured entries are used, a checkpoint keeps it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,7 +82,7 @@ def test_a_measured_entry_replaces_the_static_table_for_its_layer_and_density_on
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 99, "entries": {}}', '{"format": 1, "entries": {"a": 3}}'])
 def test_a_damaged_table_is_as_good_as_none(text):
-    table_path().write_text(text)
+    Path(table_path()).write_text(text)
     assert measured_entries() == {}
     assert choose_blocking(GRAPH, {}, 4)
 
