@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -34,6 +37,26 @@ def show(name: str, as_json: bool = typer.Option(False, "--json", help="print JS
         return
     print(f"{profile.name}: {profile.title}")
     print_table(["figure", "value", "mark", "source"], figures(plain(profile)))
+
+
+@app.command("calibrate", help="Measure this machine; it is 'host' from then on. Takes 1 to 2 minutes.")
+def calibrate_command(
+    out: str = typer.Option("", "--out", help="also write the profile as a TOML file"),
+    folder: str = typer.Option(".", "--disk", help="folder on the disk to measure"),
+) -> None:
+    from ..devices.calibration.machine import calibrate
+
+    start = time.monotonic()
+    profile = calibrate(
+        Path(out) if out else None, Path(folder), lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True)
+    )
+    model = profile.figures["model"]
+    print(f"{profile.title}: done in {time.monotonic() - start:.0f} s")
+    low, high = model["band_low"].value, model["band_high"].value
+    print(f"band of a step's seconds: {low:.2f} to {high:.2f} times the prediction")
+    print(f"power: {'measured' if profile.figures['power'] else 'no sensor here, so joules are unknown'}")
+    if out:
+        print(f"wrote {out}; use it with --device {out}")
 
 
 def show_list(as_json: bool) -> None:

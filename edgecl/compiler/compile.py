@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..graph import Graph
+from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
 from .flops import weight_costs
 from .plan import Optimizer, Plan
@@ -43,6 +44,7 @@ def compile_plan(
     saves a third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
     `choose_blocking` for some nodes. Nothing is allocated.
     """
+    refuse_cost_only(graph)
     from .. import _kernels
 
     optimizer = optimizer or Optimizer()

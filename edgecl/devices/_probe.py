@@ -21,7 +21,7 @@ SIDE = 512  # of the matrices: 3 MB, in cache, large enough for the product to r
 
 
 def main() -> None:
-    """argv: the number of cores."""
+    """argv: the number of cores, and ``full`` to measure copies of many sizes too."""
     cores = int(sys.argv[1])
     process = psutil.Process()
     baseline = process.memory_info().rss
@@ -30,7 +30,12 @@ def main() -> None:
     for threads in sorted({1, cores}):
         flops[threads] = _rate(threads, _products, 2.0 * SIDE**3, np.max)
         bandwidth[threads] = _rate(threads, partial(_copies, size // threads), 2.0 * (size // threads), np.median)
-    print(json.dumps({"flops": flops, "bandwidth": bandwidth, "baseline_rss_bytes": baseline}))
+    sizes = {}
+    if "full" in sys.argv:
+        for exponent in range(18, size.bit_length(), 2):  # source and target together: the working set
+            count = 2**exponent
+            sizes[count] = _rate(1, partial(_copies, count // 2), count, np.median)
+    print(json.dumps({"flops": flops, "bandwidth": bandwidth, "sizes": sizes, "baseline_rss_bytes": baseline}))
 
 
 def _products() -> Callable[[], None]:

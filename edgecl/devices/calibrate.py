@@ -1,4 +1,5 @@
-"""The profile 'host': this machine, measured in a few seconds and kept in the cache folder."""
+"""The profile 'host': this machine. Short by default (the machine's ceilings, a few seconds, kept in the cache
+folder); `calibrate` also times our kernels, the disk and power, and takes its place."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import psutil
 
 from ..data.cache import cache_folder, flush
 from ..errors import EdgeclError
-from .profile import SCHEMA, Profile, load_profile, parse_profile
+from .profile import SCHEMA, Profile, load_profile
+from .schema import parse_profile, reference_rates
 
 # read by the probe's child only: one BLAS thread per Python thread
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")}
@@ -29,23 +31,24 @@ class Measurements:
     """What a probe finds, by number of threads: float32 FLOP/s of a dense product, bytes/s of main memory.
 
     method : how, for the figures' source
-    sparse : {density: rate relative to dense} when the probe measures it
+    sizes : bytes/s of one thread by working set, when the probe measures it
     """
 
     method: str
     flops: dict[int, float]
     bandwidth: dict[int, float]
     baseline_rss_bytes: int
-    sparse: dict[float, float] | None = None
+    sizes: dict[int, float] = field(default_factory=dict)
 
 
 Probe = Callable[[int], Measurements]  # number of cores -> measurements
 
 
-def numpy_probe(cores: int) -> Measurements:
-    """float32 matrix products and array copies in a child, with 1 and ``cores`` threads; about 2 s."""
+def numpy_probe(cores: int, full: bool = False) -> Measurements:
+    """float32 matrix products and array copies in a child, with 1 and ``cores`` threads; 2 s, ``full`` 5 s."""
+    code = "from edgecl.devices._probe import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", "from edgecl.devices._probe import main; main()", str(cores)],
+        [sys.executable, "-P", "-c", code, str(cores), *(["full"] if full else [])],
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,34 +60,49 @@ def numpy_probe(cores: int) -> Measurements:
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise EdgeclError(f"The calibration failed: {last}", "Name a shipped device, or report this.") from error
-    by_threads = {key: {int(t): v for t, v in found[key].items()} for key in ("flops", "bandwidth")}
+    by_number = {key: {int(t): v for t, v in found[key].items()} for key in ("flops", "bandwidth", "sizes")}
     return Measurements(
-        "numpy float32 matrix product and copy",
-        flops=by_threads["flops"],
-        bandwidth=by_threads["bandwidth"],
-        baseline_rss_bytes=found["baseline_rss_bytes"],
+        "numpy float32 matrix product and copy", baseline_rss_bytes=found["baseline_rss_bytes"], **by_number
     )
 
 
-def host_profile(probe: Probe = numpy_probe, name: str = "numpy-1", refresh: bool = False) -> Profile:
-    """This machine's profile, cached; measured when ``refresh`` or not yet known by probe ``name``."""
+def host_profile(probe: Probe = numpy_probe, name: str = "numpy-2", refresh: bool = False) -> Profile:
+    """This machine's profile from the cache: what `calibrate` left there, else a short measurement by ``probe``."""
     cores = len(os.sched_getaffinity(0))
-    memory = _memory_bytes()
-    key = json.dumps([name, platform.machine(), _cpu_name(), cores, memory, platform.python_version()])
-    path = cache_folder() / "host" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    if not refresh and path.exists():
-        return load_profile(path)
-    data = _as_profile(probe(cores), cores, memory)
+    calibrated, short = _cache_file("calibrated"), _cache_file(name)
+    for path in (calibrated, short):
+        if not refresh and path.exists():
+            return load_profile(path)
+    data = profile_tables(probe(cores), cores)
     profile = parse_profile(data, "host")
-    _keep(path, data)
+    _keep(short, data)
     return profile
 
 
-def _as_profile(m: Measurements, cores: int, memory: int) -> dict[str, Any]:
-    def figure(value: float, mark: str, source: str, unit: str = "") -> dict[str, Any]:
-        return {"value": value, "unit": unit, "mark": mark, "source": source}
+def keep_calibrated(data: dict[str, Any]) -> None:
+    """Let ``data``, the tables of a calibration of this machine, be 'host' from now on."""
+    _keep(_cache_file("calibrated"), data)
 
-    generic = load_profile("rpi_4b")
+
+def _cache_file(name: str) -> Path:
+    cores = len(os.sched_getaffinity(0))
+    key = json.dumps([name, SCHEMA, platform.machine(), _cpu_name(), cores, _memory_bytes(), platform.python_version()])
+    return cache_folder() / "host" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def figure(value: float, mark: str, source: str, unit: str = "") -> dict[str, Any]:
+    """A profile's figure, to four digits."""
+    entry: dict[str, Any] = {"value": int(value) if value == int(value) else float(f"{value:.4g}")}
+    if unit:
+        entry["unit"] = unit
+    return {**entry, "mark": mark, "source": source}
+
+
+def profile_tables(m: Measurements, cores: int) -> dict[str, Any]:
+    """A profile of this machine from a probe; our kernels' rates are the shipped reference's."""
+    from .. import _kernels
+
+    _, loops = reference_rates()
     mhz = _max_mhz()
     if mhz:
         ghz = figure(mhz / 1000, "vendor", "Linux: highest core clock", "GHz")
@@ -96,12 +114,19 @@ def _as_profile(m: Measurements, cores: int, memory: int) -> dict[str, Any]:
         {"threads": t, **figure(f / (t * one), "measured", f"{m.method}, {t} against 1 thread")}
         for t, f in sorted(m.flops.items())
     ]
-    bandwidth = [{"threads": t, **figure(v, "measured", m.method, "B/s")} for t, v in sorted(m.bandwidth.items())]
-    if m.sparse is None:
-        sparse = [{"density": d, **asdict(f)} for d, f in generic.sparse_by_density]
-    else:
-        sparse = [{"density": d, **figure(v, "measured", m.method)} for d, v in sorted(m.sparse.items())]
-    caches = {k: figure(v, "vendor", "Linux: /sys/devices/system/cpu/cpu0/cache", "B") for k, v in _caches().items()}
+    carried = "reference of the shipped kernel rates; measure with: edgecl devices calibrate"
+    memory: dict[str, Any] = {
+        "bytes": figure(_memory_bytes(), "measured", "Linux: MemTotal, or the control group's limit", "B"),
+        "bandwidth": [{"threads": t, **figure(v, "measured", m.method, "B/s")} for t, v in sorted(m.bandwidth.items())],
+    }
+    if m.sizes:
+        memory["by_size"] = [
+            {"bytes": n, **figure(v, "measured", "numpy copy, one thread, source and target together", "B/s")}
+            for n, v in sorted(m.sizes.items())
+        ]
+    parallel = [{"threads": 1, **figure(1.0, "derived", "by definition")}]
+    if cores > 1:
+        parallel.append({"threads": cores, **figure(0.9, "assumed", carried)})
     return {
         "schema": SCHEMA,
         "name": "host",
@@ -111,20 +136,25 @@ def _as_profile(m: Measurements, cores: int, memory: int) -> dict[str, Any]:
             "count": figure(cores, "measured", "cores this process may run on"),
             "ghz": ghz,
             "flop_per_cycle": figure(one / ghz["value"] / 1e9, "measured", f"{m.method}, per clock"),
+            "isa": {"value": _kernels.isa(), "mark": "measured", "source": "kernels chosen here"},
         }],
-        "caches": caches,
-        "memory": {
-            "bytes": figure(memory, "measured", "Linux: MemTotal, or the control group's limit", "B"),
-            "bandwidth": bandwidth,
-        },
+        "caches": {k: figure(v, "vendor", "Linux: cpu0/cache", "B") for k, v in _caches().items()},
+        "memory": memory,
         "gemm": {"efficiency": efficiency},
-        "kernels": {"sparse": sparse, "depthwise": asdict(generic.figures["kernels"]["depthwise"])},
+        "kernels": {
+            **{k: figure(v.value, "assumed", carried) for k, v in loops.items()},
+            "parallel": parallel,
+            "step_seconds": figure(5e-5, "assumed", carried, "s"),
+            "tensor_seconds": figure(8e-6, "assumed", carried, "s"),
+            "feed_bytes_per_s": figure(1.5e9, "assumed", carried, "B/s"),
+            "update_traffic": figure(3.0, "assumed", carried),
+        },
         "process": {"baseline_rss_bytes": figure(
             m.baseline_rss_bytes, "measured", "resident set of a child after the imports", "B")},
         "model": {
             "band_low": figure(0.5, "assumed", "short calibration on a machine that may be shared"),
             "band_high": figure(2.0, "assumed", "short calibration on a machine that may be shared"),
-            "power_band_high": asdict(generic.figures["model"]["power_band_high"]),
+            "power_band_high": figure(1.5, "assumed", "a matrix product draws up to 1.45 times integer load on a Pi 4"),
         },
     }  # fmt: skip
 

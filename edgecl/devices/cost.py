@@ -1,51 +1,27 @@
-"""Cost model: seconds and joules of a step on a device it does not run on. A roofline per operation.
+"""Cost model: seconds, joules and bytes of a step on a device it does not run on.
 
-    seconds(operation) = max(flops / (peak(threads) * gemm_efficiency(threads) * k), bytes / bandwidth)
-    k                  = 1 dense; the profile's sparse efficiency at the density; its depthwise share
-    seconds(step)      = sum over operations
-    joules(step)       = power(threads) * seconds(step): the whole device, idle power included
+Our engine: the sum over operations of `kernel_rates`, plus the update and a fixed part a step. Eager PyTorch and ncnn:
+`frameworks`. Joules are power(threads) * seconds: the whole device, idle power included. A device that is hot runs at
+its profile's ``sustained`` share of full speed.
 
-The band is (low, high) factors on the seconds: published measurements on the device, or its like, divided by
-this model. On Pi Zero 2 W, 3B+ and 4B ncnn's ResNet-18 inference lies at 0.6 to 1.3 of the model (below 1
-where it uses Winograd), eager PyTorch's ResNet-18 training on Pi 4 and 5 at 1.6 to 2.6; depthwise networks
-were not compared. Sparse figures are carried over from an x86 study, so a step's band widens with the share
-of its time in sparse operations. Power was measured under integer loads; a matrix product draws up to 1.45
-times as much (Pi 4: 7.2 W against 5.0 W).
+The band is (low, high): factors on the seconds within which the true value is expected. On a calibrated machine it is
+the spread of steps measured there and left out of the calibration. Elsewhere nobody has measured our engine: kernel
+rates are carried over (`Profile.kernels`), and the band is assumed as wide as the profile says. Power was measured
+under integer loads; a matrix product draws more (``power_band_high``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import BadInput
+from .frameworks import Family
+from .kernel_rates import classify
 from .profile import Profile
+from .workload import FORWARD, Operation
 
-KINDS = ("dense", "sparse", "depthwise", "bandwidth")
-SPARSE_BAND = 1.5  # assumed extra factor either way on a sparse operation
-
-
-@dataclass(frozen=True)
-class OperationCost:
-    """One operation: ``flops`` = 2 x MACs over living weights, ``bytes`` moved to and from main memory.
-
-    kind : 'dense', 'sparse' (with its ``density``), 'depthwise', or 'bandwidth' (no FLOP ceiling)
-    """
-
-    name: str
-    flops: float
-    bytes: float
-    kind: str = "dense"
-    density: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise BadInput(f"Operation '{self.name}' has the kind '{self.kind}'.", f"Use {', '.join(KINDS)}.")
-        if not (self.flops >= 0 and self.bytes >= 0 and 0 < self.density <= 1):
-            raise BadInput(
-                f"Operation '{self.name}': flops {self.flops}, bytes {self.bytes}, density {self.density}.",
-                "Give flops and bytes of 0 or more and a density in (0, 1].",
-            )
+LANES = (16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -66,39 +42,66 @@ class StepCost:
 
 
 class CostModel:
-    """Costs on ``profile`` with ``threads`` busy cores (1..its cores)."""
+    """Costs on ``profile`` with ``threads`` busy cores (1..its cores).
 
-    def __init__(self, profile: Profile, threads: int = 1) -> None:
-        self.profile, self.threads = profile, threads
-        self._dense_rate = profile.peak_flops(threads) * profile.gemm_efficiency(threads)
-        self._bandwidth = profile.bandwidth(threads)
-        self._watts = profile.power(threads)
+    family : None for our engine, or `EAGER_TORCH`, `NCNN`
+    hot : after long load, where the profile knows what it then sustains
+    """
 
-    def operation_seconds(self, cost: OperationCost) -> float:
-        """Time of one operation."""
-        memory = cost.bytes / self._bandwidth
-        if cost.kind == "bandwidth":
-            return memory
-        factor = 1.0
-        if cost.kind == "sparse":
-            factor = self.profile.sparse_efficiency(cost.density)
-        elif cost.kind == "depthwise":
-            factor = self.profile.figures["kernels"]["depthwise"].value
-        return max(cost.flops / (self._dense_rate * factor), memory)
+    def __init__(self, profile: Profile, threads: int = 1, family: Family | None = None, hot: bool = False) -> None:
+        self.profile, self.threads, self.family = profile, threads, family
+        sustained = profile.figure("thermal", "sustained")
+        self.speed = sustained.value if hot and sustained is not None else 1.0
+        self._rate = profile.peak_flops(threads) * profile.parallel(threads)
+        self._share = (threads - 1) / max(profile.cores - 1, 1)
 
-    def step(self, costs: Sequence[OperationCost]) -> StepCost:
-        """The cost of doing all of ``costs`` once, one after another."""
-        times = [self.operation_seconds(c) for c in costs]
-        seconds = sum(times)
-        sparse = sum(t for t, c in zip(times, costs) if c.kind == "sparse")
-        widen = 1 + (SPARSE_BAND - 1) * (sparse / seconds if seconds else 0.0)
-        model = self.profile.figures["model"]
-        band = (model["band_low"].value / widen, model["band_high"].value * widen)
+    def step(self, work: Sequence[Operation]) -> StepCost:
+        """The cost of doing all of ``work`` (`workload.operations`) once."""
+        profile = self.profile
+        if self.family is not None:
+            seconds, band = self.family.seconds(work, profile, self.threads), self.family.band
+        else:
+            model = profile.figures["model"]
+            band = model["band_low"].value, model["band_high"].value
+            space = working_set(work)
+            updated = sum(o.bytes for o in work if o.kind == "optimizer")
+            seconds = sum(self.operation_seconds(o, updated if o.kind == "optimizer" else space) for o in work)
+            if work:
+                seconds += profile.figures["kernels"]["step_seconds"].value
+        seconds /= self.speed
+        watts = profile.power(self.threads)
         return StepCost(
             seconds=seconds,
-            joules=None if self._watts is None else self._watts * seconds,
-            bytes=sum(c.bytes for c in costs),
+            joules=None if watts is None else watts * seconds,
+            bytes=sum(o.bytes for o in work),
             band=band,
-            joules_band=(band[0], band[1] * model["power_band_high"].value),
-            label=f"modelled({self.profile.name})",
+            joules_band=(band[0], band[1] * profile.figures["model"]["power_band_high"].value),
+            label=f"modelled({profile.name})",
         )
+
+    def operation_seconds(self, operation: Operation, space: float | None = None) -> float:
+        """Time of one operation of our engine in a step whose maps fill ``space`` bytes."""
+        o = operation
+        kind, phase = classify(o)
+        bandwidth = self.profile.bandwidth(self.threads, space)
+        fixed = self.profile.figures["kernels"]
+        if kind == "update":
+            return o.bytes * fixed["update_traffic"].value / bandwidth + fixed["tensor_seconds"].value
+        if kind == "feed":
+            return o.written / fixed["feed_bytes_per_s"].value
+        rates = self.profile.kernels[kind, phase]
+        work = (o.read + o.written) if kind in ("maps", "pool") else o.flops
+        compute = padding(o.rows, self.profile.lanes) * work * rates.reciprocal(kind, o.density, o.positions)
+        start = rates.start[0] + (rates.start[1] - rates.start[0]) * self._share
+        return compute / self._rate + rates.traffic * o.bytes / bandwidth + start
+
+
+def working_set(work: Sequence[Operation]) -> float:
+    """Bytes of the maps that a step writes forward and needs again."""
+    return max(sum(o.written for o in work if o.phase == FORWARD), 1.0)
+
+
+def padding(rows: int, widest: int) -> float:
+    """Lanes of whole vectors over ``rows`` samples, the narrower widths included."""
+    widths = [w for w in LANES if w <= widest] or [4]
+    return min(math.ceil(rows / w) * w for w in widths) / rows

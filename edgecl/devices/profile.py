@@ -1,9 +1,10 @@
-"""Device profiles: what a device can do, every figure with a mark and a source."""
+"""Device profiles: what a device can do, every figure with a mark and a source (`schema` checks the files)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
@@ -13,9 +14,10 @@ from typing import Any
 import tomllib
 
 from ..errors import BadInput, unknown_name
+from .kernel_rates import Rates
 
-SCHEMA = 1
-MARKS = ("measured", "vendor", "derived", "assumed")
+SCHEMA = 2
+MARKS = ("measured", "vendor", "derived", "modelled", "assumed")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Figure:
     """A number and where it comes from.
 
     mark : 'measured' on this device by the source; 'vendor' data sheet; 'derived' by the stated formula or
-        from a similar device; 'assumed'
+        from a similar device; 'modelled' by a simulator of the core; 'assumed'
     """
 
     value: float
@@ -33,26 +35,42 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """A property in words, with its mark and source as any figure."""
+
+    value: str
+    mark: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """Cores of one kind. Peak float32 FLOP/s of a core = ghz * 1e9 * flop_per_cycle."""
+    """Cores of one kind. Peak float32 FLOP/s of a core = ghz * 1e9 * flop_per_cycle.
+
+    core_watts : what one busy core draws at its top clock, over the idle device
+    """
 
     core: str
     count: Figure
     ghz: Figure
     flop_per_cycle: Figure
+    isa: Fact
+    core_watts: Figure | None = None
 
     @property
     def flops_per_core(self) -> float:
         return self.ghz.value * 1e9 * self.flop_per_cycle.value
 
 
-Table = tuple[tuple[float, Figure], ...]  # (threads or density, figure), ascending
+Table = tuple[tuple[float, Figure], ...]  # (threads or bytes, figure), ascending
 
 
 @dataclass(frozen=True)
 class Profile:
     """A device. Clusters are ordered fastest core first; n threads use the n fastest cores.
 
+    kernels : rates of our engine by (class, phase): measured here by a calibration, else the shipped reference scaled
+        by what a simulator says of this core's inner loops
     figures : every other figure by section and name, e.g. figures["power"]["idle"]
     """
 
@@ -61,8 +79,10 @@ class Profile:
     clusters: tuple[Cluster, ...]
     bandwidth_by_threads: Table
     gemm_by_threads: Table
-    sparse_by_density: Table
+    parallel_by_threads: Table
+    kernels: Mapping[tuple[str, str], Rates]
     figures: Mapping[str, Mapping[str, Figure]]
+    bandwidth_by_size: Table = ()
 
     @property
     def cores(self) -> int:
@@ -77,6 +97,12 @@ class Profile:
     def baseline_rss_bytes(self) -> int:
         """Resident set of a process that has imported edgecl and what it needs, before a model exists."""
         return int(self.figures["process"]["baseline_rss_bytes"].value)
+
+    @property
+    def lanes(self) -> int:
+        """float32 values of the widest vector."""
+        isa = self.clusters[0].isa.value.upper().replace("-", "")
+        return 16 if "AVX512" in isa else 8 if "AVX" in isa else 4
 
     def figure(self, section: str, name: str) -> Figure | None:
         """A figure, or None when the profile does not know it."""
@@ -93,15 +119,20 @@ class Profile:
 
     def gemm_efficiency(self, threads: int = 1) -> float:
         """Fraction of `peak_flops` that a large dense float32 matrix product reaches."""
-        return _interpolate(self.gemm_by_threads, self._check_threads(threads))
+        return interpolate(self.gemm_by_threads, self._check_threads(threads))
 
-    def bandwidth(self, threads: int = 1) -> float:
-        """Main-memory bytes/s."""
-        return _interpolate(self.bandwidth_by_threads, self._check_threads(threads))
+    def bandwidth(self, threads: int = 1, working_set: float | None = None) -> float:
+        """Bytes/s of main memory or, where the profile knows caches by size, of a ``working_set`` in bytes."""
+        main = interpolate(self.bandwidth_by_threads, self._check_threads(threads))
+        if working_set is None or not self.bandwidth_by_size:
+            return main
+        one = interpolate(self.bandwidth_by_size, working_set, logarithmic=True)
+        largest = self.bandwidth_by_size[-1][1].value
+        return max(main * one / largest, main)
 
-    def sparse_efficiency(self, density: float) -> float:
-        """Rate of a sparse kernel on its living weights, relative to a dense one."""
-        return _interpolate(self.sparse_by_density, density)
+    def parallel(self, threads: int = 1) -> float:
+        """Share of ``threads`` times one thread's rate that our kernels reach."""
+        return interpolate(self.parallel_by_threads, self._check_threads(threads))
 
     def power(self, threads: int = 1) -> float | None:
         """Watts of the whole device with ``threads`` busy cores, or None when not known."""
@@ -117,13 +148,14 @@ class Profile:
         return threads
 
 
-def _interpolate(table: Table, at: float) -> float:
-    """Linear between the entries, constant outside."""
+def interpolate(table: Table, at: float, logarithmic: bool = False) -> float:
+    """Linear between the entries (in the logarithm of the key where asked), constant outside."""
     if at <= table[0][0]:
         return table[0][1].value
     for (a, low), (b, high) in pairwise(table):
         if at <= b:
-            return low.value + (high.value - low.value) * (at - a) / (b - a)
+            share = math.log(at / a) / math.log(b / a) if logarithmic else (at - a) / (b - a)
+            return low.value + (high.value - low.value) * share
     return table[-1][1].value
 
 
@@ -156,6 +188,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
         data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise BadInput(f"The device profile {place} is not valid: {error}.", "Compare it with rpi_4b.toml.") from error
+    from .schema import parse_profile
+
     return parse_profile(data, place)
 
 
@@ -170,121 +204,3 @@ def profile_folder() -> Any:
 def _shipped() -> dict[str, Any]:
     folder = profile_folder()
     return {f.name.removesuffix(".toml"): f for f in folder.iterdir() if f.name.endswith(".toml")}
-
-
-# --- schema --------------------------------------------------------------------------------
-
-# section -> (required figures, optional figures)
-SECTIONS: dict[str, tuple[set[str], set[str]]] = {
-    "memory": ({"bytes"}, {"latency_ns"}),
-    "process": ({"baseline_rss_bytes"}, set()),
-    "kernels": ({"depthwise"}, set()),
-    "model": ({"band_low", "band_high", "power_band_high"}, set()),
-    "caches": (set(), {"l1d_bytes", "l2_bytes", "l3_bytes"}),
-    "power": (set(), {"idle", "one_core", "all_cores"}),
-    "thermal": (set(), {"soft_c", "throttle_c", "throttled_ghz"}),
-    "flash": (
-        set(),
-        {"capacity_bytes", "read_bytes_per_s", "write_bytes_per_s", "read_iops", "write_iops",
-         "endurance_cycles", "write_amplification"},
-    ),
-}  # fmt: skip
-TABLES = {
-    ("memory", "bandwidth"): "threads",
-    ("gemm", "efficiency"): "threads",
-    ("kernels", "sparse"): "density",
-}
-
-
-def parse_profile(data: Mapping[str, Any], place: str) -> Profile:
-    """A checked profile from its tables; ``place`` names the file in errors."""
-    check = _Checker(place)
-    if data.get("schema") != SCHEMA:
-        check.fail("schema", f"is {data.get('schema')!r}, expected {SCHEMA}")
-    known = {"schema", "name", "title", "notes", "clusters", "gemm", *SECTIONS}
-    if unknown := set(data) - known:
-        check.fail(sorted(unknown)[0], f"is not a known section; known: {', '.join(sorted(known))}")
-    for key in ("name", "title"):
-        if not isinstance(data.get(key), str) or not data[key]:
-            check.fail(key, "is missing")
-    clusters = [check.cluster(c, f"clusters[{i}]") for i, c in enumerate(data.get("clusters", []))]
-    if not clusters:
-        check.fail("clusters", "is missing")
-    tables = {key: check.table(data.get(key[0], {}).get(key[1]), ".".join(key), by) for key, by in TABLES.items()}
-    figures: dict[str, dict[str, Figure]] = {}
-    for section, (required, optional) in SECTIONS.items():
-        content = dict(data.get(section, {}))
-        for owner, table in TABLES:
-            if owner == section:
-                content.pop(table, None)
-        if missing := required - set(content):
-            check.fail(f"{section}.{sorted(missing)[0]}", "is missing")
-        if unknown := set(content) - required - optional:
-            check.fail(f"{section}.{sorted(unknown)[0]}", "is not a known figure")
-        figures[section] = {k: check.figure(v, f"{section}.{k}") for k, v in content.items()}
-    clusters.sort(key=lambda c: -c.flops_per_core)
-    profile = Profile(
-        data["name"],
-        data["title"],
-        tuple(clusters),
-        tables["memory", "bandwidth"],
-        tables["gemm", "efficiency"],
-        tables["kernels", "sparse"],
-        figures,
-    )
-    for threads, _ in (*profile.bandwidth_by_threads, *profile.gemm_by_threads):
-        if threads > profile.cores:
-            check.fail("threads", f"of a table is {threads:g}, the device has {profile.cores} cores")
-    return profile
-
-
-class _Checker:
-    def __init__(self, place: str) -> None:
-        self.place = place
-
-    def fail(self, where: str, what: str) -> None:
-        raise BadInput(
-            f"Device profile {self.place}: '{where}' {what}.",
-            f"Every figure is {{ value = number, mark = one of {', '.join(MARKS)}, source = text }}.",
-        )
-
-    def figure(self, entry: Any, where: str) -> Figure:
-        if not isinstance(entry, dict):
-            self.fail(where, "is a bare value without mark and source")
-        if unknown := set(entry) - {"value", "unit", "mark", "source"}:
-            self.fail(where, f"has an unknown entry '{sorted(unknown)[0]}'")
-        value = entry.get("value")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-            self.fail(where, f"has the value {value!r}, expected a number of 0 or more")
-        if entry.get("mark") not in MARKS:
-            self.fail(where, f"has the mark {entry.get('mark')!r}")
-        source = entry.get("source")
-        if not isinstance(source, str) or not source.strip():
-            self.fail(where, "has no source")
-        return Figure(float(value), entry["mark"], entry["source"], entry.get("unit", ""))
-
-    def cluster(self, entry: Any, where: str) -> Cluster:
-        if not isinstance(entry, dict) or set(entry) != {"core", "count", "ghz", "flop_per_cycle"}:
-            self.fail(where, "needs exactly core, count, ghz and flop_per_cycle")
-        count, ghz, flops = (self.figure(entry[k], f"{where}.{k}") for k in ("count", "ghz", "flop_per_cycle"))
-        if count.value != int(count.value) or min(count.value, ghz.value, flops.value) <= 0:
-            self.fail(where, "needs a whole number of cores and figures above 0")
-        return Cluster(str(entry["core"]), count, ghz, flops)
-
-    def table(self, entries: Any, where: str, by: str) -> Table:
-        if not isinstance(entries, Sequence) or not entries or not all(isinstance(e, dict) for e in entries):
-            self.fail(where, f"is missing; it is a list of figures by {by}")
-        rows = []
-        for i, entry in enumerate(entries):
-            rest = dict(entry)
-            key = rest.pop(by, None)
-            if isinstance(key, bool) or not isinstance(key, (int, float)) or key <= 0:
-                self.fail(f"{where}[{i}]", f"has no {by}")
-            figure = self.figure(rest, f"{where}[{i}]")
-            if figure.value <= 0:
-                self.fail(f"{where}[{i}]", "is not above 0")
-            rows.append((float(key), figure))
-        keys = [k for k, _ in rows]
-        if keys != sorted(set(keys)):
-            self.fail(where, f"is not in ascending order of {by}")
-        return tuple(rows)

@@ -25,6 +25,7 @@ class Operator:
 
     name: str = ""
     optional_attributes: Mapping[str, Any] = {}
+    cost_only: bool = False  # has a shape and a cost, but nothing that computes it
 
     def shape(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
         """Output shape. Raises `EdgeclError` when the inputs do not fit."""
@@ -36,6 +37,10 @@ class Operator:
 
     def positions(self, output: Shape) -> int:
         """MACs per living weight and sample: output positions of a convolution, 1 for linear, else 0."""
+        return 0
+
+    def macs(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> int:
+        """Multiply-adds per sample that involve no weight (attention)."""
         return 0
 
     def forward(
@@ -60,6 +65,7 @@ class Operator:
 
 
 _OPERATORS: dict[str, Operator] = {}
+_COST_ONLY: dict[str, Operator] = {}
 
 
 def register(entry: Operator) -> Operator:
@@ -67,8 +73,14 @@ def register(entry: Operator) -> Operator:
     return entry
 
 
+def register_cost_only(entry: Operator) -> Operator:
+    """An entry that `operator` finds unless there is a real one, and that `operators` does not list."""
+    _COST_ONLY[entry.name] = entry
+    return entry
+
+
 def operators() -> Mapping[str, Operator]:
-    """All registry entries by name."""
+    """All registry entries that can be computed, by name."""
     from . import ops  # noqa: F401  (registers on import)
 
     return _OPERATORS
@@ -76,7 +88,7 @@ def operators() -> Mapping[str, Operator]:
 
 def operator(name: str, place: str = "") -> Operator:
     """The entry called ``name``; an unknown operator is refused with its place."""
-    found = operators().get(name)
+    found = operators().get(name) or _COST_ONLY.get(name)
     if found is None:
         where = f" at '{place}'" if place else ""
         raise EdgeclError(f"Operator '{name}'{where} is not supported.", f"Supported: {', '.join(sorted(_OPERATORS))}.")

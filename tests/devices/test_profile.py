@@ -7,7 +7,8 @@ import pytest
 import tomllib
 
 from edgecl.devices import list_profiles, load_profile
-from edgecl.devices.profile import MARKS, parse_profile, profile_folder
+from edgecl.devices.profile import MARKS, profile_folder
+from edgecl.devices.schema import parse_profile
 from edgecl.errors import BadInput
 
 SHIPPED = [n for n in list_profiles() if n != "host"]
@@ -17,8 +18,38 @@ def tables(name="rpi_4b"):
     return tomllib.loads((profile_folder() / f"{name}.toml").read_text())
 
 
-def test_the_five_devices_and_this_machine_are_there():
-    assert {"rpi_zero_2w", "rpi_3b_plus", "rpi_4b", "rpi_5", "galaxy_s20", "host"} <= set(list_profiles())
+def test_the_devices_and_this_machine_are_there():
+    assert {
+        "rpi_zero_2w", "rpi_3b_plus", "rpi_4b", "rpi_5", "jetson_nano", "jetson_tx2", "jetson_orin_nano",
+        "galaxy_s20", "pixel_6", "pixel_7", "pixel_8", "mid_phone", "low_phone", "host",
+    } <= set(list_profiles())  # fmt: skip
+
+
+PHONES = [n for n in SHIPPED if n.startswith(("galaxy", "pixel")) or n.endswith("phone")]
+
+
+@pytest.mark.parametrize("name", PHONES)
+def test_a_phone_has_a_battery_heat_and_the_power_of_each_cluster(name):
+    p = load_profile(name)
+    assert 3000 < p.figure("battery", "milliamp_hours").value < 6000
+    assert 0.2 < p.figure("thermal", "sustained").value < 1
+    assert all(c.core_watts is not None and c.core_watts.value > 0 for c in p.clusters)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_flash_power_and_instruction_set_are_known(name):
+    p = load_profile(name)
+    assert all(p.figure("flash", k).value > 0 for k in ("capacity_bytes", "write_iops", "endurance_cycles"))
+    assert all(c.isa.value.startswith("ARMv") and c.isa.mark in MARKS for c in p.clusters)
+    assert p.lanes == 4
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_kernel_rates_come_from_the_reference_through_a_simulated_core(name):
+    p = load_profile(name)
+    assert p.figure("kernels", "forward_loop").mark == "modelled"
+    assert all(r.mark == "derived" and "scaled by" in r.source for r in p.kernels.values())
+    assert 0 < max(e for row in p.kernels["conv", "forward"].efficiency for e in row) <= 1
 
 
 def figures(node, path=""):
@@ -52,6 +83,7 @@ def test_a_profile_makes_physical_sense(name):
     peak = [p.peak_flops(t) for t in threads]
     assert peak == sorted(peak)
     assert all(0 < p.gemm_efficiency(t) <= 1 and 1e9 < p.bandwidth(t) < 1e11 for t in threads)
+    assert all(0 < p.parallel(t) <= 1 for t in threads)
     power = [p.power(t) for t in threads]
     assert power == sorted(power) and power[0] > p.figure("power", "idle").value
     assert p.baseline_rss_bytes < p.memory_bytes
@@ -116,7 +148,12 @@ BROKEN = {
     "threads twice": (("memory", "bandwidth", 1, "threads"), 1, "memory.bandwidth"),
     "too many threads": (("memory", "bandwidth", 1, "threads"), 64, "threads"),
     "zero efficiency": (("gemm", "efficiency", 0, "value"), 0, "gemm.efficiency"),
-    "another schema": (("schema",), 2, "schema"),
+    "another schema": (("schema",), 1, "schema"),
+    "instruction set without a source": (("clusters", 0, "isa", "source"), "", "isa"),
+    "no simulated loop": (("kernels", "forward_loop"), None, "forward_loop"),
+    "rates not a list": (("kernels", "rates"), 3, "kernels.rates"),
+    "rates of no class": (("kernels", "rates"), [{"kind": "konv"}], "kernels.rates[0]"),
+    "rates without the rest": (("kernels", "rates"), [], "kernels.rates"),
     "no title": (("title",), None, "title"),
 }
 

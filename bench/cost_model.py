@@ -1,0 +1,149 @@
+"""The cost model against times that others published, and against our engine on this machine.
+
+Without options: eager PyTorch's training steps on Pi 4 and Pi 5 and ncnn's fp32 inference on A53, A57 and A72 boards,
+predicted from the device profiles and the committed constants; each row also by constants fitted without its network.
+--fit prints the constants fitted again. --host: steps of our engine measured here against the prediction from this
+machine's calibration (run `edgecl devices calibrate` first, or give --calibrate).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tomllib
+from common import arguments, table, write
+
+from edgecl.devices import EAGER_TORCH, NCNN, CostModel, Family, load_profile, operations
+from edgecl.devices.fit import fit_constants, leave_one_out, ratio_error
+from edgecl.graph.builders import build
+from edgecl.graph.imagenet import imagenet
+
+PUBLISHED = Path(__file__).with_name("published_times.toml")
+FAMILIES = {f.name: f for f in (EAGER_TORCH, NCNN)}
+HOST_NETS = {
+    "resnet20": (3, 32, 32), "resnet18": (3, 32, 32), "cnn": (1, 28, 28), "cnn1d": (6, 1, 128),
+    "mobilenetv2": (3, 32, 32), "mlp": (1, 28, 28),
+}  # fmt: skip
+HOST_CASES = [(32, 1.0, 1), (32, 0.1, 1), (8, 0.1, 1), (8, 1.0, 2), (32, 0.25, 2), (32, 0.05, 2), (16, 0.1, 2)]
+
+
+def published() -> list[dict]:
+    """Rows of published_times.toml."""
+    return tomllib.loads(PUBLISHED.read_text())["row"]
+
+
+def terms(family: Family, rows: list[dict]) -> np.ndarray:
+    """[rows, constants] seconds at a constant of 1."""
+    graphs = {r["network"]: imagenet(r["network"]) for r in rows}
+    return np.array([
+        family.terms(operations(graphs[r["network"]], r["batch"], r["mode"]), load_profile(r["device"]), r["threads"])
+        for r in rows
+    ])  # fmt: skip
+
+
+def compare(family: Family) -> list[dict]:
+    """Every published row of a family: predicted by the committed constants, and without its own network."""
+    rows = [r for r in published() if r["family"] == family.name]
+    x, seconds = terms(family, rows), np.array([r["seconds"] for r in rows])
+    predicted = x @ np.array(list(family.constants.values()))
+    fit = np.array([r["role"] == "fit" for r in rows])
+    without = np.full(len(rows), np.nan)
+    without[fit] = leave_one_out(x[fit], seconds[fit], [r["network"] for r, f in zip(rows, fit) if f])
+    return [
+        {
+            "family": family.name, "network": r["network"], "device": r["device"], "mode": r["mode"],
+            "threads": r["threads"], "role": r["role"], "seconds": r["seconds"], "predicted": float(p),
+            "ratio": float(p / r["seconds"]), "left_out": None if np.isnan(w) else float(w / r["seconds"]),
+            "source": r["source"],
+        }
+        for r, p, w in zip(rows, predicted, without)
+    ]  # fmt: skip
+
+
+def summary(rows: list[dict], constants: int) -> dict:
+    """Median and worst error, the latter as a factor; of rows left out too."""
+    fit = [r for r in rows if r["role"] == "fit"]
+    out: dict = {"rows": len(fit), "constants": constants, **errors([r["ratio"] for r in fit])}
+    out |= {f"left_out_{k}": v for k, v in errors([r["left_out"] for r in fit]).items()}
+    checks = [r for r in rows if r["role"] == "check"]
+    if checks:
+        out |= {"check_rows": len(checks)}
+        out |= {f"check_{k}": v for k, v in errors([r["ratio"] for r in checks]).items()}
+    return out
+
+
+def errors(ratios: list[float]) -> dict[str, float]:
+    r = np.array(ratios)
+    return {"median": float(np.median(np.abs(r - 1))), "worst_factor": float(ratio_error(r, np.ones(len(r))).max())}
+
+
+def refit(family: Family) -> dict[str, float]:
+    rows = [r for r in published() if r["family"] == family.name and r["role"] == "fit"]
+    found = fit_constants(terms(family, rows), np.array([r["seconds"] for r in rows]))
+    return dict(zip(family.constants, map(float, found)))
+
+
+def host_rows(passes: int) -> list[dict]:
+    """Steps of our engine here, measured (the faster of ``passes`` passes) and predicted."""
+    from edgecl.devices.calibration.steps import time_step
+
+    profile = load_profile("host")
+    rows: dict[tuple, dict] = {}
+    for _ in range(passes):
+        for net, shape in HOST_NETS.items():
+            graph = build(net, shape, 10, input_dtype="float32")
+            for batch, density, threads in HOST_CASES:
+                threads = min(threads, profile.cores)
+                step = time_step(graph, batch, density, threads, seconds=0.1)
+                cost = CostModel(profile, threads).step(operations(graph, batch, "train", step.densities))
+                row = {
+                    "net": net, "batch": batch, "density": density, "threads": threads, "ms": step.seconds * 1e3,
+                    "predicted_ms": cost.seconds * 1e3, "ratio": cost.seconds / step.seconds,
+                    "band_low": cost.band[0], "band_high": cost.band[1], "n": step.rounds,
+                }  # fmt: skip
+                key = (net, batch, density, threads)
+                if key not in rows or row["ms"] < rows[key]["ms"]:
+                    rows[key] = row
+    return list(rows.values())
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--fit", action="store_true", help="print the constants fitted again")
+    parser.add_argument("--host", action="store_true", help="measure our engine here against its prediction")
+    parser.add_argument("--calibrate", action="store_true", help="with --host: calibrate first")
+    options = parser.parse_args()
+    if options.fit:
+        for family in FAMILIES.values():
+            print(family.name, {k: float(f"{v:.3g}") for k, v in refit(family).items()})
+        return
+    if options.host:
+        if options.calibrate:
+            from edgecl.devices.calibration.machine import calibrate
+
+            calibrate(say=lambda text: print(f"measuring: {text}", file=sys.stderr))
+        rows = host_rows(1 if options.quick else 2)
+        found = errors([r["ratio"] for r in rows])
+        inside = float(np.mean([r["band_low"] <= 1 / r["ratio"] <= r["band_high"] for r in rows]))
+        table(rows, ("net", "batch", "density", "threads", "ms", "predicted_ms", "ratio", "n"))
+        worst = max(abs(r["ratio"] - 1) for r in rows)
+        print(f"{len(rows)} configurations: median {found['median']:.1%}, worst {worst:.1%}; {inside:.0%} in the band")
+        result = {"configurations": len(rows), "worst": worst, "in_band": inside, **found}
+        write("cost_model_host", rows, options.json, summary=result)
+        return
+    rows, results = [], {}
+    for family in FAMILIES.values():
+        found = compare(family)
+        rows += found
+        results[family.name] = summary(found, len(family.constants))
+        table(found, ("family", "network", "device", "mode", "threads", "role", "seconds", "predicted", "ratio",
+                      "left_out"))  # fmt: skip
+        print({k: v if isinstance(v, int) else round(v, 3) for k, v in results[family.name].items()})
+    write("cost_model", rows, options.json, summary=results,
+          constants={f.name: f.constants for f in FAMILIES.values()})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

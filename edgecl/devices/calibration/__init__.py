@@ -1,0 +1,1 @@
+"""Measures this machine: kernels, memory, flash, power."""

@@ -1,0 +1,91 @@
+"""Other frameworks as cost families: what eager PyTorch and ncnn would take, on a device that nobody has at hand.
+
+A family is a handful of terms, each in seconds by the profile's own figures, times constants fitted once over every
+published row (`bench/cost_model.py`): no constant belongs to a model or to a device.
+
+Eager PyTorch (1.13, 4 threads, Pi 4 and Pi 5, training; jafermarq/federated-embedded-vision)
+    compute     FLOPs over the rate of a large matrix product, whatever the operation
+    maps        every map that an operation reads or writes, once, over main-memory bandwidth. The constant is far
+                above 1: eager operations run one by one, each writes freshly mapped pages, batch norm passes thrice
+    conv_maps   the same for convolutions alone, on top: im2col, layout changes and padding move them several times
+    group_calls a grouped convolution without a kernel of its own runs group by group, at so much a group and clock
+ncnn (fp32 arithmetic, 1 to 4 threads, inference; Tencent/ncnn benchmark table)
+    winograd    FLOPs of 3x3 convolutions at stride 1, which Winograd's algorithm cuts to 4/9 or less
+    compute     all other FLOPs
+    maps        maps of operations that are not fused (normalisation and activation are)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .profile import Profile
+from .workload import FORWARD, Operation
+
+CALL_CYCLES = 1e5  # unit of the group_calls constant
+
+
+@dataclass(frozen=True)
+class Family:
+    """``constants`` by term; ``band``: factors on the seconds that hold nine in ten of the rows left out of a fit."""
+
+    name: str
+    constants: dict[str, float]
+    band: tuple[float, float]
+
+    def terms(self, work: Sequence[Operation], profile: Profile, threads: int) -> np.ndarray:
+        """Seconds of each term at a constant of 1, in the order of ``constants``."""
+        found = _TERMS[self.name](work, profile, threads)
+        return np.array([found[name] for name in self.constants])
+
+    def seconds(self, work: Sequence[Operation], profile: Profile, threads: int) -> float:
+        return float(self.terms(work, profile, threads) @ np.array(list(self.constants.values())))
+
+
+def _eager(work: Sequence[Operation], profile: Profile, threads: int) -> dict[str, float]:
+    rate = profile.peak_flops(threads) * profile.gemm_efficiency(threads)
+    bandwidth = profile.bandwidth(threads)
+    flops = maps = conv_maps = calls = 0.0
+    for o in work:
+        moved = o.read + o.written
+        if o.kind == "norm":
+            moved += o.read  # statistics first, then the values
+        flops += 2 * o.macs
+        maps += moved + o.weights
+        if o.kind in ("conv", "pointwise", "depthwise"):
+            conv_maps += moved
+        if o.groups > 1:
+            calls += o.groups
+    return {
+        "compute": flops / rate,
+        "maps": maps / bandwidth,
+        "conv_maps": conv_maps / bandwidth,
+        "group_calls": calls * CALL_CYCLES / profile.clusters[0].ghz.value / 1e9,
+    }
+
+
+def _ncnn(work: Sequence[Operation], profile: Profile, threads: int) -> dict[str, float]:
+    rate = profile.peak_flops(threads) * profile.gemm_efficiency(threads)
+    winograd = other = maps = 0.0
+    for o in work:
+        if o.phase != FORWARD:
+            continue
+        if o.kind == "conv" and o.area == 9 and o.stride == 1:
+            winograd += 2 * o.macs
+        else:
+            other += 2 * o.macs
+        if o.kind not in ("norm", "activation"):
+            maps += o.read + o.written
+    return {"winograd": winograd / rate, "compute": other / rate, "maps": maps / profile.bandwidth(threads)}
+
+
+_TERMS = {"eager PyTorch": _eager, "ncnn": _ncnn}
+
+# Fitted by `python bench/cost_model.py --fit`, which a test repeats.
+EAGER_TORCH = Family(
+    "eager PyTorch", {"compute": 0.663, "maps": 5.99, "conv_maps": 16.0, "group_calls": 1.64}, (0.63, 1.6)
+)
+NCNN = Family("ncnn", {"winograd": 0.455, "compute": 0.814, "maps": 4.02}, (0.63, 1.7))

@@ -1,0 +1,77 @@
+"""Times published by others are predicted by the committed constants, which are what the fit gives."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import cost_model
+
+from edgecl.devices.fit import fit_constants, leave_one_out
+
+REQUIRED = {"resnet18_imagenet", "resnet50", "mobilenetv2_100", "vit_tiny"}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {name: cost_model.compare(family) for name, family in cost_model.FAMILIES.items()}
+
+
+@pytest.mark.parametrize("name", cost_model.FAMILIES)
+def test_errors_stay_within_the_limits(rows, name):
+    constants = len(cost_model.FAMILIES[name].constants)
+    found = cost_model.summary(rows[name], constants)
+    assert found["median"] <= 0.25 and found["worst_factor"] <= 2
+    assert found["left_out_median"] <= 0.35
+    assert 3 * constants <= found["rows"]
+
+
+def test_training_alone_meets_them_too_on_the_networks_asked_for(rows):
+    train = [r for r in rows["eager PyTorch"] if r["mode"] == "train" and r["network"] in REQUIRED]
+    assert len(train) == 8
+    found = cost_model.errors([r["ratio"] for r in train])
+    assert found["median"] <= 0.25 and found["worst_factor"] <= 2
+
+
+def test_boards_that_no_constant_has_seen_are_predicted(rows):
+    unseen = [r for r in rows["ncnn"] if r["device"] in ("sd410", "qrb2210")]
+    assert len(unseen) == 24
+    found = cost_model.errors([r["ratio"] for r in unseen])
+    assert found["median"] <= 0.25 and found["worst_factor"] <= 2
+
+
+@pytest.mark.parametrize("name", cost_model.FAMILIES)
+def test_the_committed_constants_are_what_the_fit_gives(name):
+    family = cost_model.FAMILIES[name]
+    for constant, value in cost_model.refit(family).items():
+        assert family.constants[constant] == pytest.approx(value, rel=0.02), constant
+
+
+@pytest.mark.parametrize("name", cost_model.FAMILIES)
+def test_the_band_holds_most_rows_left_out(rows, name):
+    low, high = cost_model.FAMILIES[name].band
+    left = [r["left_out"] for r in rows[name] if r["role"] == "fit"]
+    assert np.mean([low <= 1 / ratio <= high for ratio in left]) >= 0.9
+
+
+def test_no_constant_names_a_network_or_a_device():
+    for family in cost_model.FAMILIES.values():
+        assert set(family.constants) <= {"compute", "maps", "conv_maps", "group_calls", "winograd"}
+
+
+def test_a_fit_finds_the_constants_that_made_the_times():
+    rng = np.random.default_rng(0)
+    terms, truth = rng.random((40, 3)), np.array([0.5, 4.0, 20.0])
+    assert fit_constants(terms, terms @ truth) == pytest.approx(truth, rel=1e-3)
+    spoiled = terms @ truth
+    spoiled[:3] *= 10  # a few wild rows
+    assert fit_constants(terms, spoiled)[1:] == pytest.approx(truth[1:], rel=0.25)
+
+
+def test_leaving_a_group_out_leaves_it_out():
+    terms = np.array([[1.0], [1.0], [1.0], [1.0]])
+    seconds = np.array([1.0, 1.0, 5.0, 5.0])
+    predicted = leave_one_out(terms, seconds, ["a", "a", "b", "b"])
+    assert predicted == pytest.approx([5, 5, 1, 1], rel=1e-3)
