@@ -89,9 +89,23 @@ class Config:
     latency: int = _option(2, p.count(1), "steps from a swap's request to its effect")
     ram: int | None = _option(None, p.size, "peak memory of the process")
     flops: int | None = _option(None, p.amount, "training FLOPs")
-    energy: float | None = _option(None, p.real(0.0, True), "joules, as the device profile models them")
-    seconds: float | None = _option(None, p.real(0.0, True), "training seconds")
+    energy: float | None = _option(None, p.energy, "joules of training: 500J or 2Wh")
+    energy_source: str | None = _option(
+        None,
+        p.text,
+        "who counts joules: auto, ina, pmic, rapl, battery, csv:FILE, or profile; default: the profile of "
+        "--device, else a sensor",
+    )
+    seconds: float | None = _option(None, p.duration, "training time: 90s or 2h")
     flash: int | None = _option(None, p.size, "bytes on flash")
+    flash_writes_per_day: int | None = _option(None, p.size_per_day, "bytes the store may write a day: 50MB")
+    max_temperature: float | None = _option(None, p.real(0.0, True), "slow down near, pause at so many degrees Celsius")
+    min_battery: float | None = _option(
+        None, p.fraction(high_open=True), "slow down near, pause at this charge while discharging"
+    )
+    max_load: float | None = _option(
+        None, p.fraction(), "slow down, then pause, when others take more of all processors than this"
+    )
     device: str | None = _option(None, p.text, "device profile for modelled time and energy")
     threads: int = _option(1, p.count(1), "kernel threads")
     seed: int = _option(0, p.count(0), "seed of everything random")
@@ -112,7 +126,7 @@ class Config:
     def checked(self) -> Config:
         """Self, after the rules that involve more than one option."""
         if self.store is None:
-            for name in ("store_limit",):
+            for name in ("store_limit", "flash_writes_per_day"):
                 if getattr(self, name) is not None:
                     raise BadInput(f"{flag_name(name)} was given without a store.", "Add --store DIR.")
             if self.gate not in (None, "none"):

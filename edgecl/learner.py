@@ -35,11 +35,12 @@ from .learning.parts import (
     make_graph,
     predicted_growth,
 )
-from .learning.prepare import check_energy
 from .learning.task_loop import AHEAD, TaskLoop, check_schedules
 from .learning.trainer import Trainer
+from .learning.watch import make_energy_account, make_governor
 from .learning.weights import read_weights
 from .methods import NonFiniteLoss
+from .storage.errors import WriteBudgetSpent
 
 THREAD_BYTES = 64_000  # touched stack of a mover's thread
 LOGITS_WIDTH = 1024  # widest head whose logits are stored
@@ -134,9 +135,9 @@ class Learner:
         if buffer < 1 or classes < 1:
             raise BadInput(f"buffer is {buffer}, classes is {classes}.", "Use at least 1 of each.")
         self.budget = budget or Budget()
-        if self.budget.flash_writes_per_day is not None:
-            raise BadInput("A limit on flash writes per day is not supported yet.", "Use flash, or store_limit.")
         given = normalise({**options, "model": model, "stream": "learner"})
+        if self.budget.flash_writes_per_day is not None:
+            given["flash_writes_per_day"] = int(self.budget.flash_writes_per_day)
         if self.budget.flash is not None and given.get("store") is not None:
             given.setdefault("store_limit", self.budget.flash)
         kind = "signal" if len(input_shape) == 3 and input_shape[1] == 1 < input_shape[2] else "image"
@@ -151,7 +152,10 @@ class Learner:
         self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start)
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
-        self._guard = Guard(self.budget, plan, self._shed)
+        self._governor = make_governor(plan.config, self._trainer, self._rest)
+        joules = None if self.budget.energy is None else float(self.budget.energy)
+        self._energy = make_energy_account(plan.config, joules, plan)
+        self._guard = Guard(self.budget, plan, self._shed, self._energy)
         self._shed_at: int | None = None  # step of the latest shedding in the present call
         self._labels = LabelMap(self._stored_labels())
         self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
@@ -163,6 +167,7 @@ class Learner:
         self._new_task = True
         self._next_id = 0
         self._train_seconds = 0.0
+        self._unstored = 0  # samples that a spent write budget kept off flash
         self._closed = False
         self._make_predictor()
 
@@ -189,7 +194,6 @@ class Learner:
             costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
             cost = CostModel(load_profile(config.device), config.threads).step(costs)
             plan = replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
-        check_energy(self.budget, plan)
         self.plan = replace(plan, baseline=self._baseline)
         return self.plan
 
@@ -223,10 +227,24 @@ class Learner:
                 if len(self._labels) > known:  # the map is on flash before the first record that needs it
                     store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
                 subjects = None if subject is None else np.full(len(x), subject, np.int32)
-                ticket = store.append(x, units.astype(np.int32), subjects)
+                ticket = self._store(x, units, subjects)
                 ids = ticket.ids
             self._buffer.append(x, units, ids)
         return ticket
+
+    def _store(self, x: np.ndarray, units: np.ndarray, subjects: np.ndarray | None) -> Any:
+        """A ticket of the store. When its daily write budget is spent the samples stay in RAM while it has room."""
+        store = self._parts.store
+        assert store is not None
+        try:
+            return store.append(x, units.astype(np.int32), subjects)
+        except WriteBudgetSpent:
+            if self._parts.config.memory_policy == "balanced" or not self._buffer.fits(len(x)):
+                raise
+            self._unstored += len(x)
+            decision = f"flash budget: {len(x)} samples kept in RAM only"
+            self._trainer.log.append((self._trainer.steps, -1, decision))
+            return Kept(np.full(len(x), -1, np.int64))
 
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1)
@@ -369,6 +387,9 @@ class Learner:
             "steps": self._trainer.steps,
             "flops": p.ledger.executed(p.engine.meters),
             "train_seconds": self._train_seconds,
+            "energy_joules": {"value": self._energy.joules(self._trainer.steps), "source": self._energy.source},
+            "governor": None if self._governor is None else self._governor.to_json(),
+            "kept_in_ram_only": self._unstored,
             "buffered": len(self._buffer),
             "remembered": 0 if p.memory is None else p.memory.filled,
             "stored": 0 if p.store is None else p.store.count,
@@ -405,15 +426,20 @@ class Learner:
         losses: list[float] = []
         warnings: list[str] = []
         stopped = self._shed_at = None
-        began = time.monotonic()
+        began = self._working_time()
         while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
-            used = time.monotonic() - began
+            used = self._working_time() - began
             if seconds is not None and used >= seconds:
                 break
             stopped = "stop() was called" if self._stop.is_set() else None
             stopped = stopped or self._guard.reason(trainer, self._train_seconds + used)
             if stopped is not None:
                 break
+            if self._governor is not None:
+                self._governor.before_step(trainer.steps, self._stop.is_set)
+                if self._stop.is_set():
+                    continue
+            before = time.monotonic()
             try:
                 log = loop.advance()
             except NonFiniteLoss as error:
@@ -425,7 +451,9 @@ class Learner:
                 break
             if log is not None:
                 losses.append(log.loss)
-        used = time.monotonic() - began
+            if self._governor is not None:
+                self._governor.after_step(time.monotonic() - before)
+        used = self._working_time() - began
         self._train_seconds += used
         if self._shed_at is not None:
             warnings.append(f"RAM came near its budget at step {self._shed_at}: read-ahead was given up.")
@@ -437,6 +465,14 @@ class Learner:
         mean = float(np.mean(recent)) if recent else None
         return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
 
+    def _working_time(self) -> float:
+        """A clock that stands still while the governor rests."""
+        return time.monotonic() - (0.0 if self._governor is None else self._governor.waited)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, or until `stop`."""
+        self._stop.wait(seconds)
+
     def _shed(self, step: int) -> None:
         """Stop reading ahead and give back idle buffers; no result depends on them."""
         self._shed_at = step
@@ -444,7 +480,7 @@ class Learner:
         carousel = self._parts.carousel
         if carousel is not None:
             carousel.trim()
-            carousel.log.append((step, -1, "shed"))
+        self._trainer.log.append((step, -1, "shed"))
 
     def _forget_logits(self, offered: int) -> None:
         """Samples remembered since so many offers stay, the logits that an undone model gave them do not."""
@@ -537,6 +573,8 @@ class Learner:
                 "new_task": self._new_task,
                 "next_id": self._next_id,
                 "train_seconds": self._train_seconds,
+                "unstored": self._unstored,
+                "energy": self._energy.state(),
             },
             "stream_buffer": self._buffer.state(),
             "dense": self._dense.state(),
@@ -554,6 +592,8 @@ class Learner:
             self._labels.unit(label)
         self._task, self._new_task = about["task"], about["new_task"]
         self._next_id, self._train_seconds = about["next_id"], about["train_seconds"]
+        self._unstored = about.get("unstored", 0)
+        self._energy.load(about.get("energy", {"joules": None}))
         self._make_predictor()
 
     def _check_open(self) -> None:

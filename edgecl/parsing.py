@@ -54,6 +54,40 @@ def amount(name: str, raw: Any) -> int:
     return _quantity(name, raw, _COUNT_UNITS, "1e15 or 2.5T")
 
 
+_JOULES = {"": 1, "j": 1, "mj": 1e-3, "kj": 1e3, "wh": 3600, "mwh": 3.6, "kwh": 3.6e6}
+_SECONDS = {"": 1, "s": 1, "ms": 1e-3, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+def _real_quantity(name: str, raw: Any, units: dict[str, float], example: str) -> float:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        value = float(raw)
+    else:
+        found = _QUANTITY.fullmatch(str(raw))
+        if found is None or found[2].lower() not in units:
+            raise BadInput(f"{name} is '{raw}', which cannot be read.", f"Write it like {example}.")
+        value = float(found[1]) * units[found[2].lower()]
+    if not math.isfinite(value) or value <= 0:
+        raise BadInput(f"{name} is {raw}.", f"Give a positive amount, like {example}.")
+    return value
+
+
+def energy(name: str, raw: Any) -> float:
+    """Joules: ``500J``, ``2Wh``, ``1.5kJ``, or a plain number of joules."""
+    return _real_quantity(name, raw, _JOULES, "500J or 2Wh")
+
+
+def duration(name: str, raw: Any) -> float:
+    """Seconds: ``90s``, ``30min``, ``2h``, or a plain number of seconds."""
+    return _real_quantity(name, raw, _SECONDS, "90s or 2h")
+
+
+def size_per_day(name: str, raw: Any) -> int:
+    """Bytes a day: ``50MB``, also written ``50MB/day``."""
+    if isinstance(raw, str):
+        raw = re.sub(r"\s*(/|per\s+)\s*day\s*$", "", raw)
+    return size(name, raw)
+
+
 def store_limit(name: str, raw: Any) -> int | str:
     """Bytes, or ``5000 samples`` (kept as that text)."""
     if isinstance(raw, str) and (found := re.fullmatch(r"\s*(\d+)\s*samples?\s*", raw)):

@@ -23,12 +23,18 @@ from .learning.prepare import Prepared, prepare
 from .learning.task_data import SourceData
 from .learning.task_loop import TaskLoop
 from .learning.trainer import Trainer
+from .learning.watch import make_energy_account, make_governor
 from .methods import NonFiniteLoss
 from .report.build import build_record
 from .report.record import write_record
-from .storage.errors import StoreError
+from .storage.errors import StoreError, WriteBudgetSpent
 
 SHED = "RAM came near its budget"
+# what a resumed run may change: budgets, and who watches
+CHANGEABLE = (
+    "ram", "flops", "energy", "energy_source", "seconds", "flash_writes_per_day",
+    "max_temperature", "min_battery", "max_load",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,12 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
         raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
     changed = {k: v for k, v in options.items() if v is not None}
     for name in changed:
-        if name not in ("ram", "flops", "energy", "seconds", "out"):
+        if name not in CHANGEABLE and name != "out":
             raise BadInput(
                 f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run."
             )
-    limits = {"ram", "flops", "energy", "seconds"}
     return {
-        **{k: v for k, v in old.items() if k not in limits or k not in changed},
+        **{k: v for k, v in old.items() if k not in CHANGEABLE or k not in changed},
         **changed,
         "out": str(folder),
     }, (checkpoint.load(folder))
@@ -121,7 +126,9 @@ class Run:
         self.trainer = Trainer(self.parts)
         slots = 0 if self.parts.memory is None else self.config.memory
         self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")
-        self.guard = Guard(prepared.budget, prepared.plan, self.shed)
+        self.governor = make_governor(self.config, self.trainer, self.stop.wait)
+        self.energy = make_energy_account(self.config, self.config.energy, prepared.plan)
+        self.guard = Guard(prepared.budget, prepared.plan, self.shed, self.energy)
         self.predict_batch = prepared.plan.plan.predict_batch
         self.predict = self.parts.engine.predictor(self.predict_batch)
         self.ids: list[np.ndarray | None] = []
@@ -146,8 +153,13 @@ class Run:
             self.save(0, None)
         reason = "completed"
         for task in range(first, len(self.stream.tasks)):
-            if loop is None:
-                loop = self.begin_task(task)
+            try:
+                if loop is None:
+                    loop = self.begin_task(task)
+            except WriteBudgetSpent as error:
+                reason = f"budget reached: flash writes a day ({error.cause})"
+                self.discard_task()
+                break
             try:
                 stopped = self.train(task, loop)
             except NonFiniteLoss as error:
@@ -182,6 +194,12 @@ class Run:
         self.save(task, loop)
         return loop
 
+    def discard_task(self) -> None:
+        """A task whose samples could not all be stored has not begun: as it was saved."""
+        saved = None if self.out is None else checkpoint.load(self.out)
+        if saved is not None:
+            self.restore(saved)
+
     def make_loop(self, task: int) -> TaskLoop:
         everything = self.parts.method.wants_all_tasks
         first = 0 if everything else task
@@ -207,24 +225,33 @@ class Run:
     def train(self, task: int, loop: TaskLoop) -> str | None:
         """All remaining steps of the task; the reason when it must stop before its end."""
         every = self.config.checkpoint_every
-        began = time.monotonic()
+        began = self.working_time()
         try:
             while not loop.finished:
-                reason = self.guard.reason(self.trainer, self.train_seconds + time.monotonic() - began)
+                reason = self.guard.reason(self.trainer, self.train_seconds + self.working_time() - began)
+                if self.governor is not None and reason is None:
+                    self.governor.before_step(self.trainer.steps, self.stop.is_set, lambda: self.save(task, loop))
                 if self.stop.is_set():
                     reason = "interrupted"
                 if reason is not None:
                     return reason
+                before = time.monotonic()
                 log = loop.advance()
+                if self.governor is not None:
+                    self.governor.after_step(time.monotonic() - before)
                 if log is not None and self.listen is not None:
                     self.listen(self.progress(task, loop, log.epoch, log.loss))
                 if every and self.trainer.steps % every == 0 and not loop.finished:
-                    now = time.monotonic()
+                    now = self.working_time()
                     self.train_seconds, began = self.train_seconds + now - began, now
                     self.save(task, loop)
         finally:
-            self.train_seconds += time.monotonic() - began
+            self.train_seconds += self.working_time() - began
         return None
+
+    def working_time(self) -> float:
+        """A clock that stands still while the governor rests."""
+        return time.monotonic() - (0.0 if self.governor is None else self.governor.waited)
 
     def return_to_checkpoint(self, task: int, loop: TaskLoop, error: NonFiniteLoss) -> tuple[str, int, TaskLoop | None]:
         """(reason to end, task, its loop or None): everything, the record's figures included, as in the last
@@ -292,7 +319,7 @@ class Run:
         carousel = self.parts.carousel
         if carousel is not None:
             carousel.trim()
-            carousel.log.append((step, -1, "shed"))
+        self.trainer.log.append((step, -1, "shed"))
         if not any(w.startswith(SHED) for w in self.warnings):
             self.warnings.append(f"{SHED} at step {step}: caches and idle buffers were given back.")
 
@@ -330,6 +357,8 @@ class Run:
                 "task_il": self.task_il,
                 "warnings": self.warnings,
                 "train_seconds": self.train_seconds,
+                "energy": self.energy.state(),
+                "governor": None if self.governor is None else self.governor.state(),
                 "trainer": self.trainer.state(),
             },
         )
@@ -344,6 +373,9 @@ class Run:
         self.class_il, self.task_il = list(saved["class_il"]), list(saved["task_il"])
         self.warnings = list(saved["warnings"])
         self.train_seconds = saved["train_seconds"]
+        self.energy.load(saved.get("energy", {"joules": None}))
+        if self.governor is not None and saved.get("governor") is not None:
+            self.governor.load(saved["governor"])
         self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
         self.predict = self.parts.engine.predictor(self.predict_batch)
         if saved["loop"] is None:

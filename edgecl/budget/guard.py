@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .energy import EnergyAccount
 from .give_back import give_back
 from .limits import Budget
 from .meters import MemoryMeter
@@ -20,14 +21,15 @@ class Guard:
 
     shed : called with the step when RAM stands above 95 % of its limit, to give back what results do not
         depend on; the run goes on when that was enough
+    energy : counts joules
     """
 
-    def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[int], None]) -> None:
+    def __init__(self, budget: Budget, plan: RunPlan, shed: Callable[[int], None], energy: EnergyAccount) -> None:
         self.budget = budget
         self.shed = shed
         limit = None if budget.ram is None else int(budget.ram)
         self.memory = MemoryMeter(limit, plan.baseline if budget.scope == "learner" else 0)
-        self.step_joules = plan.step_joules
+        self.energy = energy
         self.last_resident = 0
         self._flops = 0
         self._step_flops = plan.step_flops
@@ -41,12 +43,13 @@ class Guard:
             self._flops = done
             if done + self._step_flops > float(b.flops):
                 return f"budget reached: FLOPs ({done:.4g} of {float(b.flops):.4g})"
-        if b.seconds is not None and seconds >= b.seconds:
+        if b.seconds is not None and seconds >= float(b.seconds):
             return f"budget reached: seconds ({seconds:.1f} of {b.seconds:g})"
-        if b.energy is not None and self.step_joules is not None:
-            joules = self.step_joules * (trainer.steps + 1)
-            if joules > b.energy:
-                return f"budget reached: energy ({joules - self.step_joules:.4g} of {b.energy:g} J, modelled)"
+        joules = self.energy.joules(trainer.steps)
+        reserve = self.energy.next_step(trainer.steps)
+        if b.energy is not None and joules is not None and joules + reserve > float(b.energy):
+            kind = self.energy.source.partition("(")[0]
+            return f"budget reached: energy ({joules:.4g} of {b.energy:g} J, {kind})"
         self.last_resident = self.memory.use() + self.memory.baseline
         if self.memory.limit is not None and self.memory.share() > MARGIN:
             self.shed(trainer.steps)

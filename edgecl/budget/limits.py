@@ -17,14 +17,16 @@ class Budget:
         process,
         interpreter included (command line); with ``learner`` the growth over its value when the Learner was
         made
-    flops : training FLOPs;  energy : joules as the device profile models them;  seconds : training time
+    flops : training FLOPs
+    energy : joules, or text such as ``2Wh``; measured by a sensor or modelled by the device profile
+    seconds : training time, or text such as ``2h``; pauses do not count
     flash : bytes of the store;  flash_writes_per_day : bytes written a day, as the store counts them
     """
 
     ram: int | str | None = None
     flops: float | str | None = None
-    energy: float | None = None
-    seconds: float | None = None
+    energy: float | str | None = None
+    seconds: float | str | None = None
     flash: int | str | None = None
     flash_writes_per_day: int | str | None = None
     scope: str = "learner"
@@ -34,11 +36,12 @@ class Budget:
             raw = getattr(self, name)
             object.__setattr__(self, name, None if raw is None else parser(name.replace("_", " "), raw))
 
-        for name in ("ram", "flash", "flash_writes_per_day"):
+        for name in ("ram", "flash"):
             parse(name, parsing.size)
+        parse("flash_writes_per_day", parsing.size_per_day)
         parse("flops", parsing.amount)
-        for name in ("energy", "seconds"):
-            parse(name, parsing.real(0.0, True))
+        parse("energy", parsing.energy)
+        parse("seconds", parsing.duration)
         if self.scope not in ("process", "learner"):
             raise BadInput(f"The budget's scope is '{self.scope}'.", "Use process or learner.")
 

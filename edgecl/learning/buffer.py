@@ -52,6 +52,10 @@ class StreamBuffer:
                 "Call learn(), give a larger buffer=, or a store= to keep the rest on flash.",
             )
 
+    def fits(self, count: int) -> bool:
+        """Whether ``count`` more samples would all be held in RAM."""
+        return len(self.samples) == len(self) and len(self) + count <= self.capacity
+
     def append(self, x: Array, units: Array, ids: Array) -> None:
         with self._lock:
             if self.store is None:

@@ -231,6 +231,7 @@ def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleSto
         limits["limit_samples"] = int(config.store_limit.split()[0])
     elif config.store_limit is not None:
         limits["limit_bytes"] = config.store_limit
+    limits["daily_write_budget"] = config.flash_writes_per_day
     path = Path(config.store)
     if path.exists() and not path.is_dir():
         raise BadInput(f"The store '{path}' is a file.", "Give a folder.")

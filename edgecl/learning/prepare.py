@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..budget.energy import PROFILE, check_energy_source
+from ..budget.feasible import fit_time_and_energy
+from ..budget.governor import Surroundings
 from ..budget.limits import Budget
 from ..budget.meters import resident
 from ..budget.planner import RunPlan, plan_run
@@ -13,7 +17,7 @@ from ..compiler import Plan
 from ..config import Config, normalise
 from ..data import Stream, load_stream
 from ..devices import CostModel, load_profile
-from ..errors import BadInput
+from ..errors import BadInput, InfeasibleBudget
 from ..graph import Graph
 from ..methods import Method
 from .costs import step_costs
@@ -27,6 +31,9 @@ from .parts import (
     predicted_growth,
 )
 from .task_loop import check_schedules, planned_steps
+from .watch import governor_limits
+
+RECORD_BYTES, FIELD_BYTES, TASK_BYTES = 64, 16, 100_000  # per record, per stored field, per task
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,18 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     memory_slots(config, method)
     sizes = task_sizes(stream, method)
     check_schedules(config, configured_sparsity(config, graph), method, sizes)
+    # opened before the baseline is taken: what sensors need is the process's, not the learner's
+    if limits := governor_limits(config):
+        Surroundings(limits)
+    if config.energy is not None and config.device is None:
+        check_energy_source(config, config.energy, None)
     budget = Budget(
         ram=config.ram,
         flops=config.flops,
         energy=config.energy,
         seconds=config.seconds,
         flash=config.flash,
+        flash_writes_per_day=config.flash_writes_per_day,
         scope="process",
     )
 
@@ -84,8 +97,18 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         free=frozenset({"memory", "batch", "micro_batch"} - set(given)),
     )
     run_plan = with_costs(run_plan, graph, method, sizes)
-    check_energy(budget, run_plan)
+    source = check_energy_source(run_plan.config, config.energy, run_plan.step_joules)
+
+    def with_epochs(epochs: int) -> RunPlan:
+        shorter = run_plan.config.replace(epochs=epochs)
+        check_schedules(shorter, configured_sparsity(shorter, graph), method, sizes)
+        return with_costs(replace(run_plan, config=shorter), graph, method, sizes)
+
+    run_plan = fit_time_and_energy(
+        budget, run_plan, with_epochs, free="epochs" not in given, joules=source == PROFILE or config.device == "host"
+    )
     check_flash(run_plan.config, stream)
+    run_plan = with_flash_writes(run_plan, stream, spec, method)
     return Prepared(stream, spec, graph, run_plan, budget)
 
 
@@ -108,20 +131,13 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     if config.device is None:
         return plan
     cost = CostModel(load_profile(config.device), config.threads).step(costs)
-    return replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
-
-
-def check_energy(budget: Budget, plan: RunPlan) -> None:
-    """Refuse a limit on joules that nothing could count."""
-    if budget.energy is None or plan.step_joules is not None:
-        return
-    device = plan.config.device
-    missing = "no device profile was given"
-    if device is not None:
-        missing = f"the profile '{device}' has no power figures"
-    raise BadInput(
-        f"A limit of {budget.energy:g} J was set, but {missing}, and energy is modelled from one.",
-        "Give a device with power figures, such as --device rpi_4b, or drop the energy limit.",
+    return replace(
+        plan,
+        step_seconds=cost.seconds,
+        step_joules=cost.joules,
+        step_source=cost.label,
+        step_band=cost.band,
+        step_joules_band=cost.joules_band,
     )
 
 
@@ -140,3 +156,27 @@ def check_flash(config: Config, stream: Stream) -> None:
             f"The store would grow to about {need / 1e6:.1f} MB, the flash budget is {config.flash / 1e6:.1f} MB.",
             f"Give --store-limit {max(config.flash // 1_000_000, 1)}MB or a larger --flash.",
         )
+
+
+def with_flash_writes(plan: RunPlan, stream: Stream, spec: SampleSpec, method: Method) -> RunPlan:
+    """The plan with the bytes its store will write; refused when a day's budget does not hold them.
+
+    Records, the logits of the last epoch, an index entry each, and the tail pages of a commit point every so often:
+    what the store counts lies within a tenth of it (tests). A run that the cost model expects to take longer than a
+    day may write that much more.
+    """
+    config = plan.config
+    if config.store is None:
+        return plan
+    fields = 2 * stream.class_count + FIELD_BYTES if "logits" in method.needs.fields else 0
+    writes = stream.train_size * (spec.bytes + RECORD_BYTES + fields) + len(stream.tasks) * TASK_BYTES
+    plan = replace(plan, flash_writes=writes)
+    limit = config.flash_writes_per_day
+    days = max(1.0, plan.steps * (plan.step_seconds or 0.0) / 86400)
+    if limit is not None and writes > 0.98 * limit * days:
+        raise InfeasibleBudget(
+            f"The store would write about {writes / 1e6:.1f} MB, the flash may take {limit / 1e6:.1f} MB a day.",
+            f"The nearest budget that would: --flash-writes-per-day {math.ceil(writes / 0.98 / days / 1e6)}MB; "
+            "or fewer samples (--limit-train).",
+        )
+    return plan

@@ -41,11 +41,14 @@ class Parts:
 
 
 class Trainer:
-    """steps : training steps so far;  seen : bool [C], head units with at least one sample."""
+    """steps : training steps so far;  seen : bool [C], head units with at least one sample
+    log : what a clock, a load or a sensor decided: (step, slot or -1, decision)
+    """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.steps = 0
+        self.log: list[tuple[int, int, str]] = [] if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
         self._gate = gate(parts.config.gate_name)
 
@@ -142,7 +145,10 @@ class Trainer:
         fields = p.method.offer_fields(result, width)
         p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids=ids, fields=fields)
         if write_logits and p.store is not None and fields and (ids >= 0).all():
-            p.store.update_field("logits", ids, fields["logits"])
+            short = p.config.flash_writes_per_day is not None
+            ticket = p.store.update_field("logits", ids, fields["logits"], optional=short)
+            if short and not ticket.ids.size:
+                self.log.append((self.steps, -1, "flash budget: logits not stored"))
 
     # -- saved state
 
@@ -162,7 +168,7 @@ class Trainer:
             "policy": None if p.policy is None else p.policy.state(),
             "store": None if p.store is None else p.store.state(),
             "carousel": None if p.carousel is None else p.carousel.state(),
-            "decisions": [] if p.carousel is None else [list(entry) for entry in p.carousel.log],
+            "decisions": [list(entry) for entry in self.log],
         }
 
     def load(self, state: Mapping[str, Any], rewind_store: bool = True) -> None:
@@ -182,7 +188,7 @@ class Trainer:
             p.policy.load(state["policy"])
         if p.carousel is not None:
             p.carousel.load(state["carousel"])
-            p.carousel.log[:] = [(int(step), int(slot), str(why)) for step, slot, why in state["decisions"]]
+        self.log[:] = [(int(step), int(slot), str(why)) for step, slot, why in state["decisions"]]
         plan = with_choices(p.engine.plan, state.get("choices", {}))
         if plan is not p.engine.plan:
             p.engine.replan(plan)

@@ -37,7 +37,11 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
         "metrics": accuracy_metrics(run.class_il, run.task_il),
         "steps": run.trainer.steps,
         "flops": p.ledger.to_json(p.engine.meters),
-        "seconds": {"train": run.train_seconds, "total": time.monotonic() - run.started},
+        "seconds": {
+            "train": run.train_seconds,
+            "total": time.monotonic() - run.started,
+            "waited": 0.0 if run.governor is None else run.governor.waited,
+        },
         "memory": {
             "budget_bytes": run.prepared.budget.ram,
             "baseline_bytes": plan.baseline,
@@ -46,6 +50,8 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
             "arena_bytes": plan.plan.memory.get("arena", 0),
         },
         "carousel": carousel_figures(run),
+        "budget": budget_figures(run),
+        "governor": None if run.governor is None else run.governor.to_json(),
         "device": device_figures(run),
         "plan": plan.to_json(),
         "sparsity": p.sparse.describe(),
@@ -70,24 +76,38 @@ def carousel_figures(run: Run) -> dict[str, Any]:
     for name in ("swaps_requested", "swaps_done", "swaps_dropped", "swaps_skipped"):
         figures[name] = counters.get(name, 0)
     figures["stall_seconds"] = float(counters.get("stall_seconds", 0.0))
-    figures["decisions"] = [] if p.carousel is None else [list(entry) for entry in p.carousel.log]
+    figures["decisions"] = [list(entry) for entry in run.trainer.log]
     return figures
 
 
+def budget_figures(run: Run) -> dict[str, Any]:
+    """{limit: {limit, used, source}} of what was set; None where it was not."""
+    budget, store = run.prepared.budget, run.parts.store
+    executed = run.parts.ledger.executed(run.parts.engine.meters)
+    writes = None if store is None else store.wear.last_day
+
+    def line(limit: Any, used: float | None, source: str) -> dict[str, Any] | None:
+        return None if limit is None else {"limit": limit, "used": used, "source": source}
+
+    return {
+        "ram": line(budget.ram, peak_resident(), "measured"),
+        "flops": line(budget.flops, executed, "counted"),
+        "energy": line(budget.energy, run.energy.joules(run.trainer.steps, force=True), run.energy.source),
+        "seconds": line(budget.seconds, run.train_seconds, "measured"),
+        "flash_writes_per_day": line(budget.flash_writes_per_day, writes, "counted by the store, last 24 hours"),
+    }
+
+
 def device_figures(run: Run) -> dict[str, Any]:
-    """Modelled for a profile; without one the measured step of this host."""
+    """Step seconds modelled for a profile, else measured here; joules as the run's account has them."""
     plan, steps = run.prepared.plan, run.trainer.steps
+    measured = {"value": run.train_seconds / steps if steps else None, "source": "measured"}
+    joules = {"value": run.energy.joules(steps, force=True), "source": run.energy.source}
     if run.config.device is None:
-        seconds = run.train_seconds / steps if steps else None
-        return {
-            "profile": None,
-            "step_seconds": {"value": seconds, "source": "measured"},
-            "energy_joules": {"value": None, "source": "not modelled: no device profile"},
-        }
+        return {"profile": None, "step_seconds": measured, "energy_joules": joules}
     source = plan.step_source or f"modelled({run.config.device})"
-    joules = None if plan.step_joules is None else plan.step_joules * steps
     return {
         "profile": run.config.device,
         "step_seconds": {"value": plan.step_seconds, "source": source},
-        "energy_joules": {"value": joules, "source": source},
+        "energy_joules": joules,
     }

@@ -324,7 +324,7 @@ def test_closed_means_closed():
 def test_limits_that_cannot_be_kept_are_refused():
     with pytest.raises(BadInput, match="no device profile"):
         learner(budget=Budget(energy=5))
-    with pytest.raises(BadInput, match="not supported"):
+    with pytest.raises(BadInput, match="without a store"):
         learner(budget=Budget(flash_writes_per_day="1GB"))
 
 

@@ -95,7 +95,7 @@ def test_a_flop_budget_is_never_crossed_and_ends_in_order(options, tmp_path):
 
 def test_seconds_and_energy_end_a_run(options):
     assert "seconds" in run({**options, "seconds": 1e-9})["status"]["reason"]
-    reason = run({**options, "energy": 1e-9, "device": "rpi_4b"})["status"]["reason"]
+    reason = run({**options, "energy": 1.0, "device": "rpi_4b"})["status"]["reason"]
     assert "energy" in reason and "modelled" in reason
 
 
