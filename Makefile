@@ -1,4 +1,4 @@
-# make demo | test | bench | lint | clean
+# make demo | test | sanitize | bench | bench-kernels | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,23 +8,17 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test wheel-test bench lint clean
+.PHONY: demo test wheel-test sanitize bench bench-kernels lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 # Naive training beside SparCL-DER++ at 90 % sparsity with the carousel, both inside 96 MB. Installs no torch.
-COMMON := --stream split-mnist5k --ram 96MB --device rpi_4b
-SPARCL := --method der++ --alpha 0.2 --beta 1 --sparsity 0.9 --gradient-keep 0.8 --remove 0.3
-
 demo: $(PY)
 	$(PIP) '.[cli]'
 	rm -rf $(OUT)/demo
-	$(VENV)/bin/edgecl data get split-mnist5k
-	$(VENV)/bin/edgecl run $(COMMON) --method naive --out $(OUT)/demo/naive
-	$(VENV)/bin/edgecl run $(COMMON) $(SPARCL) --store $(OUT)/demo/store --out $(OUT)/demo/sparcl
-	$(VENV)/bin/edgecl compare $(OUT)/demo/naive/run.json $(OUT)/demo/sparcl/run.json
+	$(VENV)/bin/edgecl demo --out $(OUT)/demo
 
 # From an editable install, then once more against the built wheel from another folder.
 test: $(PY)
@@ -37,6 +31,28 @@ wheel-test: $(PY)
 	$(PY) -m pip wheel -q --no-deps -w $(OUT)/wheel .
 	$(PIP) --force-reinstall --no-deps $(OUT)/wheel/*.whl
 	cd $(OUT)/wheel && $(VENV)/bin/pytest -c ../../pyproject.toml --rootdir=../.. ../../tests/learner ../../tests/cli
+
+# The compiled parts with AddressSanitizer and UndefinedBehaviorSanitizer, under their tests.
+sanitize: $(PY)
+	$(PIP) -c constraints.txt cmake ninja 'nanobind>=2.4' numpy lmdb psutil safetensors pytest hypothesis jsonschema
+	PATH=$(VENV)/bin:$$PATH .ci/sanitize $(PY)
+
+# The tables of docs/performance.md, in pieces of at most a minute each, merged into bench/results. In an environment
+# with edgecl, torch, onnxruntime and sparseprop (see bench/sparseprop.py). RUN='...' is put before every piece.
+RESULTS := bench/results
+bench-kernels:
+	set -e; for g in $$($(PY) bench/step.py --list); do \
+	  $(RUN) $(PY) bench/step.py --group $$g --json $(RESULTS)/step.json; done
+	set -e; for n in resnet18:32 resnet20:32 mobilenetv2:32; do \
+	  $(RUN) $(PY) bench/mask_update.py --nets $$n --json $(RESULTS)/mask_update.json; \
+	  $(RUN) $(PY) bench/layers.py --nets $$n --json $(RESULTS)/layers.json; \
+	  $(RUN) $(PY) bench/contention.py --nets $$n --contenders edgecl --json $(RESULTS)/contention.json; done
+	set -e; for d in 0.1 0.05; do \
+	  $(RUN) $(PY) bench/sparseprop.py --densities $$d --json $(RESULTS)/sparseprop.json; done
+	$(RUN) $(PY) bench/contention.py --contenders torch --json $(RESULTS)/contention.json
+	$(RUN) $(PY) bench/memory.py --scopes import --json $(RESULTS)/memory.json
+	$(PY) bench/memory.py --scopes bare run --json $(RESULTS)/memory.json
+	$(PY) bench/performance.py
 
 bench: $(PY)
 	$(PIP) -c constraints.txt '.[bench]'

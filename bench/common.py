@@ -40,7 +40,8 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-TURN = 0.05  # seconds; a turn of short calls repeats them, so that a peer's spinning threads cost little of it
+TURN = 0.05  # seconds; a turn of short calls repeats them
+SETTLE = 0.02  # seconds between turns: OpenMP threads of a peer spin for about 10 ms after its last call
 
 
 def interleave(
@@ -53,6 +54,7 @@ def interleave(
     for r in range(-warm_up, rounds):
         for name, call in contenders.items():
             n = repeats[name]
+            time.sleep(SETTLE)
             t, c = time.perf_counter(), time.process_time()
             for _ in range(n):
                 call()
@@ -63,6 +65,26 @@ def interleave(
             else:
                 repeats[name] = max(1, round(TURN / seconds))
     return wall, cpu
+
+
+class Neighbours:
+    """Over a with block: ``share`` of the machine's cores that other processes, or the host, took meanwhile."""
+
+    def __enter__(self) -> Neighbours:
+        self._start = (self._busy(), time.process_time(), time.perf_counter())
+        self.share = 0.0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        busy, own, wall = self._start
+        others = self._busy() - busy - (time.process_time() - own)
+        self.share = max(0.0, others / ((time.perf_counter() - wall) * (os.cpu_count() or 1)))
+
+    @staticmethod
+    def _busy() -> float:
+        """Seconds in which a core did something or was withheld, all cores together."""
+        user, nice, system, _, _, irq, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+        return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def quantile(values: Sequence[float], q: float) -> float:

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from common import arguments, interleave, median, quantile, table, write
+from common import Neighbours, arguments, interleave, median, quantile, table, write
 from ours import Step
 
 from edgecl import _kernels
@@ -73,7 +73,8 @@ def main() -> None:
     for density in o.densities:
         ours = Step(net, batch, density, threads=o.threads)
         peer = SparsePropStep(net, batch, list(ours.masks.values()))
-        wall, cpu = interleave({"ours": ours, "peer": peer}, rounds)
+        with Neighbours() as others:
+            wall, cpu = interleave({"ours": ours, "peer": peer}, rounds)
         ratios = [p / u for p, u in zip(wall["peer"], wall["ours"])]
         rows.append(
             {
@@ -87,6 +88,7 @@ def main() -> None:
                 "ratio_median": median(ratios),
                 "ratio_iqr": quantile(ratios, 0.75) - quantile(ratios, 0.25),
                 "ratio_cpu_median": median([p / u for p, u in zip(cpu["peer"], cpu["ours"])]),
+                "others_share": others.share,
                 "n": rounds,
             }
         )

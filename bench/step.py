@@ -13,10 +13,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from common import arguments, interleave, median, quantile, table, write
+from common import Neighbours, arguments, interleave, median, quantile, table, write
 
 KEY = ("net", "batch", "isa", "threads", "allocation", "gradient_keep", "density", "peer_kind")
 SPARSE = (0.25, 0.1, 0.05)
+SLOW = ("resnet18", "mobilenetv2")
 TORCH_ISA = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
 
 
@@ -76,7 +77,8 @@ def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
         names = {f"one {d}": "edgecl, 1 thread" for d in group.densities}
         contenders |= {f"one {d}": ours(d, 1) for d in group.densities}
         peers = {d: [f"one {d}"] for d in group.densities}
-    wall, cpu = interleave(contenders, rounds)
+    with Neighbours() as others:
+        wall, cpu = interleave(contenders, rounds)
     rows = []
     for d in group.densities:
         best = min(peers[d], key=lambda n: median(wall[n]))
@@ -100,6 +102,7 @@ def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
                 "ratio_median": median(ratios),
                 "ratio_iqr": quantile(ratios, 0.75) - quantile(ratios, 0.25),
                 "ratio_cpu_median": median([p / o for p, o in zip(cpu[best], cpu[mine])]),
+                "others_share": others.share,
                 "n": rounds,
             }
         )
@@ -119,7 +122,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="name the groups")
     parser.add_argument("--group", nargs="+", metavar="NAME", default=["resnet18:32"], choices=list(known))
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, help="turns of each contender; default 20, 60 for steps of milliseconds")
     options = parser.parse_args()
     if options.list:
         print("\n".join(known))
@@ -131,9 +134,9 @@ def main() -> None:
     held_to(isas.pop())
     rows: list[dict[str, Any]] = []
     for group in chosen:
-        found = measure(group, 5 if options.quick else options.rounds)
+        found = measure(group, 5 if options.quick else options.rounds or (20 if group.net in SLOW else 60))
         table(found, ("net", "batch", "density", "gradient_keep", "allocation", "threads", "isa", "peer", "peer_ms",
-                      "ours_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median"))  # fmt: skip
+                      "ours_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median", "others_share"))  # fmt: skip
         rows += found
     write("step", rows, options.json, ("torch",), KEY)
 
