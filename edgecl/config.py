@@ -69,6 +69,9 @@ class Config:
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
     augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")
+    lr_schedule: str = _option(
+        "constant", p.choice(("constant", "cosine")), "learning rate over a task: as it is, or falling to 0"
+    )
     optimizer: str = _option("sgd", p.choice(("sgd", "adam")), "optimizer")
     momentum: float = _option(0.0, p.fraction(high_open=True), "momentum of sgd")
     weight_decay: float = _option(0.0, p.real(), "weight decay")

@@ -19,6 +19,7 @@ from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
 from .ledger import Ledger
 from .randomness import Randomness
+from .schedule import learning_rate
 
 Array = np.ndarray
 
@@ -89,7 +90,7 @@ class Trainer:
             batch,
             replay,
             p.random["method"],
-            p.config.lr,
+            learning_rate(p.config, info),
             micro_batch=micro,
             before_step=p.sparse.before_step,
         )

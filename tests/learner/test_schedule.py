@@ -1,0 +1,35 @@
+"""The learning rate over a task: constant, or a cosine from lr towards 0 that starts again with every task."""
+
+import math
+
+import pytest
+
+from edgecl.config import Config
+from edgecl.learning.schedule import learning_rate
+from edgecl.run import run
+from edgecl.sparsity import StepInfo
+
+
+def at(step, steps, schedule="cosine"):
+    return learning_rate(Config.make({"lr": 0.2, "lr_schedule": schedule}), StepInfo(1, step, steps, 0, 1, step, steps))
+
+
+def test_cosine_falls_from_lr_to_zero_over_a_task():
+    rates = [at(k, 100) for k in range(100)]
+    assert rates[0] == pytest.approx(0.2) and rates[50] == pytest.approx(0.1)
+    assert all(a > b for a, b in zip(rates, rates[1:]))
+    assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 0.99)))
+
+
+def test_without_a_planned_end_the_rate_is_constant():
+    assert at(7, None) == 0.2
+    assert at(99, 100, "constant") == 0.2
+
+
+def test_a_run_under_the_schedule_differs_and_repeats(options):
+    final = []
+    for schedule in ("cosine", "cosine", "constant"):
+        record = run({**options, "epochs": 1, "lr_schedule": schedule, "mask": "none"})
+        assert record["config"]["lr_schedule"] == schedule
+        final.append(record["accuracy_matrix"])
+    assert final[0] == final[1]
