@@ -13,15 +13,16 @@ import numpy as np
 
 from . import _storage
 from .errors import StoreFull
+from .field_recovery import read_field_file
 from .files import Writer, field_name, segment_name
 from .index import Entry
-from .layout import COMPACTED, HEADER_BYTES, SAMPLES, Header, sync_directory
-from .recovery import Table, footer_of_table, survey_fields
+from .layout import COMPACTED, SAMPLES, Footer, Header, sync_directory
+from .recovery import Table, footer_of_table
 
 if TYPE_CHECKING:
     from .writing import Writing
 
-_BLOCK = 256  # records copied at a time
+_BLOCK = 1024  # records copied at a time
 
 
 class Cleaner:
@@ -92,6 +93,7 @@ class Cleaner:
         s = self._store
         for no in nos:
             s._entries.pop(no, None)
+            s._pending.pop(no, None)
         if new is not None:
             s._entries[new[0]] = new[1]
         else:
@@ -108,34 +110,34 @@ class Cleaner:
         """
         s = self._store
         sealed = self._sealed()
-        per = max(1, (s._segment_bytes - HEADER_BYTES) // s._stride)
         if not sealed:
             return False
-        each = s._stride + 10  # with its place in the footer: class, subject, id
-        fill = [r * each / s._files[segment_name(no)] for no, _, _, r in sealed]
+        fill = [retained / max(1, count) for _, _, count, retained in sealed]
+        size = [s._files[segment_name(no)] * f for (no, _, _, _), f in zip(sealed, fill)]  # of what is kept of it
         best = min(range(len(sealed)), key=lambda i: fill[i])
         if fill[best] > fullest:
             return False
         low = high = best
-        total = sealed[best][3]
+        total = size[best]
         while True:
             options = []
-            if low > 0 and total + sealed[low - 1][3] <= per and fill[low - 1] <= fullest:
+            if low > 0 and total + size[low - 1] <= s._segment_bytes and fill[low - 1] <= fullest:
                 options.append((fill[low - 1], -1))
-            if high + 1 < len(sealed) and total + sealed[high + 1][3] <= per and fill[high + 1] <= fullest:
+            if high + 1 < len(sealed) and total + size[high + 1] <= s._segment_bytes and fill[high + 1] <= fullest:
                 options.append((fill[high + 1], 1))
             if not options or high - low >= 15:
                 break
             if min(options)[1] < 0:
                 low -= 1
-                total += sealed[low][3]
+                total += size[low]
             else:
                 high += 1
-                total += sealed[high][3]
+                total += size[high]
         self._rewrite(sealed[low : high + 1])
         return True
 
     def _rewrite(self, sources: list[tuple[int, int, int, int]]) -> None:
+        """Copies what is retained of ``sources``, as it is encoded, into one new segment that replaces them."""
         s = self._store
         nos = [x[0] for x in sources]
         ids = np.concatenate([s._index.retained_ids(no) for no in nos])
@@ -145,28 +147,23 @@ class Cleaner:
             return
         s._last_no += 1
         first = int(ids[0])
-        head = Header(SAMPLES, s._last_no, first, s.schema.sample_bytes, COMPACTED, s._description.store)
+        head = Header(SAMPLES, s._last_no, first, s._description.payload, COMPACTED, s._description.store)
         out = Writer(s._directory, segment_name(head.no), head)
         tables = []
         try:
             for at in range(0, len(ids), _BLOCK):
                 part = np.ascontiguousarray(ids[at : at + _BLOCK])
-                rows, classes, subjects, times, status = s._read_rows(part, hidden=True)
+                status, classes, subjects, (end, error, offsets) = s._index.copy_records(
+                    part, out.fd, out.end, first, head.crc
+                )
+                out.appended(end, error)
                 for i in np.flatnonzero(status):
                     s._found_damaged(int(part[i]))
                 good = status == 0
-                n = int(good.sum())
                 rel = (part[good] - first).astype(np.uint32)
-                packed = np.empty(n * s._stride, np.uint8)
-                kept = [np.ascontiguousarray(a[good]) for a in (rows, classes, subjects, times)]
-                _storage.pack_samples(packed, kept[0], rel, kept[1], kept[2], kept[3], head.crc)
-                out.append(packed)
-                tables.append(Table(np.ones(n, np.uint8), rel, kept[1], kept[2]))
-            end = out.end
-            table = Table(
-                *(np.concatenate([getattr(t, f) for t in tables]) for f in ("ok", "rel", "classes", "subjects"))
-            )
-            out.append(footer_of_table(table, True).pack(head.crc))
+                tables.append(Table(np.ones(len(rel), np.uint8), rel, classes[good], subjects[good], offsets))
+            end, table = out.end, Table.join(tables)
+            out.append(footer_of_table(table, True, s._codec.variable).pack(head.crc))
             out.sync()
         except BaseException:
             out.close()
@@ -177,6 +174,8 @@ class Cleaner:
         s.wear.add(size)
         s._files[out.path.name] = size
         s._index.add_segment(head.no, first, head.crc, table.rel, True, nos)
+        if s._codec.variable:
+            s._index.seal_segment(head.no, end, Footer.offsets_at(size, len(table)))
         self._replace(nos, (head.no, Entry(first, len(table), end, head.crc)))
 
     # ------------------------------------------------------------------ field files
@@ -203,7 +202,7 @@ class Cleaner:
         if len(numbers) < 2 or s._field is None:
             return False
         oldest = numbers[0]
-        item = next(f for f in survey_fields(s._directory, s._description) if f.header.no == oldest)
+        item = read_field_file(s._directory, oldest, s._description)
         keep = s._index.current_fields(oldest, item.field, item.ids, item.offset).astype(bool)
         if force and keep.sum() > 0.95 * len(keep):
             return False

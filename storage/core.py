@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _storage
+from .codecs import Codec
 from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
 from .files import Lock, Writer, segment_name
 from .index import Commit, Entry, IndexFile
-from .layout import HEADER_BYTES, Description
+from .layout import Description
 from .recovery import Table
 from .schema import StreamSchema
 from .ticket import Flusher
@@ -44,6 +45,8 @@ class StoreCore:
     read_only: bool
     durability: str
     limit_bytes: int | None
+    eviction: str
+    eviction_seed: int
     capacity: int  # most live samples
     _process_bytes: int | None
     rebuilt: bool  # the index was made again from the segments
@@ -58,9 +61,13 @@ class StoreCore:
     _directory: Path  # of the segments
     _description: Description
     _names: list[str]  # of the fields; a record names its field by position
-    _stride: int  # bytes of a sample record
+    _codec: Codec
+    _stride: int  # bytes of a sample record; the most where lengths vary
     _segment_bytes: int
+    _most: int  # samples at most, whatever their length
+    _usable: int | None  # bytes of the limit that records may take
     _db: IndexFile
+    _pending: dict[int, Entry]  # sealed since the last commit point
     _index: _storage.Index
     _entries: dict[int, Entry]
     _files: dict[str, int]  # bytes of every segment and field file
@@ -109,9 +116,10 @@ class StoreCore:
     def _commit(
         self,
         put: Mapping[int, Entry] | None = None,
-        drop: Iterable[int] = (),
+        drop: Sequence[int] = (),
         meta: Mapping[str, bytes] | None = None,
     ) -> None:
+        """Moves the commit point to now: everything appended is on flash, then the index says so."""
         assert self._tail is not None and self._flusher is not None
         with self._flusher.lock:
             self._tail.sync()  # a commit point vouches only for what is on flash
@@ -131,7 +139,9 @@ class StoreCore:
             classes,
             first,
         )
-        self.wear.add(self._db.commit(commit, put, drop, meta, self.wear.pack()))
+        entries = {no: e for no, e in {**self._pending, **(put or {})}.items() if no not in set(drop)}
+        self.wear.add(self._db.commit(commit, entries, drop, meta, self.wear.pack()))
+        self._pending.clear()
 
     def flush(self) -> None:
         """Returns when everything appended is on flash."""
@@ -140,8 +150,8 @@ class StoreCore:
         self._flusher.flush()
 
     def _note_damage(self, id_: int, reason: str) -> None:
-        no, pos = self._index.where(id_)
-        self._damaged[id_] = DamagedRecord(id_, segment_name(no), HEADER_BYTES + pos * self._stride, reason)
+        no, offset = self._index.where(id_)
+        self._damaged[id_] = DamagedRecord(id_, segment_name(no), offset, reason)
 
     def _found_damaged(self, id_: int) -> None:
         self._note_damage(id_, "checksum")

@@ -38,6 +38,10 @@ class WriteBudgetSpent(StoreError):
         self.retry_after = retry_after
 
 
+class MissingCodec(StoreError):
+    """The library of a codec is not installed."""
+
+
 class WrongStream(StoreError):
     """The store on flash belongs to a stream of another shape, type or set of fields."""
 

@@ -9,10 +9,10 @@ import numpy as np
 from . import _storage
 from .arguments import values_of
 from .errors import BadRecord
+from .field_recovery import FieldFile, survey_fields
 from .files import Writer, field_name
 from .layout import FIELDS, HEADER_BYTES, Header, sync_directory
 from .reading import Reading
-from .recovery import survey_fields
 from .ticket import Ticket
 
 
@@ -99,7 +99,7 @@ class FieldFiles(Reading):
             self._field = Writer(self._directory, field_name(last.header.no), last.header, last.end)
             self._field.dirty = True
 
-    def _index_fields(self, item: Any, end: int) -> None:
+    def _index_fields(self, item: FieldFile, end: int) -> None:
         keep = item.offset < end
         n = int(keep.sum())
         if n:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import _storage
 from .errors import ReadOnly, StoreDamaged, StoreError, StoreFull, StoreLocked
 from .layout import HEADER_BYTES, Header, sync_directory
 
@@ -36,18 +37,22 @@ def io_error(error: OSError, what: str) -> StoreError:
 class Writer:
     """An append-only file: ``end`` is where the next record goes; a failed write leaves ``end`` where it
     was.
+
+    room: bytes the file will probably take; reserved in advance where the file system can, so that a flush
+    has less to note.
     """
 
-    def __init__(self, directory: Path, name: str, header: Header, end: int = 0) -> None:
+    def __init__(self, directory: Path, name: str, header: Header, end: int = 0, room: int = 0) -> None:
         self.path = directory / name
         self.header = header
         self.no = header.no
+        self._new = end == 0  # its name is not on flash yet
+        self._reserved = False
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             if end == 0:
+                os.ftruncate(self.fd, 0)
                 os.pwrite(self.fd, header.packed, 0)
-                os.fsync(self.fd)
-                sync_directory(directory)
                 end = HEADER_BYTES
             elif os.fstat(self.fd).st_size > end:
                 os.ftruncate(self.fd, end)  # a torn tail
@@ -55,7 +60,9 @@ class Writer:
         except OSError as error:
             raise io_error(error, f"Cannot write '{self.path}'") from error
         self.end = end
-        self.dirty = False
+        self.dirty = self._new
+        if room > end:
+            self._reserved = _storage.reserve(self.fd, room)
 
     def append(self, data: np.ndarray | bytes) -> int:
         """Writes all of ``data`` behind the last record; its offset. Not flushed."""
@@ -66,24 +73,44 @@ class Writer:
                 at += n
                 view = view[n:]
         except OSError as error:
-            with contextlib.suppress(OSError):  # recovery skips the rest: its checksums are wrong
-                os.ftruncate(self.fd, self.end)
-            raise io_error(error, f"Cannot write '{self.path}'") from error
+            raise self._torn(error) from error
         start, self.end = self.end, at
         self.dirty = True
         return start
 
+    def appended(self, end: int, error: int) -> None:
+        """Somebody wrote records up to ``end``, or failed with an errno."""
+        if error:
+            raise self._torn(OSError(error, os.strerror(error)))
+        self.end = end
+        self.dirty = True
+
+    def _torn(self, error: OSError) -> StoreError:
+        with contextlib.suppress(OSError):  # recovery skips the rest: its checksums are wrong
+            os.ftruncate(self.fd, self.end)
+        return io_error(error, f"Cannot write '{self.path}'")
+
     def sync(self) -> None:
-        """Returns when everything appended is on flash."""
-        if self.dirty:
-            self.dirty = False  # before the call: what is appended meanwhile makes it dirty again
-            try:
+        """Returns when everything appended is on flash, the file's name included."""
+        if not self.dirty:
+            return
+        self.dirty = False  # before the call: what is appended meanwhile makes it dirty again
+        try:
+            if self._new:
+                os.fsync(self.fd)
+                sync_directory(self.path.parent)
+                self._new = False
+            else:
                 os.fdatasync(self.fd)
-            except OSError as error:
-                raise io_error(error, f"Cannot flush '{self.path}'") from error
+        except OSError as error:
+            raise io_error(error, f"Cannot flush '{self.path}'") from error
 
     def close(self) -> None:
+        """Gives what was reserved and not used back."""
         if self.fd >= 0:
+            if self._reserved:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self.fd, self.end)
             os.close(self.fd)
             self.fd = -1
 

@@ -1,8 +1,9 @@
 """File formats: segment headers and footers, and the store's description. Little-endian throughout.
 
-Sample segment ``NNNNNNNN.seg``: header (64 bytes), records of equal length (native/pack.h), and once it is
-full a footer: the class of every record (and subjects, and ids where they are not consecutive), so that a
-lost index is rebuilt without reading the payloads. Field segment ``NNNNNNNN.fld``: header, then field
+Sample segment ``NNNNNNNN.seg``: header (64 bytes), records (native/pack.h), and once it is
+full a footer: the class of every record (and subjects, ids where they are not consecutive, and offsets where
+lengths vary), so that a lost index is rebuilt without reading the payloads. Field segment
+``NNNNNNNN.fld``: header, then field
 records.
 """
 
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from ._storage import crc32c
+from .codecs import Codec, make_codec
 from .errors import StoreDamaged, StoreError
 from .schema import StreamSchema
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1: raw samples only, no codec in the description; its segments are read as they are
 SAMPLES, FIELDS = b"EDGECLS1", b"EDGECLF1"
 COMPACTED = 1  # header flag: ids are not consecutive, the footer lists them
 HEADER_BYTES = 64
@@ -42,11 +45,12 @@ class Header:
     payload: int
     flags: int
     store: bytes
+    version: int = FORMAT
 
     @property
     def packed(self) -> bytes:
         """The 64 bytes on flash."""
-        raw = _HEADER.pack(self.kind, FORMAT, self.no, self.first_id, self.payload, self.flags, self.store)
+        raw = _HEADER.pack(self.kind, self.version, self.no, self.first_id, self.payload, self.flags, self.store)
         return raw + struct.pack("<I", crc32c(raw))
 
     @property
@@ -64,26 +68,29 @@ class Header:
         if len(raw) != HEADER_BYTES or struct.unpack("<I", raw[-4:])[0] != crc32c(raw[:-4]):
             return None
         kind, version, no, first_id, payload, flags, store = _HEADER.unpack(raw[:-4])
-        return Header(kind, no, first_id, payload, flags, store) if version == FORMAT else None
+        return Header(kind, no, first_id, payload, flags, store, version) if version in READABLE else None
 
 
 @dataclass
 class Footer:
-    """Classes (uint16), subjects (int32 or None) and relative ids (uint32 or None) of a full segment's
-    records.
+    """Classes (uint16), subjects (int32 or None), relative ids (uint32 or None) and offsets in the file (uint32
+    or None) of a full segment's records.
     """
 
     classes: np.ndarray
     subjects: np.ndarray | None = None
     rel: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
     def pack(self, seed: int) -> bytes:
-        flags = (self.subjects is not None) | (self.rel is not None) << 1
+        flags = (self.subjects is not None) | (self.rel is not None) << 1 | (self.offsets is not None) << 2
         body = _FOOT_HEAD.pack(len(self.classes), flags) + self.classes.astype("<u2").tobytes()
         if self.subjects is not None:
             body += self.subjects.astype("<i4").tobytes()
         if self.rel is not None:
             body += self.rel.astype("<u4").tobytes()
+        if self.offsets is not None:  # last, so that its place follows from the file's size
+            body += self.offsets.astype("<u4").tobytes()
         return body + _FOOT_TAIL.pack(crc32c(body, seed), len(body), _FOOT_MAGIC)
 
     @staticmethod
@@ -100,13 +107,20 @@ class Footer:
             return None
         n, flags = _FOOT_HEAD.unpack_from(body)
         at = _FOOT_HEAD.size
-        if length != at + n * (2 + 4 * (flags & 1) + 2 * (flags & 2)):
+        if length != at + n * (2 + 4 * (flags & 1) + 2 * (flags & 2) + (flags & 4)):
             return None
         classes = np.frombuffer(body, "<u2", n, at)
         at += 2 * n
         subjects = np.frombuffer(body, "<i4", n, at) if flags & 1 else None
         at += 4 * n if flags & 1 else 0
-        return Footer(classes, subjects, np.frombuffer(body, "<u4", n, at) if flags & 2 else None), start
+        rel = np.frombuffer(body, "<u4", n, at) if flags & 2 else None
+        at += 4 * n if flags & 2 else 0
+        return Footer(classes, subjects, rel, np.frombuffer(body, "<u4", n, at) if flags & 4 else None), start
+
+    @staticmethod
+    def offsets_at(size: int, count: int) -> int:
+        """Where the offsets of a file of ``size`` bytes with a footer of ``count`` records stand."""
+        return size - _FOOT_TAIL.size - 4 * count
 
 
 @dataclass(frozen=True)
@@ -116,12 +130,23 @@ class Description:
     store: bytes  # 16 random bytes: which store a segment belongs to
     schema: StreamSchema
     file_bytes: int  # a field file's share of the address space, and the usual size of a segment
+    format: int = FORMAT
+
+    @property
+    def codec(self) -> Codec:
+        """How samples are encoded."""
+        return make_codec(self.schema)
+
+    @property
+    def payload(self) -> int:
+        """The payload in a segment's header: bytes of an encoded sample, or the most where they vary."""
+        return self.codec.stored or self.schema.sample_bytes
 
     def write(self, directory: Path) -> None:
         """To a temporary name, flushed, renamed, directory flushed."""
         text = json.dumps(
             {
-                "format": FORMAT,
+                "format": self.format,
                 "store": self.store.hex(),
                 "file_bytes": self.file_bytes,
                 "schema": json.loads(self.schema.to_json()),
@@ -148,13 +173,13 @@ class Description:
             if crc32c(text.encode()) != outer["crc32c"]:
                 raise ValueError("its checksum is wrong")
             data = json.loads(text)
-            if data["format"] != FORMAT:
+            if data["format"] not in READABLE:
                 raise StoreError(
-                    f"The store in '{directory}' has format {data['format']}, this version reads {FORMAT}.",
+                    f"The store in '{directory}' has format {data['format']}, this version reads 1 to {FORMAT}.",
                     "Use the version of edgecl that wrote it.",
                 )
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
-            return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]))
+            return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
 

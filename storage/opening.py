@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from . import _storage
 from .cleaning import Cleaner
+from .codecs import make_decoder
 from .errors import StoreDamaged, StoreError, WrongStream
 from .files import Lock, Writer, io_error, segment_name
 from .index import Commit, Entry, IndexFile
-from .layout import HEADER_BYTES, Description, Header
-from .recovery import survey
+from .layout import FORMAT, HEADER_BYTES, Description, Footer, Header
+from .recovery import NO_OFFSETS, Survey, survey
 from .schema import StreamSchema
 from .ticket import Flusher
 from .writing import Writing
 
-FILE_BYTES = 8 << 20
+FILE_BYTES = 16 << 20
+POLICIES = ("balanced", "reservoir", "oldest")  # by number in the index
 
 
 class Opening(Writing):
@@ -54,7 +55,10 @@ class Opening(Writing):
             except StoreError:
                 self._release()
                 raise
-        if schema is not None and (what := description.schema.difference(schema)):
+        what = None if schema is None else description.schema.difference(schema)
+        if schema is not None and what is None and schema.codec != description.schema.codec:
+            what = f"codec {description.schema.codec} against {schema.codec}"
+        if what:
             self._release()
             raise WrongStream(
                 f"The store '{self.path}' belongs to another stream: {what}.",
@@ -69,7 +73,8 @@ class Opening(Writing):
         return max(size, HEADER_BYTES + 8 * self._stride)
 
     def _capacity(self, limit_bytes: int | None, limit_samples: int | None) -> int:
-        capacity = 1 << 62
+        self._most = capacity = 1 << 62
+        self._usable = None
         if limit_samples is not None:
             if limit_samples < 1:
                 raise self._refuse(f"limit_samples is {limit_samples}.", "Use at least 1.")
@@ -79,11 +84,12 @@ class Opening(Writing):
             # cleaned.
             each = self._stride + 6 + sum(_storage.field_stride(f.bytes) for f in self.schema.fields.values())
             fields = len(self.schema.fields) * self._description.file_bytes
-            usable = limit_bytes - 3 * self._segment_bytes - fields - (1 << 16)
+            self._usable = usable = limit_bytes - 3 * self._segment_bytes - fields - (1 << 16)
             by_bytes = int(usable * 0.85) // each
             if by_bytes < 16:
                 least = 3 * self._segment_bytes + fields + (1 << 16) + 20 * each
                 raise self._refuse(f"A store of {limit_bytes} bytes is too small.", f"Give it at least {least} bytes.")
+            self._most = capacity
             capacity = min(capacity, by_bytes)
         return capacity
 
@@ -107,13 +113,14 @@ class Opening(Writing):
         self._files = {}
         self._damaged = {}
         self._widest = dict.fromkeys(self._names, 0)
+        self._pending = {}
+        codec = self._codec
         self._index = _storage.Index(
-            str(self._directory),
-            self.schema.sample_bytes,
-            len(self._names),
-            self._description.file_bytes,
-            self.capacity,
-        )
+            str(self._directory), self.schema.sample_bytes, codec.stored, codec.code, codec.scales, len(self._names),
+            self._description.file_bytes, self.capacity, POLICIES.index(self.eviction), self.eviction_seed,
+        )  # fmt: skip
+        if codec.variable:
+            self._index.set_decoder(make_decoder(self.schema))
         self._pins = deque()
         known = commit or Commit()
         self._index.pinned = known.pinned
@@ -123,32 +130,70 @@ class Opening(Writing):
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
         found = survey(self._directory, self._description, commit, entries)
-        physical = known.physical_next
-        for item in found.segments:
-            head, table = item.header, item.table
-            rel = table.rel if head.compacted else np.zeros(0, np.uint32)
-            self._index.add_segment(head.no, head.first_id, head.crc, rel, head.compacted, [])
-            self._index.add_records(head.no, table.ok, table.rel, table.classes, table.subjects)
-            self._files[segment_name(head.no)] = item.size
-            if len(table):
-                physical = max(physical, head.first_id + int(table.rel[-1]) + 1)
-        for id_ in found.damaged:
-            self._note_damage(id_, "checksum")
+        physical = self._load(found, known)
         self._tail = None
         self._tail_tables = []
-        open_one = found.segments[-1] if found.segments and not found.segments[-1].full else None
-        self._index.set_view(known.next_id, known.view_classes, known.view_first)
-        self._catch_up(found.segments, known.next_id, physical)
         if not self.read_only:
-            self._adopt(found, open_one, physical, commit)
+            self._adopt(found, physical, commit)
         self._open_fields()
         if not self.read_only:
             self._flusher = Flusher(durability, self._dirty_files)
             self._cleaner = Cleaner(self)
             self._commit(put=found.new_entries, drop=[n for n in found.lost_entries if n in entries])
+            for no in found.lost_entries:
+                self._entries.pop(no, None)
             self._entries.update(found.new_entries)
+            self._fit_capacity()
             for path in found.orphans:
                 path.unlink(missing_ok=True)
+            if self._description.format != FORMAT:
+                self._description = replace(self._description, format=FORMAT)
+                self._description.write(self.path)
+
+    def _load(self, found: Survey, known: Commit) -> int:
+        """Brings the segments into the index one by one; the next id on flash.
+
+        The view of the commit point is set once everything below it is known; what stands behind it comes
+        into view in order. An id that is on no sound record keeps its number.
+        """
+        view_set = False
+
+        def come_into_view(classes: np.ndarray) -> None:
+            nonlocal view_set
+            if not view_set:
+                self._index.set_view(known.next_id, known.view_classes, known.view_first)
+                view_set = True
+            self._index.advance(classes)
+
+        physical = known.physical_next
+        for item in found.segments:
+            head, table = item.header, item.load()
+            if head.first_id > known.next_id and not view_set:
+                come_into_view(np.zeros(0, np.int32))
+            rel = table.rel if head.compacted else np.zeros(0, np.uint32)
+            self._index.add_segment(head.no, head.first_id, head.crc, rel, head.compacted, [])
+            variable = self._codec.variable and not item.footer
+            offsets = table.offsets if variable else NO_OFFSETS
+            self._index.add_records(head.no, table.ok, table.rel, table.classes, table.subjects, offsets)
+            if self._codec.variable and item.full:
+                at = Footer.offsets_at(item.size, item.count) if item.footer else 0
+                self._index.seal_segment(head.no, item.end, at)
+            self._files[segment_name(head.no)] = item.size
+            for pos in np.flatnonzero(table.ok == 0):
+                self._note_damage(head.first_id + int(table.rel[pos]), "checksum")
+            if not len(table):
+                continue
+            end = head.first_id + int(table.rel[-1]) + 1
+            physical = max(physical, end)
+            if end > known.next_id:
+                start = self._index.next_id if view_set else known.next_id
+                classes = np.full(end - start, -2, np.int32)  # -2: the id is on no segment
+                ids = head.first_id + table.rel.astype(np.int64)
+                classes[ids[ids >= start] - start] = table.classes[ids >= start]
+                come_into_view(classes)
+        start = self._index.next_id if view_set else known.next_id
+        come_into_view(np.full(max(0, physical - start), -2, np.int32))
+        return physical
 
     def _rebuild_index(self) -> tuple[None, dict[int, Entry]]:
         """Puts a damaged index aside; the segments are the truth."""
@@ -162,28 +207,18 @@ class Opening(Writing):
         self._db = IndexFile(self.path, False)
         return None, {}
 
-    def _catch_up(self, segments: Sequence[Any], next_id: int, physical: int) -> None:
-        """Brings the samples behind the commit point into view, in order."""
-        if physical <= next_id:
-            return
-        classes = np.full(physical - next_id, -2, np.int32)  # -2: the id is on no segment
-        for item in segments:
-            ids = item.header.first_id + item.table.rel.astype(np.int64)
-            mask = ids >= next_id
-            classes[ids[mask] - next_id] = item.table.classes[mask]
-        self._index.advance(classes)
-
-    def _adopt(self, found: Any, open_one: Any, physical: int, commit: Commit | None) -> None:
+    def _adopt(self, found: Survey, physical: int, commit: Commit | None) -> None:
         """Makes the last segment ready for appending, or begins a new one."""
         numbers = [int(n[:8], 16) for n in os.listdir(self._directory) if n.endswith(".seg")]
         self._last_no = max([*numbers, commit.tail_no if commit else 0], default=0)
-        if open_one is not None:
-            head = open_one.header
-            self._tail = Writer(self._directory, segment_name(head.no), head, open_one.end)
-            if Header.read(self._tail.fd) != head:
-                os.pwrite(self._tail.fd, head.packed, 0)  # its header was damaged
-            self._tail.dirty = True
-            self._tail_tables = [open_one.table]
-            self._files[segment_name(head.no)] = open_one.end
-        else:
+        last = found.segments[-1] if found.segments else None
+        if last is None or last.full:
             self._new_tail(physical)
+            return
+        head = last.header
+        self._tail = Writer(self._directory, segment_name(head.no), head, last.end, room=self._segment_bytes)
+        if Header.read(self._tail.fd) != head:
+            os.pwrite(self._tail.fd, head.packed, 0)  # its header was damaged
+        self._tail.dirty = True
+        self._tail_tables = [last.load()]
+        self._files[segment_name(head.no)] = last.end

@@ -14,6 +14,7 @@ from .errors import BadRecord, WrongStream
 
 SAMPLE_DTYPES = ("uint8", "float32")
 FIELD_DTYPES = ("float16", "float32", "uint8", "int8", "int32")
+CODECS = ("raw", "zstd", "png", "jpeg", "int8")  # a record names its codec by position
 MAX_SAMPLE_BYTES = (1 << 24) - 1  # the length field of a record has 24 bits
 MAX_FIELD_BYTES = (1 << 16) - 1
 
@@ -38,11 +39,16 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class StreamSchema:
-    """Shape and dtype of a sample (without the batch axis) and the fields that may stand beside it."""
+    """Shape and dtype of a sample (without the batch axis), the fields that may stand beside it, and the codec.
+
+    codec: ``raw``, ``zstd[:LEVEL]``, ``png``, ``jpeg[:QUALITY]`` (uint8 [1 or 3, H, W]), ``int8[:channel]``
+    (float32; one scale per sample or per first axis). See codecs.py.
+    """
 
     sample_shape: tuple[int, ...]
     sample_dtype: str = "uint8"
     fields: Mapping[str, FieldSpec] = field(default_factory=dict)
+    codec: str = "raw"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_shape", tuple(int(n) for n in self.sample_shape))
@@ -55,6 +61,7 @@ class StreamSchema:
             raise BadRecord(f"Sample shape {self.sample_shape} is empty.", "Give at least one axis, each of size >= 1.")
         if self.sample_bytes > MAX_SAMPLE_BYTES:
             raise BadRecord(f"A sample of {self.sample_bytes} bytes is too large.", f"The limit is {MAX_SAMPLE_BYTES}.")
+        check_codec(self.codec, self.sample_shape, self.sample_dtype)
         if len(self.fields) > 255:
             raise BadRecord(f"{len(self.fields)} fields are too many.", "The limit is 255.")
         for name, spec in self.fields.items():
@@ -75,7 +82,9 @@ class StreamSchema:
         index).
         """
         fields = [[n, s.dtype, s.width, s.version] for n, s in self.fields.items()]
-        return json.dumps({"shape": list(self.sample_shape), "dtype": self.sample_dtype, "fields": fields})
+        return json.dumps(
+            {"shape": list(self.sample_shape), "dtype": self.sample_dtype, "fields": fields, "codec": self.codec}
+        )
 
     @staticmethod
     def from_json(text: str) -> StreamSchema:
@@ -83,12 +92,14 @@ class StreamSchema:
         try:
             data: dict[str, Any] = json.loads(text)
             fields = {str(n): FieldSpec(str(d), int(w), int(v)) for n, d, w, v in data["fields"]}
-            return StreamSchema(tuple(data["shape"]), str(data["dtype"]), fields)
+            return StreamSchema(tuple(data["shape"]), str(data["dtype"]), fields, str(data.get("codec", "raw")))
         except (ValueError, KeyError, TypeError) as error:
             raise WrongStream(f"The stored schema cannot be read ({error}).", "Use another directory.") from error
 
     def difference(self, other: StreamSchema) -> str | None:
-        """What differs, in words (ours first), or None when records of one fit the other."""
+        """What differs, in words (ours first), or None when records of one fit the other. The codec is no part
+        of that: it concerns flash alone.
+        """
         if self.sample_shape != other.sample_shape:
             return f"sample shape {self.sample_shape} against {other.sample_shape}"
         if self.sample_dtype != other.sample_dtype:
@@ -99,3 +110,20 @@ class StreamSchema:
             if spec != other.fields[name]:
                 return f"field '{name}' {spec} against {other.fields[name]}"
         return None
+
+
+def check_codec(text: str, shape: tuple[int, ...], dtype: str) -> None:
+    """`BadRecord` when a codec is unknown or does not fit the samples."""
+    name, colon, option = text.partition(":")
+    image = dtype == "uint8" and (len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)))
+    fits = {"raw": not colon, "zstd": True, "png": image and not colon, "jpeg": image, "int8": dtype == "float32"}
+    limits = {"zstd": range(1, 20), "jpeg": range(1, 96)}
+    if name not in fits:
+        raise BadRecord(f"Codec '{text}' is unknown.", f"Use one of {', '.join(CODECS)}.")
+    if not fits[name]:
+        remedy = "png and jpeg take uint8 [1 or 3, H, W], int8 takes float32, zstd takes anything."
+        raise BadRecord(f"Codec '{text}' does not fit {dtype} samples of shape {shape}.", remedy)
+    if colon and name == "int8" and option != "channel":
+        raise BadRecord(f"Codec '{text}' is unknown.", "Use int8 (a scale per sample) or int8:channel.")
+    if colon and name in limits and not (option.isdigit() and int(option) in limits[name]):
+        raise BadRecord(f"Codec '{text}' is unknown.", "Use zstd:1 to zstd:19, or jpeg:1 to jpeg:95.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .core import DamagedRecord
+from .field_recovery import survey_fields
 from .files import field_name
 from .reading import Reading
-from .recovery import survey_fields
 
 
 class Soundness(Reading):

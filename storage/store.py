@@ -18,8 +18,8 @@ from typing import Any
 from . import _storage
 from .checkpoints import Checkpoints
 from .core import DamagedRecord as DamagedRecord
-from .errors import StoreFull
-from .opening import Opening
+from .errors import BadRecord, StoreFull
+from .opening import POLICIES, Opening
 from .schema import StreamSchema
 from .soundness import Soundness
 from .ticket import parse_durability
@@ -29,11 +29,13 @@ from .wear import WriteMeter, process_bytes_written
 class SampleStore(Opening, Checkpoints, Soundness):
     """Samples of one stream in a directory.
 
-    path: the directory; made if it does not exist. schema: shape and dtype of a sample and its fields; None
-    takes the one on flash. durability: ``durable`` or ``batched:MS``. limit_bytes, limit_samples: capacity;
-    above it the oldest sample of the largest class is evicted. daily_write_budget: bytes a day (`wear`);
-    beyond it `append` raises `WriteBudgetSpent`. read_only: a reader beside the owner, as of
-    the moment of opening. Raises `StoreLocked`, `WrongStream`, `StoreDamaged`, `ReadOnly`, `StoreError`.
+    path: the directory; made if it does not exist. schema: shape, dtype, fields and codec of a sample; None
+    takes the one on flash. durability: ``durable`` or ``batched:MS``. limit_bytes, limit_samples: capacity.
+    eviction: what goes above it: ``balanced`` (the oldest of the largest class), ``oldest``, or ``reservoir``
+    (every sample offered stays with the same probability, drawn from eviction_seed and the ids).
+    daily_write_budget: bytes a day (`wear`); beyond it `append` raises `WriteBudgetSpent`. read_only: a reader
+    beside the owner, as of the moment of opening. Raises `StoreLocked`, `WrongStream`, `StoreDamaged`,
+    `ReadOnly`, `MissingCodec`, `StoreError`.
     """
 
     def __init__(
@@ -46,8 +48,13 @@ class SampleStore(Opening, Checkpoints, Soundness):
         limit_samples: int | None = None,
         read_only: bool = False,
         daily_write_budget: int | None = None,
+        eviction: str = "balanced",
+        eviction_seed: int = 0,
     ) -> None:
         parse_durability(durability)
+        if eviction not in POLICIES:
+            raise BadRecord(f"Eviction policy '{eviction}' is unknown.", f"Use one of {', '.join(POLICIES)}.")
+        self.eviction, self.eviction_seed = eviction, eviction_seed % 2**64
         self.wear = WriteMeter(daily_write_budget)
         self._process_bytes = process_bytes_written()
         self.path = Path(path)
@@ -64,7 +71,8 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self.schema = description.schema
         self._description = description
         self._names = list(self.schema.fields)
-        self._stride = _storage.RECORD_HEAD + self.schema.sample_bytes
+        self._codec = description.codec
+        self._stride = _storage.RECORD_HEAD + (self._codec.stored or self.schema.sample_bytes + 8)
         self._segment_bytes = self._segment_size(limit_bytes)
         self.capacity = self._capacity(limit_bytes, limit_samples)
         try:

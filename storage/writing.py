@@ -9,13 +9,17 @@ import numpy as np
 
 from . import _storage
 from .arguments import ints_of, rows_of, times_of, values_of
+from .codecs import round_trip
 from .errors import BadRecord, ReplayMismatch
 from .fieldfiles import FieldFiles
 from .files import Writer, segment_name
 from .index import Entry
-from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Header
+from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table
 from .ticket import Ticket
+
+_ENCODE_BYTES = 1 << 18  # samples encoded at a time
+_SEGMENTS_PER_COMMIT = 8  # an opening after a crash reads the footers of as many
 
 
 class Writing(FieldFiles):
@@ -56,9 +60,9 @@ class Writing(FieldFiles):
                     raise BadRecord(
                         f"Ids {given[:4]}... do not continue at {first}.", "Give ids in order, without gaps."
                     )
-            self._afford((n - skip) * self._stride)
             rows, labels, people, stamps = rows[skip:], labels[skip:], people[skip:], stamps[skip:]
             again = min(n - skip, max(0, self._index.physical_next - first))
+            self._afford((n - skip - again) * self._stride)
             if again:
                 self._replay(first, rows[:again], labels[:again])
             try:
@@ -73,7 +77,8 @@ class Writing(FieldFiles):
         """Samples that are on flash already come into view again, if they are the same."""
         ids = first + np.arange(len(rows), dtype=np.int64)
         got, classes, _, _, status = self._read_rows(ids, hidden=True)
-        differ = (status == 0) & ((classes != labels) | (got != rows).any(axis=1))
+        kept = round_trip(self._codec, self.schema, rows)
+        differ = (status == 0) & ((classes != labels) | (got != kept).any(axis=1))
         if differ.any():
             at = int(ids[np.flatnonzero(differ)[0]])
             raise ReplayMismatch(
@@ -83,6 +88,12 @@ class Writing(FieldFiles):
         self._index.advance(labels)
 
     def _write(self, rows: np.ndarray, labels: np.ndarray, people: np.ndarray, stamps: np.ndarray) -> None:
+        if self._codec.variable:
+            step = max(1, _ENCODE_BYTES // self.schema.sample_bytes)
+            for at in range(0, len(rows), step):
+                part = slice(at, at + step)
+                self._write_variable(rows[part], labels[part], people[part], stamps[part])
+            return
         at = 0
         while at < len(rows):
             assert self._tail is not None
@@ -92,59 +103,99 @@ class Writing(FieldFiles):
                 continue
             k = min(room, len(rows) - at, max(1, (1 << 20) // self._stride))
             part = slice(at, at + k)
-            first = self._tail.header.first_id
-            rel = (self._index.physical_next - first + np.arange(k)).astype(np.uint32)
             self._cleaner.make_room(k * self._stride)
-            packed = np.empty(k * self._stride, np.uint8)
-            _storage.pack_samples(
-                packed, rows[part], rel, labels[part], people[part], stamps[part], self._tail.header.crc
-            )
-            self._tail.append(packed)
-            self._files[self._tail.path.name] = self._tail.end
-            self.wear.add(len(packed))
-            self._payload_written += k * self.schema.sample_bytes
-            ok = np.ones(k, np.uint8)
-            self._tail_tables.append(Table(ok, rel, labels[part].copy(), people[part].copy()))
-            self._index.add_records(self._tail.no, ok, rel, labels[part], people[part])
-            self._index.advance(labels[part])
+            rel = self._next_rel(k)
+            stored = np.ascontiguousarray(self._codec.encode_fixed(rows[part]))
+            end, error, offsets = _storage.append_fixed(
+                self._tail.fd, self._tail.end, stored, self._codec.code, rel, labels[part], people[part], stamps[part],
+                self._tail.header.crc,
+            )  # fmt: skip
+            self._appended(end, error, rel, labels[part], people[part], offsets)
             at += k
 
-    def _tail_table(self) -> Table:
-        if not self._tail_tables:
-            return Table(np.zeros(0, np.uint8), np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32))
-        if len(self._tail_tables) > 1:
-            self._tail_tables = [
-                Table(
-                    *(
-                        np.concatenate([getattr(t, f) for t in self._tail_tables])
-                        for f in ("ok", "rel", "classes", "subjects")
-                    )
-                )
-            ]
-        return self._tail_tables[0]
+    def _write_variable(self, rows: np.ndarray, labels: np.ndarray, people: np.ndarray, stamps: np.ndarray) -> None:
+        encoded, codes = self._codec.encode_variable(rows)
+        lengths = np.array([len(e) for e in encoded], np.uint32)
+        strides = (_storage.RECORD_HEAD + lengths.astype(np.int64) + 7) // 8 * 8
+        at = 0
+        while at < len(rows):
+            assert self._tail is not None
+            fit = int(np.searchsorted(np.cumsum(strides[at:]), self._segment_bytes - self._tail.end, side="right"))
+            if fit < 1:
+                self._seal()
+                continue
+            part = slice(at, at + fit)
+            self._cleaner.make_room(int(strides[part].sum()))
+            rel = self._next_rel(fit)
+            end, error, offsets = _storage.append_variable(
+                self._tail.fd, self._tail.end, b"".join(encoded[part]), lengths[part], codes[part], rel, labels[part],
+                people[part], stamps[part], self._tail.header.crc,
+            )  # fmt: skip
+            self._appended(end, error, rel, labels[part], people[part], offsets)
+            at += fit
+
+    def _next_rel(self, n: int) -> np.ndarray:
+        """Ids of the next n records, relative to the open segment's first."""
+        assert self._tail is not None
+        return (self._index.physical_next - self._tail.header.first_id + np.arange(n)).astype(np.uint32)
+
+    def _appended(
+        self, end: int, error: int, rel: np.ndarray, labels: np.ndarray, people: np.ndarray, offsets: np.ndarray
+    ) -> None:
+        """Records stand in the open segment: brings them into the index and into view."""
+        assert self._tail is not None
+        tail, k = self._tail, len(rel)
+        size = end - tail.end
+        tail.appended(end, error)
+        self._files[tail.path.name] = end
+        self.wear.add(size)
+        self._payload_written += k * self.schema.sample_bytes
+        ok = np.ones(k, np.uint8)
+        self._tail_tables.append(Table(ok, rel, labels.copy(), people.copy(), offsets))
+        self._index.add_records(tail.no, ok, rel, labels, people, offsets)
+        self._index.advance(labels)
 
     def _seal(self) -> None:
-        """Ends the open segment with its footer, begins the next, and moves the commit point."""
+        """Ends the open segment with its footer and begins the next; every few segments the commit point moves.
+
+        What stands before the footer is on flash before the next segment takes a record, so that after a
+        power cut no record is missing before one that is there.
+        """
         assert self._tail is not None and self._flusher is not None
-        old, table = self._tail, self._tail_table()
+        old, table = self._tail, Table.join(self._tail_tables)
         with self._flusher.lock:
             end = old.end
-            footer = footer_of_table(table, False).pack(old.header.crc)
+            footer = footer_of_table(table, False, self._codec.variable).pack(old.header.crc)
             old.append(footer)
             old.sync()
             self._new_tail(self._index.physical_next)
             old.close()
+        if self._codec.variable:
+            self._index.seal_segment(old.no, end, Footer.offsets_at(old.end, len(table)))
         self.wear.add(len(footer) + HEADER_BYTES)
         self._files[old.path.name] = end + len(footer)
         entry = Entry(old.header.first_id, len(table), end, old.header.crc)
-        self._entries[old.no] = entry
-        self._commit(put={old.no: entry})
-        self._cleaner.after_seal()
+        self._entries[old.no] = self._pending[old.no] = entry
+        self._fit_capacity()
+        if len(self._pending) >= _SEGMENTS_PER_COMMIT:
+            self._commit()
+            self._cleaner.after_seal()
 
     def _new_tail(self, first_id: int) -> None:
         self._last_no += 1
-        head = Header(SAMPLES, self._last_no, first_id, self.schema.sample_bytes, 0, self._description.store)
-        self._tail = Writer(self._directory, segment_name(head.no), head)
+        payload = self._description.payload
+        head = Header(SAMPLES, self._last_no, first_id, payload, 0, self._description.store)
+        self._tail = Writer(self._directory, segment_name(head.no), head, room=self._segment_bytes)
         self._tail_tables = []
         self._files[segment_name(head.no)] = self._tail.end
         self._index.add_segment(head.no, first_id, head.crc, np.zeros(0, np.uint32), False, [])
+
+    def _fit_capacity(self) -> None:
+        """With records of varying length a byte limit holds as many samples as their mean length so far allows."""
+        if self._usable is None or not self._codec.variable or not self._entries:
+            return
+        size = sum(e.end - HEADER_BYTES for e in self._entries.values())
+        count = sum(e.count for e in self._entries.values())
+        fields = sum(_storage.field_stride(f.bytes) for f in self.schema.fields.values())
+        self.capacity = min(self._most, max(16, int(self._usable * 0.85 / (size / count + 10 + fields))))
+        self._index.set_capacity(self.capacity)

@@ -9,28 +9,12 @@ namespace edgecl {
 
 uint32_t record_crc(const RecordHead &h, const void *payload, uint32_t seed) {
     uint32_t c = crc32c(reinterpret_cast<const char *>(&h) + 4, sizeof h - 4, seed);
-    return crc32c(payload, h.len_flags & 0xffffff, c);
+    return crc32c(payload, length_of(h), c);
 }
 
 uint32_t field_crc(const FieldHead &h, const void *payload, uint32_t seed) {
     uint32_t c = crc32c(reinterpret_cast<const char *>(&h) + 4, sizeof h - 4, seed);
     return crc32c(payload, h.len, c);
-}
-
-void pack_samples(uint8_t *out, const uint8_t *samples, size_t n, size_t payload, const uint32_t *rel,
-                  const int32_t *classes, const int32_t *subjects, const int64_t *times, uint32_t seed) {
-    for (size_t i = 0; i < n; ++i, out += sizeof(RecordHead) + payload, samples += payload) {
-        RecordHead h;
-        h.len_flags = static_cast<uint32_t>(payload);
-        h.rel = rel[i];
-        h.cls = classes[i] < 0 ? 0xffff : static_cast<uint16_t>(classes[i]);
-        h.time_lo = static_cast<uint16_t>(times[i]);
-        h.time_hi = static_cast<uint32_t>(times[i] >> 16);
-        h.subject = subjects[i];
-        h.crc = record_crc(h, samples, seed);
-        std::memcpy(out, &h, sizeof h);
-        std::memcpy(out + sizeof h, samples, payload);
-    }
 }
 
 void pack_fields(uint8_t *out, const uint8_t *values, size_t n, size_t len, uint8_t field, uint8_t version,
@@ -76,7 +60,42 @@ SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, u
             std::memcpy(&h, &buffer[j * stride], sizeof h);
             s.rel[i + j] = h.rel, s.cls[i + j] = class_of(h), s.subject[i + j] = h.subject;
             s.ok[i + j] =
-                h.len_flags == payload && h.crc == record_crc(h, &buffer[j * stride + sizeof h], seed);
+                length_of(h) == payload && h.crc == record_crc(h, &buffer[j * stride + sizeof h], seed);
+        }
+    }
+    return s;
+}
+
+SampleScan scan_variable(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed) {
+    SampleScan s;
+    s.end = offset;
+    const size_t most = variable_stride(payload), chunk = std::max<size_t>(256 << 10, 2 * most);
+    std::vector<uint8_t> buffer;
+    uint64_t base = offset;
+    auto fill = [&](uint64_t from) {
+        base = from;
+        buffer.resize(std::min<uint64_t>(chunk, end - from));
+        if (!read_all(fd, buffer.data(), buffer.size(), base))
+            for (size_t i = 0; i < buffer.size(); i += 512)
+                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i))
+                    std::memset(&buffer[i], 0xff, n);
+    };
+    int64_t last = -1;
+    for (uint64_t at = offset; at + sizeof(RecordHead) <= end;) {
+        if (buffer.empty() || (at + most > base + buffer.size() && base + buffer.size() < end)) fill(at);
+        RecordHead h;
+        std::memcpy(&h, &buffer[at - base], sizeof h);
+        uint32_t len = length_of(h);
+        // The id must go on from the last one: that is cheap to see, and it keeps the search behind damage short.
+        if (len <= payload && h.rel > last && at + sizeof h + len <= end &&
+            h.crc == record_crc(h, &buffer[at - base + sizeof h], seed)) {
+            s.ok.push_back(1), s.rel.push_back(h.rel), s.cls.push_back(class_of(h)), s.subject.push_back(h.subject);
+            s.offset.push_back(static_cast<uint32_t>(at));
+            last = h.rel;
+            at += variable_stride(len);
+            s.end = at;
+        } else {
+            at += 8;
         }
     }
     return s;

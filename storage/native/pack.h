@@ -1,6 +1,7 @@
 // Layout of records on flash (little-endian), packing and scanning.
 //
-//   sample record  RecordHead, then the payload; every record of a store has the same length
+//   sample record  RecordHead, then the encoded sample. With a codec of fixed length (raw, int8) all records of a segment
+//                  have one length; with the others each begins at a multiple of 8, and the footer lists where
 //   field record   FieldHead, then `len` bytes, zero-padded to a multiple of 8
 // The checksum covers everything behind it and starts from the segment's seed (the checksum of its header, which
 // holds the store's id and the segment's number), so bytes left over from another segment never pass.
@@ -37,19 +38,25 @@ inline int64_t time_of(const RecordHead &h) {
 uint32_t record_crc(const RecordHead &h, const void *payload, uint32_t seed);
 uint32_t field_crc(const FieldHead &h, const void *payload, uint32_t seed);
 
-void pack_samples(uint8_t *out, const uint8_t *samples, size_t n, size_t payload, const uint32_t *rel,
-                  const int32_t *classes, const int32_t *subjects, const int64_t *times, uint32_t seed);
+enum Codec : uint8_t { kRaw = 0, kZstd = 1, kPng = 2, kJpeg = 3, kInt8 = 4 };
+inline uint32_t length_of(const RecordHead &h) { return h.len_flags & 0xffffff; }
+inline uint8_t codec_of(const RecordHead &h) { return static_cast<uint8_t>(h.len_flags >> 24); }
+inline size_t variable_stride(size_t len) { return (sizeof(RecordHead) + len + 7) / 8 * 8; }
+
 void pack_fields(uint8_t *out, const uint8_t *values, size_t n, size_t len, uint8_t field, uint8_t version,
                  const int64_t *ids, uint32_t seed);
 inline size_t field_stride(size_t len) { return (sizeof(FieldHead) + len + 7) / 8 * 8; }
 
 struct SampleScan {
     std::vector<uint8_t> ok;
-    std::vector<uint32_t> rel;
+    std::vector<uint32_t> rel, offset; // offset: variable records only
     std::vector<int32_t> cls, subject;
+    uint64_t end = 0; // behind the last sound record
 };
 // Reads records from `offset` to `end`; a short or failed read leaves the rest marked damaged.
 SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed);
+// The same for records of variable length: only sound ones are listed, in order; what lies between is skipped.
+SampleScan scan_variable(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed);
 
 struct FieldScan {
     std::vector<uint32_t> offset;

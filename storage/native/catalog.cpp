@@ -1,0 +1,332 @@
+#include "catalog.h"
+#include <algorithm>
+
+namespace edgecl {
+namespace {
+constexpr size_t kCandidates = 4096; // largest keys looked for at a time
+constexpr size_t kWindow = 1 << 20;  // ids looked at together when subjects are matched with classes
+} // namespace
+
+Catalog::Catalog(Segments *segments, int64_t capacity, Eviction policy, uint64_t seed)
+    : segments_(segments), capacity_(capacity), policy_(policy), seed_(seed) {}
+
+const Catalog::List *Catalog::find(int32_t cls) const {
+    auto at = index_.find(cls);
+    return at == index_.end() ? nullptr : &lists_[at->second];
+}
+
+Catalog::List &Catalog::list(int32_t cls) {
+    auto [at, made] = index_.try_emplace(cls, lists_.size());
+    if (made) lists_.push_back({cls, {}, 0, 0, 0});
+    return lists_[at->second];
+}
+
+void Catalog::add(uint32_t id, int32_t cls, int32_t subject) {
+    list(cls).ids.push_back(id);
+    if (subject >= 0) subjects_[subject].push_back(id), ++subject_ids_;
+}
+
+// ---------------------------------------------------------------- eviction
+uint64_t Catalog::key(uint32_t id) const { // splitmix64 (Steele et al. 2014): a bijection, so no two ids share a key
+    uint64_t z = (seed_ + id) * 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+void Catalog::release_list(List &c, size_t to) {
+    c.ids.each(c.keep, to, [&](uint32_t id) { segments_->released(id); });
+    c.keep = std::max(c.keep, to);
+    if (size_t gone = c.ids.drop_front(c.keep)) c.keep -= gone, c.lo -= gone, c.hi -= gone;
+}
+
+void Catalog::evict_front(List &c) {
+    ++c.lo, --count, ++evicted;
+    if (!pinned) release_list(c, c.lo);
+}
+
+void Catalog::evict_at(List &c, size_t position) {
+    uint32_t id = c.ids[position];
+    c.ids.erase(position);
+    --c.hi, --count, ++evicted;
+    if (pinned) kept_[id] = {key(id), id, c.cls};
+    else segments_->released(id);
+}
+
+// The live id with the largest key. The next few are remembered: finding them takes a look at every live id.
+Catalog::List *Catalog::largest_key(size_t &position) {
+    for (;;) {
+        if (candidates_.empty()) {
+            uint64_t least = 0;
+            for (List &c : lists_)
+                c.ids.each(c.lo, c.hi, [&](uint32_t id) {
+                    uint64_t k = key(id);
+                    if (k < least) return;
+                    candidates_.push_back({k, id, c.cls});
+                    if (candidates_.size() < 2 * kCandidates) return;
+                    std::nth_element(candidates_.begin(), candidates_.begin() + kCandidates, candidates_.end());
+                    candidates_.erase(candidates_.begin(), candidates_.begin() + kCandidates);
+                    least = std::min_element(candidates_.begin(), candidates_.end())->key;
+                });
+            std::sort(candidates_.begin(), candidates_.end());
+            if (candidates_.empty()) return nullptr;
+        }
+        Keyed top = candidates_.back();
+        candidates_.pop_back();
+        List *c = find(top.cls);
+        if (!c) continue;
+        position = c->ids.lower_bound(top.id);
+        if (position >= c->lo && position < c->hi && c->ids[position] == top.id) return c; // else: removed meanwhile
+    }
+}
+
+void Catalog::evict() {
+    while (count > capacity_) {
+        if (policy_ == Eviction::kReservoir) {
+            size_t position;
+            List *c = largest_key(position);
+            if (!c) return;
+            threshold_ = key(c->ids[position]) - 1;
+            evict_at(*c, position);
+            continue;
+        }
+        List *best = nullptr;
+        for (List &c : lists_) {
+            if (!c.live()) continue;
+            bool better = !best;
+            if (best && policy_ == Eviction::kOldest) better = c.ids[c.lo] < best->ids[best->lo];
+            if (best && policy_ == Eviction::kBalanced)
+                better = c.live() > best->live() || (c.live() == best->live() && c.cls < best->cls);
+            if (better) best = &c;
+        }
+        if (!best) return;
+        evict_front(*best);
+    }
+}
+
+void Catalog::advance(const int32_t *cls, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        auto id = static_cast<uint32_t>(next_id++);
+        List *c = find(cls[i]);
+        if (!c || c->hi >= c->ids.size() || c->ids[c->hi] != id) continue; // damaged: keeps its id but is not live
+        ++c->hi, ++count;
+        if (policy_ == Eviction::kReservoir) {
+            uint64_t k = key(id);
+            if (k > threshold_) {
+                evict_at(*c, c->hi - 1);
+                continue;
+            }
+            if (!candidates_.empty() && k > candidates_.front().key) {
+                Keyed e{k, id, cls[i]};
+                candidates_.insert(std::upper_bound(candidates_.begin(), candidates_.end(), e), e);
+            }
+        }
+        evict();
+    }
+}
+
+// ---------------------------------------------------------------- the view
+void Catalog::set_view(int64_t to, const int32_t *cls, const int64_t *first_live, size_t n) {
+    next_id = to;
+    count = 0;
+    candidates_.clear();
+    threshold_ = ~uint64_t{0};
+    std::unordered_map<int32_t, int64_t> first;
+    for (size_t i = 0; i < n; ++i) first[cls[i]] = first_live[i];
+    bool own = (policy_ == Eviction::kReservoir) == (first.count(kThreshold) != 0); // else: another policy made it
+    if (own && policy_ == Eviction::kReservoir) threshold_ = static_cast<uint64_t>(first[kThreshold]);
+    auto again = std::move(kept_);
+    kept_.clear();
+    for (const auto &[id, e] : again) list(e.cls).ids.insert(id);
+    for (List &c : lists_) {
+        c.hi = c.ids.lower_bound(static_cast<uint64_t>(to));
+        auto at = first.find(c.cls);
+        c.lo = own && at != first.end() ? c.ids.lower_bound(static_cast<uint64_t>(std::max<int64_t>(0, at->second))) : 0;
+        c.lo = std::max(c.keep, std::min(c.lo, c.hi));
+        c.hi = std::max(c.hi, c.lo);
+        count += static_cast<int64_t>(c.live());
+        if (!pinned) release_list(c, c.lo);
+        for (size_t k = c.hi; policy_ == Eviction::kReservoir && k-- > c.lo;)
+            if (key(c.ids[k]) > threshold_) evict_at(c, k), --evicted;
+    }
+    if (!own) evict();
+}
+
+void Catalog::get_view(std::vector<int32_t> &cls, std::vector<int64_t> &first_live) const {
+    for (const auto &[key, at] : std::map<int32_t, size_t>(index_.begin(), index_.end())) {
+        const List &c = lists_[at];
+        cls.push_back(key);
+        first_live.push_back(c.lo < c.hi ? c.ids[c.lo] : next_id);
+    }
+    if (policy_ == Eviction::kReservoir) cls.push_back(kThreshold), first_live.push_back(static_cast<int64_t>(threshold_));
+}
+
+void Catalog::release(const int32_t *cls, const int64_t *before, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        if (cls[i] == kThreshold) {
+            auto limit = static_cast<uint64_t>(before[i]);
+            for (auto e = kept_.begin(); e != kept_.end();) {
+                bool gone = e->second.key > limit;
+                if (gone) segments_->released(e->first);
+                e = gone ? kept_.erase(e) : std::next(e);
+            }
+        } else if (List *c = find(cls[i])) {
+            release_list(*c, std::min(c->ids.lower_bound(static_cast<uint64_t>(before[i])), c->lo));
+        }
+    }
+}
+
+void Catalog::release_all() {
+    for (List &c : lists_) release_list(c, c.lo);
+    for (const auto &[id, e] : kept_) segments_->released(id);
+    kept_.clear();
+}
+
+void Catalog::remove(int64_t id, int32_t cls) {
+    if (kept_.erase(static_cast<uint32_t>(id))) return segments_->released(id);
+    for (List &c : lists_) {
+        if (cls >= -1 && cls != c.cls) continue;
+        size_t k = c.ids.lower_bound(static_cast<uint64_t>(id));
+        if (k >= c.ids.size() || c.ids[k] != id) continue;
+        c.ids.erase(k);
+        if (k >= c.keep) segments_->released(id);
+        if (k >= c.lo && k < c.hi) --count;
+        c.keep -= k < c.keep, c.lo -= k < c.lo, c.hi -= k < c.hi;
+        return;
+    }
+}
+
+// ---------------------------------------------------------------- questions
+bool Catalog::live(int64_t id, int32_t cls) const {
+    const List *c = find(cls);
+    if (!c) return false;
+    size_t k = c->ids.lower_bound(static_cast<uint64_t>(id));
+    return k >= c->lo && k < c->hi && c->ids[k] == id;
+}
+
+bool Catalog::retained(int64_t id) const {
+    for (const List &c : lists_) {
+        size_t k = c.ids.lower_bound(static_cast<uint64_t>(id));
+        if (k >= c.keep && k < c.ids.size() && c.ids[k] == id) return true;
+    }
+    return kept_.count(static_cast<uint32_t>(id)) != 0;
+}
+
+std::vector<int64_t> Catalog::retained_between(uint64_t from, uint64_t to) const {
+    std::vector<int64_t> out;
+    for (const List &c : lists_)
+        c.ids.each(std::max(c.keep, c.ids.lower_bound(from)), c.ids.lower_bound(to), [&](uint32_t id) { out.push_back(id); });
+    for (const auto &[id, e] : kept_)
+        if (id >= from && id < to) out.push_back(id);
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+std::vector<int32_t> Catalog::classes() const {
+    std::vector<int32_t> out;
+    for (const List &c : lists_)
+        if (c.live()) out.push_back(c.cls);
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+int64_t Catalog::count_of(int32_t cls) const {
+    const List *c = find(cls);
+    return c ? static_cast<int64_t>(c->live()) : 0;
+}
+
+int64_t Catalog::kth(int32_t cls, int64_t k) const {
+    const List *c = find(cls);
+    if (!c || k < 0 || k >= static_cast<int64_t>(c->live())) return -1;
+    return c->ids[c->lo + static_cast<size_t>(k)];
+}
+
+int64_t Catalog::rank(int64_t id) const {
+    int64_t n = 0;
+    for (const List &c : lists_) {
+        size_t k = id < 0 ? 0 : c.ids.lower_bound(static_cast<uint64_t>(id));
+        n += static_cast<int64_t>(std::min(std::max(k, c.lo), c.hi) - c.lo);
+    }
+    return n;
+}
+
+int64_t Catalog::kth_of_all(int64_t k) const {
+    if (k < 0 || k >= count) return -1;
+    int64_t low = 0, high = next_id - 1; // the smallest id with more than k live ones up to it
+    while (low < high) {
+        int64_t mid = low + (high - low) / 2;
+        if (rank(mid + 1) > k) high = mid;
+        else low = mid + 1;
+    }
+    return low;
+}
+
+std::vector<int64_t> Catalog::ids_of_class(int32_t cls) const {
+    std::vector<int64_t> out;
+    if (const List *c = find(cls)) out.reserve(c->live());
+    each_live(cls, [&](uint32_t id) { out.push_back(id); });
+    return out;
+}
+
+std::vector<int32_t> Catalog::subjects() const {
+    std::vector<int32_t> out;
+    for (const auto &[subject, ids] : subjects_) out.push_back(subject);
+    return out;
+}
+
+std::vector<bool> Catalog::live_window(uint64_t from, size_t n, bool retained) const {
+    std::vector<bool> in(n);
+    for (const List &c : lists_) {
+        size_t low = retained ? c.keep : c.lo, high = retained ? c.ids.size() : c.hi;
+        c.ids.each(std::max(low, c.ids.lower_bound(from)), std::min(high, c.ids.lower_bound(from + n)),
+                   [&](uint32_t id) { in[id - from] = true; });
+    }
+    for (const auto &[id, e] : kept_)
+        if (retained && id >= from && id < from + n) in[id - from] = true;
+    return in;
+}
+
+std::vector<int64_t> Catalog::ids_of_subject(int32_t subject) const {
+    std::vector<int64_t> out;
+    auto at = subjects_.find(subject);
+    if (at == subjects_.end()) return out;
+    const IdList &ids = at->second;
+    for (size_t k = 0; k < ids.size();) {
+        uint64_t from = ids[k];
+        size_t end = ids.lower_bound(from + kWindow);
+        auto in = live_window(from, static_cast<size_t>(ids[end - 1] - from) + 1, false);
+        ids.each(k, end, [&](uint32_t id) {
+            if (in[id - from]) out.push_back(id);
+        });
+        k = end;
+    }
+    return out;
+}
+
+void Catalog::prune_subjects() {
+    if (subject_ids_ < 2 * subject_kept_) return;
+    std::map<int32_t, IdList> fresh;
+    subject_ids_ = 0;
+    for (uint64_t from = 0; from < static_cast<uint64_t>(next_id) + kWindow; from += kWindow) {
+        std::vector<bool> in;
+        for (auto &[subject, ids] : subjects_) {
+            size_t a = ids.lower_bound(from), b = ids.lower_bound(from + kWindow);
+            if (a == b) continue;
+            if (in.empty()) in = live_window(from, kWindow, true);
+            ids.each(a, b, [&](uint32_t id) {
+                if (in[id - from]) fresh[subject].push_back(id), ++subject_ids_;
+            });
+        }
+    }
+    subjects_ = std::move(fresh);
+    subject_kept_ = std::max<size_t>(4096, subject_ids_);
+}
+
+size_t Catalog::bytes() const {
+    size_t n = lists_.capacity() * sizeof(List) + (candidates_.capacity() + kept_.size()) * sizeof(Keyed);
+    for (const List &c : lists_) n += c.ids.bytes();
+    for (const auto &[k, s] : subjects_) n += s.bytes();
+    return n;
+}
+
+} // namespace edgecl

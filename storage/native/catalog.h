@@ -1,0 +1,91 @@
+// Which samples are live: ids per class and subject, and the policy that chooses what goes above the capacity.
+//
+//   class lists   [lo, hi) is live, [keep, lo) is evicted but still on flash because a checkpoint may go back to it,
+//                 [hi, end) is hidden (a resumed run has not come to it again yet)
+//   balanced      the oldest of the largest class goes: the live part of a class is always its newest
+//   oldest        the oldest of all goes: likewise
+//   reservoir     every id has a pseudo-random key (a bijection of seed and id); those with the smallest keys stay, which
+//                 is a uniform draw without replacement of all that were offered, and needs no state but the largest key
+//                 that may stay. Evicted ids leave the list; while pinned they wait in `kept_`.
+// What is evicted depends on the sequence of ids and classes alone.
+#pragma once
+#include "id_list.h"
+#include "segments.h"
+#include <map>
+#include <unordered_map>
+
+namespace edgecl {
+
+enum class Eviction : int { kBalanced = 0, kReservoir = 1, kOldest = 2 };
+constexpr int32_t kThreshold = -2; // in a view: the "class" whose value is the reservoir's largest key
+
+class Catalog {
+  public:
+    Catalog(Segments *segments, int64_t capacity, Eviction policy, uint64_t seed);
+
+    void add(uint32_t id, int32_t cls, int32_t subject); // ascending within a class; behind the view until `advance`
+    void advance(const int32_t *cls, size_t n);          // the next n ids come into view; evicts above the capacity
+    void set_view(int64_t next_id, const int32_t *cls, const int64_t *first_live, size_t n);
+    void get_view(std::vector<int32_t> &cls, std::vector<int64_t> &first_live) const;
+    void release(const int32_t *cls, const int64_t *before, size_t n); // lets go of evicted records below
+    void release_all();
+    void remove(int64_t id, int32_t cls); // cls < -1: unknown
+    void prune_subjects();                // forgets ids of subjects that are no longer on flash
+
+    bool live(int64_t id, int32_t cls) const;
+    bool retained(int64_t id) const;
+    std::vector<int64_t> retained_between(uint64_t from, uint64_t to) const; // ascending
+    std::vector<int32_t> classes() const;
+    int64_t count_of(int32_t cls) const;
+    int64_t kth(int32_t cls, int64_t k) const;       // of the live ones of a class; -1 beyond
+    int64_t kth_of_all(int64_t k) const;             // of all live ones, oldest first
+    int64_t rank(int64_t id) const;                  // live ones older than id
+    std::vector<int64_t> ids_of_class(int32_t cls) const;
+    std::vector<int32_t> subjects() const;
+    std::vector<int64_t> ids_of_subject(int32_t subject) const;
+    template <class F> void each_live(int32_t cls, F f) const { // f(id), oldest first
+        if (const List *c = find(cls)) c->ids.each(c->lo, c->hi, f);
+    }
+    size_t bytes() const;
+
+    void set_capacity(int64_t n) { capacity_ = n; } // takes effect at the next `advance`
+    int64_t next_id = 0, count = 0, evicted = 0;
+    bool pinned = false; // evicted records wait for release()
+
+  private:
+    struct List {
+        int32_t cls;
+        IdList ids;
+        size_t keep = 0, lo = 0, hi = 0;
+        size_t live() const { return hi - lo; }
+    };
+    const List *find(int32_t cls) const;
+    List *find(int32_t cls) { return const_cast<List *>(static_cast<const Catalog *>(this)->find(cls)); }
+    List &list(int32_t cls);
+    uint64_t key(uint32_t id) const;
+    void evict();
+    void evict_front(List &c);
+    void evict_at(List &c, size_t position); // reservoir
+    List *largest_key(size_t &position);
+    void release_list(List &c, size_t to);
+    std::vector<bool> live_window(uint64_t from, size_t n, bool retained) const;
+
+    Segments *segments_;
+    int64_t capacity_;
+    Eviction policy_;
+    uint64_t seed_, threshold_ = ~uint64_t{0};
+    std::vector<List> lists_; // in order of appearance
+    std::unordered_map<int32_t, size_t> index_;
+    std::map<int32_t, IdList> subjects_;
+    size_t subject_ids_ = 0, subject_kept_ = 4096;
+    struct Keyed {
+        uint64_t key;
+        uint32_t id;
+        int32_t cls;
+        bool operator<(const Keyed &o) const { return key < o.key; }
+    };
+    std::vector<Keyed> candidates_; // ascending: the live ids with the largest keys, as far as known
+    std::unordered_map<uint32_t, Keyed> kept_; // evicted, waiting for release
+};
+
+} // namespace edgecl
