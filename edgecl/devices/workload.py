@@ -101,9 +101,9 @@ def operations(
             continue
         kind = KINDS.get(node.op, "activation")
         macs = operator(node.op, node.name).macs([graph.shapes[i] for i in node.inputs], node.attributes) * rows
-        found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out))
+        found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out, rows=rows))
         if mode == "train" and node.op != "normalise":
-            found.append(Operation(node.name, kind, INPUT, 2 * macs, out + sum(sizes), sum(sizes)))
+            found.append(Operation(node.name, kind, INPUT, 2 * macs, out + sum(sizes), sum(sizes), rows=rows))
     return found
 
 
