@@ -26,10 +26,7 @@ def test_without_a_planned_end_the_rate_is_constant():
     assert at(99, 100, "constant") == 0.2
 
 
-def test_a_run_under_the_schedule_differs_and_repeats(options):
-    final = []
-    for schedule in ("cosine", "cosine", "constant"):
-        record = run({**options, "epochs": 1, "lr_schedule": schedule, "mask": "none"})
-        assert record["config"]["lr_schedule"] == schedule
-        final.append(record["accuracy_matrix"])
-    assert final[0] == final[1]
+def test_a_run_under_the_schedule_repeats_and_says_so(options):
+    records = [run({**options, "epochs": 1, "lr_schedule": "cosine", "mask": "none"}) for _ in range(2)]
+    assert records[0]["config"]["lr_schedule"] == "cosine"
+    assert records[0]["accuracy_matrix"] == records[1]["accuracy_matrix"]
