@@ -1,4 +1,4 @@
-"""The command line: `edgecl run | plan | tune | devices | data | compare | demo | store`."""
+"""The command line: `edgecl run | plan | tune | bench | doctor | devices | data | compare | demo | store`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from .commands import compare, data, demo, devices, plan, run, store, tune
+from .commands import bench, compare, data, demo, devices, doctor, plan, run, store, tune
 from .commands.refusal import guarded, refuse
 
 # click's base of usage errors: some versions of typer carry a copy of their own
@@ -26,6 +26,8 @@ app.command("plan", help=plan.HELP)(plan.command)
 app.command("tune", help=tune.HELP)(tune.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("demo", help=demo.HELP)(demo.command)
+app.command("doctor", help=doctor.HELP)(doctor.command)
+app.add_typer(bench.app, name="bench")
 app.add_typer(devices.app, name="devices")
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")

@@ -56,32 +56,38 @@ def check_record(record: Mapping[str, Any]) -> None:
 
     The tests use a full JSON schema validator; this needs no dependency.
     """
-    _check(record, record_schema(), "record")
+    check_schema(record, record_schema(), "The run record")
 
 
-def _check(value: Any, schema: Mapping[str, Any], place: str) -> None:
+def check_schema(value: Any, schema: Mapping[str, Any], place: str, whole: Mapping[str, Any] | None = None) -> None:
+    """``value`` against the part of JSON schema that our schemas use: type, const, enum, required, properties,
+    items, minItems, $ref into $defs. ``place`` names the value in errors; ``whole`` is the schema with the $defs.
+    """
+    whole = schema if whole is None else whole
     if "$ref" in schema:
-        schema = record_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+        schema = whole["$defs"][schema["$ref"].rsplit("/", 1)[1]]
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_is(value, kind) for kind in kinds):
-        raise BadInput(f"{place} of a run record is {type(value).__name__}.", f"It must be {' or '.join(kinds)}.")
+        raise BadInput(f"{place} is {type(value).__name__}.", f"It must be {' or '.join(kinds)}.")
+    known = schema.get("enum", [schema["const"]] if "const" in schema else [value])
+    if value not in known:
+        raise BadInput(f"{place} is {value!r}.", f"It must be {' or '.join(map(repr, known))}.")
     if isinstance(value, dict):
         for key in schema.get("required", ()):
             if key not in value:
-                raise BadInput(f"{place} of a run record has no '{key}'.", "Use a run.json that edgecl wrote.")
+                raise BadInput(f"{place} has no '{key}'.", "Use a file as edgecl wrote it.")
         other = schema.get("additionalProperties", {})
         for key, item in value.items():
-            _check(
-                item,
-                schema.get("properties", {}).get(key, other if isinstance(other, dict) else {}),
-                f"{place}.{key}",
-            )
+            part = schema.get("properties", {}).get(key, other if isinstance(other, dict) else {})
+            check_schema(item, part, f"{place}: {key}" if ": " not in place else f"{place}.{key}", whole)
     elif isinstance(value, list):
+        if len(value) < schema.get("minItems", 0):
+            raise BadInput(f"{place} has {len(value)} entries.", f"Give at least {schema['minItems']}.")
         for i, item in enumerate(value):
-            _check(item, schema.get("items", {}), f"{place}[{i}]")
+            check_schema(item, schema.get("items", {}), f"{place}[{i}]", whole)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise BadInput(f"{place} of a run record is {value}.", "Figures must be finite.")
+        raise BadInput(f"{place} is {value}.", "Figures must be finite.")
 
 
 def _is(value: Any, kind: str) -> bool:

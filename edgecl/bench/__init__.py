@@ -1,0 +1,1 @@
+"""Benches that travel with the package: latency, energy, memory, flash, and the open training benchmark."""

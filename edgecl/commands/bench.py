@@ -1,0 +1,169 @@
+"""`edgecl bench`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import BadInput
+from .show import print_table
+
+app = typer.Typer(
+    help="Measure this machine, or model others: latency, energy, memory, flash; the training benchmark.",
+    no_args_is_help=True,
+)
+
+Nets = Annotated[str, typer.Option("--net", metavar="NAME,..", help="networks")]
+Batch = Annotated[int, typer.Option("--batch", metavar="N", help="samples of a step")]
+Densities = Annotated[str, typer.Option("--density", metavar="X,..", help="shares of living weights; dense is added")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", help="kernel threads, each pinned to a core")]
+Rounds = Annotated[int, typer.Option("--n", metavar="N", help="rounds that count; a published figure has at least 20")]
+Devices = Annotated[str, typer.Option("--device", metavar="NAME,..|all", help="model these devices, measure nothing")]
+Json = Annotated[str, typer.Option("--json", metavar="FILE", help="write the raw record")]
+Plot = Annotated[str, typer.Option("--plot", metavar="FILE", help="draw it: .png, .svg or .pdf (extra 'report')")]
+
+
+@app.command("latency", help="Seconds of a training step and of a prediction, ours against dense.")
+def latency(
+    net: Nets = "cnn", batch: Batch = 32, density: Densities = "0.25,0.1", threads: Threads = 1, n: Rounds = 20,
+    device: Devices = "", to: Json = "", plot: Plot = "",
+) -> int:  # fmt: skip
+    from ..bench import kinds, work
+
+    wanted = work.cases(net.split(","), batch, _shares(density), ("train", "predict"))
+    if device:
+        return _modelled("latency", wanted, device, threads, to, plot)
+    return _measured("latency", lambda: kinds.latency(wanted, threads, n), threads, work.BASELINE, n, to, plot)
+
+
+@app.command("energy", help="Joules of a training step, by a sensor; or modelled with --device.")
+def energy(
+    net: Nets = "cnn", batch: Batch = 32, density: Densities = "0.25,0.1", threads: Threads = 1, n: Rounds = 20,
+    source: Annotated[str, typer.Option("--energy-source", metavar="SOURCE", help="auto, ina, pmic, rapl, ..")] = "auto",
+    device: Devices = "", to: Json = "", plot: Plot = "",
+) -> int:  # fmt: skip
+    from ..bench import kinds, work
+
+    wanted = work.cases(net.split(","), batch, _shares(density), ("train",))
+    if device:
+        return _modelled("energy", wanted, device, threads, to, plot)
+    return _measured("energy", lambda: kinds.energy(wanted, threads, n, source), threads, work.BASELINE, n, to, plot)
+
+
+@app.command("memory", help="Peak memory that a training step adds to a process, against the plan and dense torch.")
+def memory(
+    net: Nets = "cnn", batch: Batch = 32, density: Densities = "0.25,0.1", threads: Threads = 1, n: Rounds = 20,
+    to: Json = "", plot: Plot = "",
+) -> int:  # fmt: skip
+    from ..bench import kinds, work
+
+    wanted = work.cases(net.split(","), batch, _shares(density), ("train",))
+    return _measured("memory", lambda: kinds.memory(wanted, threads, n), threads, work.BASELINE, n, to, plot)
+
+
+@app.command("flash", help="Speed of the disk under a folder, and of a sample store on it.")
+def flash(
+    disk: Annotated[str, typer.Option("--disk", metavar="DIR", help="folder on the disk to measure")] = ".",
+    n: Rounds = 20, to: Json = "", plot: Plot = "",
+) -> int:  # fmt: skip
+    from ..bench import kinds
+
+    if not Path(disk).is_dir():
+        raise BadInput(f"'{disk}' is not a folder.", "Give --disk a folder you may write to.")
+    return _measured("flash", lambda: kinds.flash(Path(disk), n), 1, "none: figures of this disk", n, to, plot)
+
+
+@app.command("training", help="The open training benchmark: one fixed task, several seeds, one result file.")
+def training(
+    task: Annotated[str, typer.Option("--task", metavar="image|inertial|keyword|glyph", help="which task")] = "",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="runs; a result to publish has at least 3")] = 3,
+    division: Annotated[str, typer.Option("--division", metavar="closed|open", help="see the rules")] = "closed",
+    given: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="an option of a run")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="a fraction of the data: a trial, not a result")] = False,
+    check: Annotated[str, typer.Option("--check", metavar="FILE", help="check a result against schema and rules")] = "",
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="write the result")] = "",
+) -> int:
+    from ..bench import training as bench
+
+    if check:
+        result = bench.read_result(Path(check))
+        print(f"{check}: a valid result of task '{result['task']}', {result['division']} division")
+    elif not task:
+        raise BadInput("No task was named.", f"Give --task {'|'.join(bench.TASKS)}, or --check FILE.")
+    else:
+        options = dict(_option(text) for text in given or [])
+        say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+        result = bench.run_task(task, seeds, division, options, quick, _command(), say)
+        if out:
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+            Path(out).write_text(json.dumps(result, indent=1) + "\n")
+    head, rows = bench.table(result)
+    print_table(head, rows)
+    return 0
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BadInput(f"--set {text} has no value.", "Write --set option=value, such as --set sparsity=0.9.")
+    return name.replace("-", "_"), value
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise BadInput(f"The densities '{text}' cannot be read.", "Write them like 0.25,0.1.") from None
+
+
+def _command() -> str:
+    return shlex.join(["edgecl", *sys.argv[1:]])
+
+
+def _measured(
+    name: str, work: Callable[[], list[dict[str, Any]]], threads: int, baseline: str, rounds: int, to: str, plot: str
+) -> int:
+    from ..bench.measure import Conditions, pinned, record
+
+    if rounds < 1:
+        raise BadInput(f"--n {rounds} measures nothing.", "Give at least 1; 20 for a figure to publish.")
+    # torch keeps a thread pool of its own, which must see the cores that are left before it is imported
+    with pinned(threads) if name != "flash" else nullcontext([]) as cores:
+        conditions = Conditions(cores)
+        rows = work()
+        return _finish(record(name, _command(), rows, baseline, conditions.to_json()), to, plot)
+
+
+def _modelled(name: str, wanted: Any, devices: str, threads: int, to: str, plot: str) -> int:
+    from ..bench.measure import record
+    from ..bench.modelled import modelled_rows, profiles_of
+    from ..bench.work import BASELINE
+
+    rows = modelled_rows(wanted, profiles_of(devices), threads)
+    return _finish(record(name, _command(), rows, BASELINE, None), to, plot)
+
+
+def _finish(record: dict[str, Any], to: str, plot: str) -> int:
+    from ..bench import show
+
+    head, rows = show.table(record["rows"])
+    print_table(head, rows)
+    conditions = record["conditions"]
+    if conditions is not None:
+        after = conditions["after"]
+        heat = "no sensor" if after["temperature"] is None else f"{after['temperature']:.1f} C"
+        print(f"baseline: {record['baseline']}; temperature: {heat}; throttled: {', '.join(after['throttled_now']) or 'no'}")
+    if to:
+        Path(to).parent.mkdir(parents=True, exist_ok=True)
+        Path(to).write_text(json.dumps(record, indent=1) + "\n")
+    if plot:
+        show.plot(record, Path(plot))
+        print(f"plot: {plot}")
+    return 0
