@@ -19,6 +19,8 @@ from ..run import run
 from .progress import make_listener
 from .refusal import guarded
 
+PAGE_NEEDS = 400_000_000  # bytes: matplotlib's process beside ours
+
 
 def train(job: Mapping[str, Any]) -> int:
     """Run ``job`` (options, resume, json, command); the exit status."""
@@ -37,11 +39,14 @@ def train(job: Mapping[str, Any]) -> int:
 
 
 def write_page(out: Path) -> Path | None:
-    """`report.html` beside the record where matplotlib is installed; in a child, so that our peak stays
-    ours."""
+    """`report.html` beside the record where matplotlib is installed and a control group leaves room for it; in a
+    child, so that our peak stays ours."""
     from importlib.util import find_spec
 
-    if find_spec("matplotlib") is None:
+    from ..devices.cgroup import memory_limit
+
+    limit = memory_limit()
+    if find_spec("matplotlib") is None or (limit is not None and limit[0] < PAGE_NEEDS):
         return None
     page = out / "report.html"
     command = python_command("edgecl.report.html", str(out / "run.json"), str(page))
