@@ -1,6 +1,6 @@
 """A store of a million samples: write amplification, resident memory, time to open. Each case in a fresh process.
 
-    python bench/store_million.py CASE DIR PAYLOAD COUNT      (called by bench/store.py; prints JSON)
+python bench/store_million.py CASE DIR PAYLOAD COUNT      (called by bench/store.py; prints JSON)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the sample store is compared with: one file per sample (torch.save, npy), one LMDB record per key, a raw file."""
+"""What the sample store is compared with: a file per sample (torch.save, npy), an LMDB record per key, a raw file."""
 
 from __future__ import annotations
 

@@ -43,3 +43,16 @@ class Access(StoreCore):
     def ids_of_subject(self, subject: int) -> np.ndarray:
         """Live ids of a subject, ascending, int64."""
         return self._index.ids_of_subject(subject)
+
+    def kth_oldest(self, k: int) -> int:
+        """The k-th (from 0) live id by age, whatever its class; -1 beyond. Logarithmic in the number of ids."""
+        return self._index.kth_of_all(k)
+
+    def older_than(self, id_: int) -> int:
+        """How many live samples arrived before ``id_``."""
+        return self._index.rank(id_)
+
+    def newest(self, n: int) -> np.ndarray:
+        """The n newest live ids, newest first, int64."""
+        count = self.count
+        return np.array([self.kth_oldest(k) for k in range(count - 1, max(-1, count - 1 - n), -1)], np.int64)

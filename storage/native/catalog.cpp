@@ -5,10 +5,17 @@ namespace edgecl {
 namespace {
 constexpr size_t kCandidates = 4096; // largest keys looked for at a time
 constexpr size_t kWindow = 1 << 20;  // ids looked at together when subjects are matched with classes
+
+uint64_t mix(uint64_t z) { // splitmix64 (Steele et al. 2014): a bijection, so no two ids share a key
+    z *= 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
 } // namespace
 
 Catalog::Catalog(Segments *segments, int64_t capacity, Eviction policy, uint64_t seed)
-    : segments_(segments), capacity_(capacity), policy_(policy), seed_(seed) {}
+    : segments_(segments), capacity_(capacity), policy_(policy), seed_(mix(seed + 1)) {}
 
 const Catalog::List *Catalog::find(int32_t cls) const {
     auto at = index_.find(cls);
@@ -27,12 +34,7 @@ void Catalog::add(uint32_t id, int32_t cls, int32_t subject) {
 }
 
 // ---------------------------------------------------------------- eviction
-uint64_t Catalog::key(uint32_t id) const { // splitmix64 (Steele et al. 2014): a bijection, so no two ids share a key
-    uint64_t z = (seed_ + id) * 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-}
+uint64_t Catalog::key(uint32_t id) const { return mix(seed_ + id); }
 
 void Catalog::release_list(List &c, size_t to) {
     c.ids.each(c.keep, to, [&](uint32_t id) { segments_->released(id); });
@@ -141,11 +143,12 @@ void Catalog::set_view(int64_t to, const int32_t *cls, const int64_t *first_live
     for (List &c : lists_) {
         c.hi = c.ids.lower_bound(static_cast<uint64_t>(to));
         auto at = first.find(c.cls);
-        c.lo = own && at != first.end() ? c.ids.lower_bound(static_cast<uint64_t>(std::max<int64_t>(0, at->second))) : 0;
+        c.lo = at != first.end() ? c.ids.lower_bound(static_cast<uint64_t>(std::max<int64_t>(0, at->second))) : 0;
         c.lo = std::max(c.keep, std::min(c.lo, c.hi));
         c.hi = std::max(c.hi, c.lo);
         count += static_cast<int64_t>(c.live());
         if (!pinned) release_list(c, c.lo);
+        while (policy_ == Eviction::kReservoir && c.lo > c.keep) ++count, evict_at(c, --c.lo), --evicted;
         for (size_t k = c.hi; policy_ == Eviction::kReservoir && k-- > c.lo;)
             if (key(c.ids[k]) > threshold_) evict_at(c, k), --evicted;
     }
