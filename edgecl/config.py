@@ -66,6 +66,9 @@ class Config:
     micro_batch: int | str | None = _option(
         None, p.count_or_auto(1), "rows of one forward at most, or auto (changes what batch norm learns)"
     )
+    predict_batch: int | None = _option(
+        None, p.count(1), "rows of one evaluation forward at most; default: 32, fewer where RAM asks for it"
+    )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
     augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")

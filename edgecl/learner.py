@@ -147,7 +147,7 @@ class Learner:
         graph = make_graph(config, self.spec, classes)
         start = None if weights is None else read_weights(weights, graph)
         self._baseline = resident()
-        plan = self._plan(config, classes, buffer, frozenset({"memory", "batch"} - set(given)))
+        plan = self._plan(config, classes, buffer, frozenset({"memory", "batch", "predict_batch"} - set(given)))
         identity = f"learner {self.spec.shape} {dtype}"
         self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start)
         self._trainer = Trainer(self._parts)

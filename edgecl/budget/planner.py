@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..compiler import Plan
+from ..compiler import Plan, row_cost
 from ..config import Config
 from ..errors import InfeasibleBudget
 
 MB = 1_000_000
+SMALLEST_PREDICT = 4  # rows: the narrowest vectors
+PREDICT_BATCH = 32  # rows of one evaluation forward at most, where nobody said
 MARGIN = 0.95  # a run sheds and stops above this share of its budget, so a plan stays below it
 
 
@@ -98,13 +100,13 @@ def plan_run(
 
     candidate : config -> (engine plan, predicted growth by purpose)
     baseline  : bytes that count before anything is allocated
-    free      : options the user did not set; of ``memory`` and ``batch`` only these are lowered
+    free      : options the user did not set; of ``predict_batch``, ``memory`` and ``batch`` only these are lowered
     Raises `InfeasibleBudget` naming what is largest and the nearest limit that would do.
     """
     choices: list[str] = []
     plan, growth = candidate(config)
     while budget is not None and baseline + sum(growth.values()) > MARGIN * budget:
-        smaller = _smaller(config, free)
+        smaller = _smaller(config, free, plan)
         if smaller is None:
             raise _infeasible(baseline, growth, budget)
         config, change = smaller
@@ -113,20 +115,32 @@ def plan_run(
     return RunPlan(config, plan, baseline, growth, choices=tuple(choices))
 
 
-def _smaller(config: Config, free: frozenset[str]) -> tuple[Config, str] | None:
-    """The next cheaper configuration: a micro-batch where it was asked for, then fewer slots, then a smaller
-    batch."""
+def _smaller(config: Config, free: frozenset[str], plan: Plan) -> tuple[Config, str] | None:
+    """The next cheaper configuration and what it costs: fewer rows of an evaluation, which changes no result; a
+    micro-batch where it was asked for; then fewer slots; then a smaller batch."""
+    if "predict_batch" in free and plan.program and plan.predict_batch > SMALLEST_PREDICT:
+        rows = max(SMALLEST_PREDICT, plan.predict_batch // 2)
+        slower = row_cost(rows) / row_cost(min(plan.batch, PREDICT_BATCH))
+        return (
+            config.replace(predict_batch=rows),
+            f"evaluation in batches of {rows} rows: it takes about {slower:.2f} times as long, training is unchanged",
+        )
     if config.micro_batch == "auto" or (isinstance(config.micro_batch, int) and "micro_batch" in free):
         rows = config.batch if config.micro_batch == "auto" else int(config.micro_batch or 0) // 2
         if rows >= 4:
+            whole = plan.batch if config.micro_batch == "auto" else int(config.micro_batch or 0)
+            slower = row_cost(rows) / row_cost(whole) if plan.program else 1.0
             return (
                 config.replace(micro_batch=rows),
-                f"micro-batch of {rows} rows: batch norm sees each micro-batch alone",
+                f"micro-batch of {rows} rows: batch norm sees each micro-batch alone, "
+                f"and a step takes about {slower:.2f} times as long",
             )
     if "memory" in free and config.memory > 50:
         return config.replace(memory=config.memory // 2), f"memory lowered to {config.memory // 2} slots"
     if "batch" in free and config.batch > 4:
-        return config.replace(batch=config.batch // 2), f"batch lowered to {config.batch // 2}"
+        rows = config.batch // 2
+        slower = row_cost(rows) / row_cost(config.batch)
+        return config.replace(batch=rows), f"batch lowered to {rows}: a sample takes about {slower:.2f} times as long"
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..budget.planner import RunPlan
+from ..budget.planner import PREDICT_BATCH, RunPlan
 from ..compiler import Optimizer, Plan
 from ..config import Config
 from ..data import get_augmentation
@@ -27,7 +27,6 @@ from .ledger import Ledger
 from .randomness import Randomness
 from .trainer import Parts, micro_batch
 
-PREDICT_BATCH = 32  # rows of one evaluation forward at most
 APPEND = 256  # samples appended to the store at a time
 STAGES = 256  # exchanges on their way at most
 STORE_BYTES = 600_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
@@ -109,7 +108,7 @@ def engine_plan(config: Config, graph: Graph, method: Method, sparse: SparseTrai
         config.engine,
         graph,
         batch=rows,
-        predict_batch=min(rows, PREDICT_BATCH),
+        predict_batch=min(rows, config.predict_batch or PREDICT_BATCH),
         densities=sparse.max_densities(),
         optimizer=Optimizer(config.optimizer, config.momentum, config.weight_decay),
         threads=config.threads,

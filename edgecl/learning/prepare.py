@@ -94,7 +94,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         candidate,
         baseline=resident() if baseline is None else baseline,
         budget=None if budget.ram is None else int(budget.ram),
-        free=frozenset({"memory", "batch", "micro_batch"} - set(given)),
+        free=frozenset({"memory", "batch", "micro_batch", "predict_batch"} - set(given)),
     )
     run_plan = with_costs(run_plan, graph, method, sizes)
     source = check_energy_source(run_plan.config, config.energy, run_plan.step_joules)

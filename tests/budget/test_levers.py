@@ -1,0 +1,62 @@
+"""What the planner does when memory is short: cheapest first, each change named with its cost in time."""
+
+import pytest
+
+from edgecl.budget.planner import MARGIN, plan_run
+from edgecl.compiler import compile_plan, row_cost
+from edgecl.config import Config
+from edgecl.errors import InfeasibleBudget
+from edgecl.graph.builders import build
+
+GRAPH = build("resnet20", (3, 32, 32), 10)
+FREE = frozenset({"memory", "batch", "micro_batch", "predict_batch"})
+
+
+def candidate(config):
+    """The engine's memory and 10 kB a slot."""
+    rows = 2 * config.batch
+    if isinstance(config.micro_batch, int):
+        rows = min(rows, config.micro_batch)
+    plan = compile_plan(GRAPH, batch=rows, predict_batch=min(rows, config.predict_batch or 32))
+    return plan, {**plan.memory, "memory": config.memory * 10_000}
+
+
+def planned(budget=None, free=FREE, **options):
+    return plan_run(Config.make({"model": "resnet20", **options}), candidate, baseline=0, budget=budget, free=free)
+
+
+def test_nothing_is_changed_where_everything_fits():
+    plan = planned(10**9)
+    assert plan.choices == () and plan.plan.predict_batch == 32
+
+
+def test_evaluation_gives_way_first_and_training_stays_as_it_was():
+    whole = planned()
+    short = planned(int((whole.peak_bytes - 1) / MARGIN))
+    assert short.plan.batch == whole.plan.batch and short.config.memory == whole.config.memory
+    assert short.plan.predict_batch < whole.plan.predict_batch
+    assert short.plan.program["train"] == whole.plan.program["train"]
+    assert "evaluation in batches of 16" in short.choices[0] and "times as long" in short.choices[0]
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7, 0.5, 0.3])
+def test_every_plan_fits_and_says_what_each_change_costs(share):
+    budget = int(planned().peak_bytes * share)
+    plan = planned(budget, micro_batch="auto")
+    assert plan.peak_bytes <= MARGIN * budget
+    assert plan.choices
+    for choice in plan.choices:
+        assert "times as long" in choice or "slots" in choice
+
+
+def test_options_the_user_set_are_left_alone():
+    budget = int(planned().peak_bytes * 0.9)
+    with pytest.raises(InfeasibleBudget):
+        planned(budget, free=frozenset())
+    plan = planned(budget, free=FREE - {"predict_batch"}, predict_batch=32)
+    assert plan.plan.predict_batch == 32 and plan.config.memory < 500
+
+
+def test_full_vectors_are_cheapest_and_single_samples_dearest():
+    costs = [row_cost(rows) for rows in (1, 2, 4, 8, 16, 32)]
+    assert costs == sorted(costs, reverse=True) and costs[-1] == 1.0
