@@ -116,8 +116,10 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
 #pragma GCC unroll 16
       for (int i = 0; i < P; i++) a[i] = init;
     }
-    // One entry ahead: its address and value are there before the multiplications of this one end.
-    if (k < end) {
+    if constexpr (!ENTRY_AHEAD) {
+      for (; k < end; k++)
+        multiply<TH, TW, U>(a, b.input + offsets[k], splat<V>(values[k]), row_stride, column_stride);
+    } else if (k < end) {
       const char *p = b.input + offsets[k];
       V w = splat<V>(values[k]);
       while (++k < end) {
