@@ -91,6 +91,9 @@ class Config:
         "which replayed samples to exchange; default hybrid_balanced_p with a store",
     )
     swap_ratio: float = _option(0.5, p.fraction(), "share of the replayed samples a gate exchanges")
+    miro: int | None = _option(
+        None, p.count(2), "from this task on, choose memory and stream buffer by accuracy per joule (needs a store)"
+    )
     carousel: str = _option("exact", p.choice(("exact", "live")), "wait for late swaps, or drop and log them")
     latency: int = _option(2, p.count(1), "steps from a swap's request to its effect")
     ram: int | None = _option(None, p.size, "peak memory of the process")
@@ -135,6 +138,8 @@ class Config:
             for name in ("store_limit", "flash_writes_per_day"):
                 if getattr(self, name) is not None:
                     raise BadInput(f"{flag_name(name)} was given without a store.", "Add --store DIR.")
+            if self.miro is not None:
+                raise BadInput("Miro fills the memory from a store, and there is none.", "Add --store DIR.")
             if self.gate not in (None, "none"):
                 raise BadInput(f"The gate '{self.gate}' has no store to exchange with.", "Add --store DIR.")
         if self.mask == "none" and self.sparsity > 0:

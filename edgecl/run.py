@@ -15,9 +15,11 @@ import numpy as np
 
 from . import checkpoint
 from .budget.guard import Guard
+from .budget.miro import Resources
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
 from .learning.ledger import DenseRows
+from .learning.miro import make_miro
 from .learning.parts import APPEND, build_parts, close_parts
 from .learning.prepare import Prepared, prepare
 from .learning.task_data import SourceData
@@ -132,6 +134,7 @@ class Run:
         self.predict_batch = prepared.plan.plan.predict_batch
         self.predict = self.parts.engine.predictor(self.predict_batch)
         self.ids: list[np.ndarray | None] = []
+        self.miro = make_miro(self.trainer, prepared.plan)
 
     def __enter__(self) -> Run:
         return self
@@ -190,6 +193,10 @@ class Run:
         self.ids.append(self.append(task))
         self.parts.method.begin_task(self.parts.engine, task)
         self.parts.sparse.begin_task(task)
+        if self.miro is not None:
+            slowed = self.governor is not None and self.governor.level > 0
+            self.miro.begin_task(task, now.train, np.array(now.classes), slowed)
+            self.energy.other_steps = self.miro.trial_steps
         loop = self.make_loop(task)
         self.save(task, loop)
         return loop
@@ -203,7 +210,10 @@ class Run:
     def make_loop(self, task: int) -> TaskLoop:
         everything = self.parts.method.wants_all_tasks
         first = 0 if everything else task
-        data = SourceData([t.train for t in self.stream.tasks[first : task + 1]], self.ids[first : task + 1])
+        sources, ids = [t.train for t in self.stream.tasks[first : task + 1]], self.ids[first : task + 1]
+        if self.miro is not None and self.miro.rows is not None and ids[-1] is not None:
+            sources, ids = [sources[-1].subset(self.miro.rows)], [ids[-1][self.miro.rows]]
+        data = SourceData(sources, ids)
         units = None if everything else np.array(self.stream.tasks[task].classes)
         return TaskLoop(self.trainer, data, self.dense, task=task, epochs=self.config.epochs, task_units=units)
 
@@ -320,6 +330,9 @@ class Run:
         if carousel is not None:
             carousel.trim()
         self.trainer.log.append((step, -1, "shed"))
+        if self.miro is not None:
+            slots = self.miro.memory.slots // 2
+            self.miro.changed(Resources(max(slots, 1), self.miro.resources.frugal))
         if not any(w.startswith(SHED) for w in self.warnings):
             self.warnings.append(f"{SHED} at step {step}: caches and idle buffers were given back.")
 
@@ -359,6 +372,7 @@ class Run:
                 "train_seconds": self.train_seconds,
                 "energy": self.energy.state(),
                 "governor": None if self.governor is None else self.governor.state(),
+                "miro": None if self.miro is None else self.miro.state(),
                 "trainer": self.trainer.state(),
             },
         )
@@ -376,6 +390,9 @@ class Run:
         self.energy.load(saved.get("energy", {"joules": None}))
         if self.governor is not None and saved.get("governor") is not None:
             self.governor.load(saved["governor"])
+        if self.miro is not None and saved.get("miro") is not None:
+            self.miro.load(saved["miro"])
+            self.energy.other_steps = self.miro.trial_steps
         self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
         self.predict = self.parts.engine.predictor(self.predict_batch)
         if saved["loop"] is None:

@@ -71,6 +71,7 @@ class EnergyAccount:
         self._label = label
         self.meter: EnergyMeter | None = None
         self._earlier = 0.0  # measured before a resume
+        self.other_steps = 0  # beside those of the trainer (trials)
         if source not in (None, PROFILE):
             from ..devices.sensors import EnergyMeter, open_energy_sensor
 
@@ -92,7 +93,7 @@ class EnergyAccount:
         """After so many steps. ``force``: read the sensor now."""
         if self.meter is not None:
             return self._earlier + self.meter.poll(force)
-        return None if self._step_joules is None else self._step_joules * steps
+        return None if self._step_joules is None else self._step_joules * (steps + self.other_steps)
 
     def next_step(self, steps: int) -> float:
         """Joules that one more step is expected to take."""

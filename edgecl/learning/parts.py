@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..budget.miro import HELD_OUT, LEAST, REDUCTION
 from ..budget.planner import PREDICT_BATCH, RunPlan
 from ..compiler import Optimizer, Plan
 from ..config import Config
@@ -138,6 +139,7 @@ def predicted_growth(
         "task_index": samples * (40 + (33 if config.remove else 0)),
         "store": 0 if config.store is None else _store_bytes(config, spec.bytes + width, draws, samples),
         "checkpoint": 0 if config.out is None else _state_bytes(plan, sparse) + slots * (spec.bytes + width + 40),
+        "miro": 0 if config.miro is None else _trial_bytes(config, plan, sparse, spec, classes, samples),
         "other": OTHER_BYTES,
     }
 
@@ -156,6 +158,14 @@ def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:
     """
     staged = min(STAGES, (config.latency + 1) * draws * config.replay_rows)
     return STORE_BYTES + 8 * samples + (2 * APPEND + staged) * record
+
+
+def _trial_bytes(
+    config: Config, plan: Plan, sparse: SparseTraining, spec: SampleSpec, classes: int, samples: int
+) -> int:
+    """Two copies of the model's state, the reduced task and memory, and the samples that score a trial."""
+    trial = max(int(REDUCTION * (samples + config.memory)), 2 * LEAST * classes) + HELD_OUT * classes
+    return 2 * _state_bytes(plan, sparse) + trial * (spec.bytes + 48)
 
 
 def _state_bytes(plan: Plan, sparse: SparseTraining) -> int:

@@ -21,6 +21,7 @@ PURPOSES = (
     "method",
     "head",
     "dropout",
+    "miro",
 )
 
 
