@@ -130,5 +130,3 @@ def _groups(wanted: Sequence[Case]) -> list[list[Case]]:
     for case in wanted:
         groups.setdefault((case.net, case.operation), []).append(case)
     return list(groups.values())
-
-

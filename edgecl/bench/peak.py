@@ -6,7 +6,6 @@ import json
 import sys
 
 from ..budget.meters import peak_resident, resident
-from ..engine.select import compile_for  # noqa: F401 - part of the baseline
 from .work import TORCH, Case, make_call
 
 

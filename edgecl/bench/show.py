@@ -25,7 +25,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     """Head and cells of measured or modelled rows."""
     first = rows[0]
     if "device" in first:
-        head = ["network", "operation", "engine", "density", "device", "threads", "time", "band", "energy", "ratio", "source"]
+        head = [
+            "network",
+            "operation",
+            "engine",
+            "density",
+            "device",
+            "threads",
+            "time",
+            "band",
+            "energy",
+            "ratio",
+            "source",
+        ]
         return head, [
             [r["net"], r["operation"], r["engine"], f"{r['density']:g}", r["device"], str(r["threads"]),
              quantity(r["seconds"], "s"), " to ".join(quantity(v, "s") for v in r["seconds_band"]),
@@ -35,10 +47,22 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     if "what" in first:
         head = ["what", "median", "quartiles", "n"]
         return head, [[r["what"], quantity(r["median"], r["unit"]), _quartiles(r), str(r["n"])] for r in rows]
-    head = ["network", "operation", "batch", "threads", "engine", "density", "median", "quartiles", "n", "ratio", "source"]
+    head = [
+        "network",
+        "operation",
+        "batch",
+        "threads",
+        "engine",
+        "density",
+        "median",
+        "quartiles",
+        "n",
+        "ratio",
+        "source",
+    ]
     return head, [
         [r["net"], r["operation"], str(r["batch"]), str(r["threads"]), r["engine"], f"{r['density']:g}",
-         quantity(r["median"], r["unit"]), _quartiles(r), str(r["n"]), _ratio(r), r["source"].partition(":")[0].split("(")[0]]
+         quantity(r["median"], r["unit"]), _quartiles(r), str(r["n"]), _ratio(r), r["source"].partition(":")[0]]
         for r in rows
     ]  # fmt: skip
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler import Optimizer, Plan
+from ..compiler import Optimizer, Plan, compile_plan
 from ..engine import Model
-from ..engine.select import compile_for, make_engine
+from ..engine.native import NativeEngine
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
 from ..graph.builders import build, builders
@@ -73,20 +73,19 @@ def cases(nets: Sequence[str], batch: int, densities: Sequence[float], operation
 def make_call(case: Case, threads: int) -> Callable[[], object]:
     """A function that does the case's operation once, on random data from a fixed seed."""
     graph, rng = graph_of(case.net), np.random.default_rng(0)
-    if case.engine == TORCH:
-        import torch
-
-        torch.set_num_threads(threads)
     model = Model(graph, rng)
+    x = rng.normal(size=(case.batch, *graph.input_shape)).astype(np.float32)
+    y = rng.integers(0, CLASSES, case.batch)
+    if case.engine == TORCH:
+        from .torch_peer import torch_call
+
+        return torch_call(graph, model, x, y, threads, case.operation == "train")
     densities = densities_of(graph, case.density)
     for name, density in densities.items():
         parameter = model[name]
         living = round(parameter.spec.size * density)
         parameter.set_pattern(np.sort(rng.choice(parameter.spec.size, living, replace=False)))
-    plan = _plan(case, graph, threads)
-    engine = make_engine(model, plan, "native" if case.engine == OURS else "torch")
-    x = rng.normal(size=(case.batch, *graph.input_shape)).astype(np.float32)
-    y = rng.integers(0, CLASSES, case.batch)
+    engine = NativeEngine(model, _plan(case, graph, threads))
     if case.operation == "predict":
         predict = engine.predictor(case.batch)
         return lambda: predict(x)
@@ -101,8 +100,8 @@ def make_call(case: Case, threads: int) -> Callable[[], object]:
 
 
 def _plan(case: Case, graph: Graph, threads: int) -> Plan:
-    return compile_for(
-        "native" if case.engine == OURS else "torch", graph, batch=case.batch, predict_batch=case.batch,
+    return compile_plan(
+        graph, batch=case.batch, predict_batch=case.batch,
         densities=densities_of(graph, case.density), optimizer=Optimizer("sgd", 0.9, 1e-4), threads=threads,
     )  # fmt: skip
 

@@ -46,7 +46,7 @@ def latency(
 @app.command("energy", help="Joules of a training step, by a sensor; or modelled with --device.")
 def energy(
     net: Nets = "cnn", batch: Batch = 32, density: Densities = "0.25,0.1", threads: Threads = 1, n: Rounds = 20,
-    source: Annotated[str, typer.Option("--energy-source", metavar="SOURCE", help="auto, ina, pmic, rapl, ..")] = "auto",
+    source: Annotated[str, typer.Option("--energy-source", metavar="SOURCE", help="auto, ina, rapl ..")] = "auto",
     device: Devices = "", to: Json = "", plot: Plot = "",
 ) -> int:  # fmt: skip
     from ..bench import kinds, work
@@ -159,7 +159,9 @@ def _finish(record: dict[str, Any], to: str, plot: str) -> int:
     if conditions is not None:
         after = conditions["after"]
         heat = "no sensor" if after["temperature"] is None else f"{after['temperature']:.1f} C"
-        print(f"baseline: {record['baseline']}; temperature: {heat}; throttled: {', '.join(after['throttled_now']) or 'no'}")
+        print(
+            f"baseline: {record['baseline']}; temperature: {heat}; throttled: {', '.join(after['throttled_now']) or 'no'}"
+        )
     if to:
         Path(to).parent.mkdir(parents=True, exist_ok=True)
         Path(to).write_text(json.dumps(record, indent=1) + "\n")

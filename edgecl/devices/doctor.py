@@ -141,7 +141,9 @@ def disk(folder: Path, root: Path) -> list[Finding]:
     )  # fmt: skip
     for name in ("life_time", "pre_eol_info"):
         for file in (root / "sys/block").glob(f"mmcblk*/device/{name}"):
-            found.append(Finding(f"flash wear, {file.parents[1].name} {name}", maybe_text(file) or "unreadable", "note"))
+            found.append(
+                Finding(f"flash wear, {file.parents[1].name} {name}", maybe_text(file) or "unreadable", "note")
+            )
     return found
 
 
@@ -208,7 +210,11 @@ def clock(now: float) -> list[Finding]:
     year = time.gmtime(now).tm_year
     if year >= 2024:
         return []
-    return [Finding("clock", f"the year is {year}", "problem", "Set it ('timedatectl'): samples are stored with their time.")]
+    return [
+        Finding(
+            "clock", f"the year is {year}", "problem", "Set it ('timedatectl'): samples are stored with their time."
+        )
+    ]
 
 
 def expectation() -> list[Finding]:
@@ -233,6 +239,8 @@ def expectation() -> list[Finding]:
     dense, sparse = (1000 * t for t in times)
     # split-mnist5k: 4000 images, 10 epochs, 32 new ones a step
     return [
-        Finding("step of 'cnn', 64 images, 1 thread, measured", f"{dense:.1f} ms dense, {sparse:.1f} ms at 90 % sparsity"),
+        Finding(
+            "step of 'cnn', 64 images, 1 thread, measured", f"{dense:.1f} ms dense, {sparse:.1f} ms at 90 % sparsity"
+        ),
         Finding("split-mnist5k, 10 epochs", f"about {1250 * times[0]:.0f} s dense, {1250 * times[1]:.0f} s at 90 %"),
     ]
