@@ -1,4 +1,4 @@
-# make demo | test | sanitize | bench | bench-kernels | lint | clean
+# make demo | test | sanitize | bench | bench-kernels | arm | arm-full | wheels | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test wheel-test sanitize bench bench-kernels lint clean
+.PHONY: demo test wheel-test sanitize bench bench-kernels arm arm-full wheels arm-tools lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -53,6 +53,20 @@ bench-kernels:
 	$(RUN) $(PY) bench/memory.py --scopes import --json $(RESULTS)/memory.json
 	$(PY) bench/memory.py --scopes bare run --json $(RESULTS)/memory.json
 	$(PY) bench/performance.py
+
+# The aarch64 wheel, run, counted and booted under QEMU; needs root and Debian's cross tools (docs/arm.md).
+arm-tools: $(PY)
+	$(PIP) 'scikit-build-core>=0.10' 'nanobind>=2.4' cmake ninja wheel auditwheel
+
+arm: arm-tools
+	$(PY) tests/arm make
+
+arm-full: arm-tools
+	$(PY) tests/arm full
+
+# manylinux wheels for x86-64 and aarch64 in out/wheels, each installed and tried without a compiler.
+wheels: arm-tools
+	$(PY) tests/arm wheels
 
 bench: $(PY)
 	$(PIP) -c constraints.txt '.[bench]'
