@@ -45,8 +45,8 @@ def command(
     for name in ("naive", "sparcl", "store"):
         shutil.rmtree(folder / name, ignore_errors=True)
     fetch_stream_data(STREAM)
-    common = {**COMMON, "ram": ram, **(SLICE if sliced else {})}
-    runs = {"naive": NAIVE, "sparcl": {**SPARCL, "store": folder / "store"}}
+    common: dict[str, Any] = {**COMMON, "ram": ram, **(SLICE if sliced else {})}
+    runs: dict[str, dict[str, Any]] = {"naive": {**NAIVE}, "sparcl": {**SPARCL, "store": folder / "store"}}
     for name, options in runs.items():
         status = run({**common, **options, "out": folder / name})
         if status:

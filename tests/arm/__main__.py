@@ -1,13 +1,13 @@
 """`python tests/arm STAGE...`: builds for arm64 and runs there without arm64 hardware. See docs/arm.md.
 
-  make        everything below but full, wheels and cycles
-  suite       the core tests on three processors
-  demo        `edgecl demo --slice` on the oldest processor
-  counts      executed instructions of the hot kernels against the committed ones (--update writes new ones)
-  boot        a whole system with 512 MB runs the slice with the demo's own memory plan
-  cycles      the inner loops on models of three cores (llvm-mca)
-  full        the whole demo, emulated: hours
-  wheels      both manylinux wheels, built and tried
+make        everything below but full, wheels and cycles
+suite       the core tests on three processors
+demo        `edgecl demo --slice` on the oldest processor
+counts      executed instructions of the hot kernels against the committed ones (--update writes new ones)
+boot        a whole system with 512 MB runs the slice with the demo's own memory plan
+cycles      the inner loops on models of three cores (llvm-mca)
+full        the whole demo, emulated: hours
+wheels      both manylinux wheels, built and tried
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import machine
 import suite
 import wheels
 from root import install, unpack_root
-from tools import OUT, ROOT, require, stage
+from tools import OUT, require, stage
 
 STAGES = ["make", "suite", "demo", "counts", "boot", "cycles", "full", "wheels"]
 MAKE = ["counts", "suite", "demo", "boot"]

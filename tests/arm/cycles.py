@@ -85,5 +85,3 @@ def cycles_of(body: list[str], core: str) -> float:
     if found is None:
         raise SystemExit(f"llvm-mca: {done.stderr}")
     return int(found[1]) / 1000
-
-

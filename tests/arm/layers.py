@@ -115,7 +115,8 @@ def main() -> None:
         for density in DENSITIES:
             measure(windows, layer, density, fused=False)
         measure(windows, layer, FUSED_DENSITY, fused=True)
-    base = next(line for line in open("/proc/self/maps") if "_kernels" in line)
+    with open("/proc/self/maps") as maps:
+        base = next(line for line in maps if "_kernels" in line)
     print(json.dumps({"base": int(base.split("-")[0], 16), "windows": windows.found}))
 
 

@@ -36,8 +36,7 @@ def require(programs: Mapping[str, str] = PROGRAMS) -> None:
     if missing:
         packages = " ".join(dict.fromkeys(missing))
         raise SystemExit(
-            f"missing: {packages} (Debian 12 or its like)\n"
-            f"  try: apt-get install -y --no-install-recommends {packages}"
+            f"missing: {packages} (Debian 12 or its like)\n  try: apt-get install -y --no-install-recommends {packages}"
         )
     if os.geteuid() != 0:
         raise SystemExit("mmdebstrap unpacks a root with its owners, which only root may\n  try: sudo make arm")
