@@ -18,7 +18,17 @@ from ours import Step
 from edgecl import _kernels
 from edgecl.engine.profile import OperationTime, operation_times
 
-PASSES = {"conv": "forward", "conv_input": "backward-input", "conv_weight": "backward-weight"}
+PASSES = {
+    "conv": "forward",
+    "conv_input": "backward-input",
+    "conv_weight": "backward-weight",
+    "depth": "forward",
+    "point": "forward",
+    "depth_backward": "backward, both",
+    "point_backward": "backward, both",
+}
+# Which arguments of a fused depthwise or pointwise convolution are maps: input, output gradient, their norms' inputs.
+FUSED = {"depth": (1, 2), "point": (1, 2), "depth_backward": (1, 4, 6, 7, 11), "point_backward": (1, 4, 6, 7, 11)}
 MAPS = {  # which arguments of a map pass are maps it moves; a map read and written stands twice
     "stats": (1,),
     "affine": (0, 2, 4),
@@ -29,6 +39,8 @@ MAPS = {  # which arguments of a map pass are maps it moves; a map read and writ
     "pool": (0, 1),
     "pool_input": (0, 1),
     "bias": (1,),
+    "norm": (),
+    "norm_gradient": (),
 }
 TILE = 16  # vectors of accumulators in a register tile
 MISPREDICT = 20  # cycles at the end of a list
@@ -72,6 +84,16 @@ class Roofline:
         args = operation[1]
         moved = sum(self.map_bytes(args[i]) for i in MAPS.get(kind, (0, 0)) if args[i] >= 0)
         return {"memory": moved / self.far}
+
+    def fused(self, operation: tuple[int, list[int]], t: OperationTime) -> dict[str, float]:
+        """A depthwise or pointwise convolution that reads through normalisations."""
+        maps = {operation[1][i] for i in FUSED[t.kind]} - {-1}
+        flops = 2.0 * t.macs * self.batch
+        return {
+            "compute": flops / self.c.fma,
+            "L1 load": flops / self.c.l1,
+            "memory": sum(map(self.map_bytes, maps)) / self.far,
+        }
 
     def convolution(self, operation: tuple[int, list[int]], t: OperationTime) -> dict[str, float]:
         args = operation[1]
@@ -121,7 +143,8 @@ def measure(net: str, batch: int, density: float, steps: int, ceilings: Ceilings
     for t, operation, spent in zip(times, operations, seconds):
         if t.node:
             name, way = t.node, PASSES[t.kind]
-            parts, flops = model.convolution(operation, t), 2.0 * t.macs * batch
+            parts = model.fused(operation, t) if t.kind in FUSED else model.convolution(operation, t)
+            flops = 2.0 * t.macs * batch
         else:
             name, way, flops = "maps", t.kind, 0.0
             parts = model.maps(operation, t.kind)

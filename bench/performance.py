@@ -156,10 +156,10 @@ def layer_tables(results: dict[str, Any]) -> str:
         cells = []
         for (name, way), members in groups.items():
             ms = sum(r["ms"] for r in members)
-            flops = sum(r["gflops"] * r["ms"] for r in members)
+            of_peak = sum(r["of_peak"] * r["ms"] for r in members) / ms if ms else 0.0
             roof = sum(r["of_roofline"] * r["ms"] for r in members) / ms if ms else 0.0
             heaviest = max(members, key=lambda r: r["ms"])
-            peak = f"{100 * flops / ms / (ceilings['fma'] / 1e9):.0f} %" if flops else ""
+            peak = f"{100 * of_peak:.0f} %" if of_peak else ""
             cells.append([name, way, f"{ms:.2f}", f"{100 * ms / total:.1f} %", peak, f"{100 * min(roof, 1):.0f} %",
                           heaviest["limit"]])  # fmt: skip
         head = ["layer" if density == 0.1 else "map", "pass", "ms", "of the step", "of FMA peak", "of the roofline",
