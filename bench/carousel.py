@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,11 @@ def row(done: dict[Key, dict[str, Any]], case: Case, n: int, seeds: Sequence[int
     }
 
 
+def cores() -> int:
+    """Processors this process may run on: taskset leaves fewer."""
+    return len(os.sched_getaffinity(0))
+
+
 def timing(case: Case, slots: int, gate: str, seed: int, quick: bool) -> dict[str, Any]:
     """Seconds of a whole run's steps on over off, in turns of `TURN` steps, the first one changing.
 
@@ -208,6 +214,8 @@ def timing(case: Case, slots: int, gate: str, seed: int, quick: bool) -> dict[st
     return {
         **dict(zip(NAMES, case)),
         "slots": slots,
+        "gate": gate,
+        "cores": cores(),
         "turns": len(ratios),
         "off_step_ms": median(wall["off"]) / TURN * 1e3,
         "seconds_ratio_median": median(ratios),
@@ -255,8 +263,8 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         f"Time of a training step on over off, one kernel thread, in turns of {TURN} steps in one process;",
         "CPU is that of the training thread.",
         "",
-        "| stream | net | sparsity | method | slots | step off, ms | on / off | IQR | CPU on / off | stall, s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| stream | net | sparsity | method | slots | cores | off, ms | on / off | IQR | CPU on / off | stall, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for t in times:
         cells = [
@@ -265,6 +273,7 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
             f"{t['sparsity']:.0%}",
             t["method"],
             str(t["slots"]),
+            str(t["cores"]),
             f"{t['off_step_ms']:.2f}",
         ]
         cells += [f"{t[k]:.3f}" for k in ("seconds_ratio_median", "seconds_ratio_iqr", "cpu_ratio_median")]
@@ -275,15 +284,21 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
 
 
 def load(path: str | None) -> dict[Key, dict[str, Any]]:
-    """Runs already done, one JSON object a line."""
+    """Runs already done: one JSON object a line, or the ``runs`` of an earlier result."""
     done: dict[Key, dict[str, Any]] = {}
-    if path is None or not Path(path).exists():
-        return done
-    for line in Path(path).read_text().splitlines():
-        figures = json.loads(line)
+    for figures in lines_of(path, "runs"):
         stream, model, sparsity, method, slots, arm, seed = (figures.pop(name) for name in NAMES)
         done[stream, model, sparsity, method, slots, arm, seed] = figures
     return done
+
+
+def lines_of(path: str | None, part: str) -> list[dict[str, Any]]:
+    if path is None or not Path(path).exists():
+        return []
+    text = Path(path).read_text()
+    if path.endswith(".json"):
+        return list(json.loads(text)[part])
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def main() -> None:
@@ -296,6 +311,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gate", default="all")
     parser.add_argument("--runs", metavar="FILE", help="keep finished runs here and go on from them")
+    parser.add_argument("--times", metavar="FILE", help="keep finished timings here and go on from them")
     parser.add_argument("--no-more", action="store_true", help="start no run: tables of the finished ones")
     parser.add_argument("--markdown", metavar="FILE", help="write the table for the documentation")
     o = parser.parse_args()
@@ -314,10 +330,15 @@ def main() -> None:
                 file.write(json.dumps({**dict(zip(NAMES, key)), **done[key]}) + "\n")
     rows = rows_of(done)
     table(rows)
-    times = []
+    times = lines_of(o.times, "timing")
     for case in cases:
+        if case in [tuple(t[name] for name in NAMES[:4]) for t in times if t["cores"] == cores()]:
+            continue
         times.append(timing(case, max(o.slots), o.gate, o.seeds, o.quick))
         table(times[-1:])
+        if o.times:
+            with open(o.times, "a", encoding="utf-8") as file:
+                file.write(json.dumps(times[-1]) + "\n")
     runs = [{**dict(zip(NAMES, key)), **figures} for key, figures in done.items()]
     used = {**COMMON, "gate": o.gate, "streams": STREAMS, "methods": METHOD}
     write("carousel", rows, o.json, timing=times, options=used, runs=runs)
