@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -59,12 +60,14 @@ def fill(store: SampleStore, payload: int, first: int, end: int, order: str, tot
 
 
 def limit_for(payload: int, count: int) -> int:
-    """Bytes that hold ``count`` samples: found by asking the store."""
+    """Bytes that hold ``count`` samples: found by asking stores made for it."""
     low, high = count * payload, 4 * count * (payload + 64) + (1 << 28)
-    while high - low > payload * 64:
+    while high - low > payload * 256:
         middle = (low + high) // 2
-        store = SampleStore.capacity_for(StreamSchema((payload,)), middle)
-        low, high = (middle, high) if store < count else (low, middle)
+        with tempfile.TemporaryDirectory() as place, SampleStore(
+            place, StreamSchema((payload,)), limit_bytes=middle
+        ) as store:
+            low, high = (middle, high) if store.capacity < count else (low, middle)
     return high
 
 
