@@ -427,6 +427,7 @@ class Learner:
         warnings: list[str] = []
         stopped = self._shed_at = None
         began = self._working_time()
+        self._energy.begin()
         while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
             used = self._working_time() - began
             if seconds is not None and used >= seconds:
@@ -454,6 +455,7 @@ class Learner:
             if self._governor is not None:
                 self._governor.after_step(time.monotonic() - before)
         used = self._working_time() - began
+        self._energy.end()
         self._train_seconds += used
         if self._shed_at is not None:
             warnings.append(f"RAM came near its budget at step {self._shed_at}: read-ahead was given up.")

@@ -195,7 +195,9 @@ class Run:
         self.parts.sparse.begin_task(task)
         if self.miro is not None:
             slowed = self.governor is not None and self.governor.level > 0
+            self.energy.begin()
             self.miro.begin_task(task, now.train, np.array(now.classes), slowed)
+            self.energy.end()
             self.energy.other_steps = self.miro.trial_steps
         loop = self.make_loop(task)
         self.save(task, loop)
@@ -236,6 +238,7 @@ class Run:
         """All remaining steps of the task; the reason when it must stop before its end."""
         every = self.config.checkpoint_every
         began = self.working_time()
+        self.energy.begin()
         try:
             while not loop.finished:
                 reason = self.guard.reason(self.trainer, self.train_seconds + self.working_time() - began)
@@ -257,6 +260,7 @@ class Run:
                     self.save(task, loop)
         finally:
             self.train_seconds += self.working_time() - began
+            self.energy.end()
         return None
 
     def working_time(self) -> float:

@@ -61,7 +61,7 @@ def _uncounted(limit: float | None, why: str) -> BadInput:
 
 
 class EnergyAccount:
-    """Joules of ``steps`` steps. None where nobody counts.
+    """Joules of training. None where nobody counts. What is measured is counted between `begin` and `end` only.
 
     source : 'measured(...)', 'modelled(PROFILE)' or why there is no figure
     """
@@ -70,7 +70,8 @@ class EnergyAccount:
         self._step_joules = step_joules if source == PROFILE else None
         self._label = label
         self.meter: EnergyMeter | None = None
-        self._earlier = 0.0  # measured before a resume
+        self._earlier = 0.0  # measured in the spans before this one, also before a resume
+        self._start: float | None = None  # the meter's joules when this span began
         self.other_steps = 0  # beside those of the trainer (trials)
         if source not in (None, PROFILE):
             from ..devices.sensors import EnergyMeter, open_energy_sensor
@@ -92,17 +93,30 @@ class EnergyAccount:
     def joules(self, steps: int, force: bool = False) -> float | None:
         """After so many steps. ``force``: read the sensor now."""
         if self.meter is not None:
-            return self._earlier + self.meter.poll(force)
+            return self._earlier + (0.0 if self._start is None else self.meter.poll(force) - self._start)
         return None if self._step_joules is None else self._step_joules * (steps + self.other_steps)
 
     def next_step(self, steps: int) -> float:
-        """Joules that one more step is expected to take."""
+        """Joules that one more step is expected to take, and those drawn since the sensor was last read."""
         if self.meter is None:
             return self._step_joules or 0.0
-        return (self._earlier + self.meter.joules) / steps if steps else 0.0
+        done = self.joules(steps)
+        return (done / steps if done and steps else 0.0) + self.meter.unread
+
+    def begin(self) -> None:
+        """Training goes on from here."""
+        if self._start is not None:  # an error ended the span before
+            self.end()
+        if self.meter is not None:
+            self._start = self.meter.poll(force=True)
+
+    def end(self) -> None:
+        """Training rests; what is drawn from here on is not its."""
+        if self.meter is not None:
+            self._earlier, self._start = self.joules(0, force=True) or 0.0, None
 
     def state(self) -> dict[str, Any]:
-        return {"joules": None if self.meter is None else self._earlier + self.meter.poll(True)}
+        return {"joules": None if self.meter is None else self.joules(0, force=True)}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from `state`. What was measured before stays measured, whoever measures now."""

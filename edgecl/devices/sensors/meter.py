@@ -44,6 +44,11 @@ class EnergyMeter:
         return self._measured / self._measured_seconds if self._measured_seconds > 0 else None
 
     @property
+    def unread(self) -> float:
+        """Joules drawn since the last reading, at the mean power so far."""
+        return (self.watts or 0.0) * max(self._clock() - self._at, 0.0)
+
+    @property
     def source(self) -> str:
         if not self.estimated_seconds:
             return self.sensor.source
