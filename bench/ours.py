@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from common import SAMPLE, SAMPLES
 
 from edgecl.compiler import Optimizer, compile_plan
 from edgecl.engine import Model
@@ -11,9 +12,6 @@ from edgecl.graph import Graph
 from edgecl.graph.builders import build
 from edgecl.methods.losses import cross_entropy
 from edgecl.sparsity.allocation import allocate
-
-SHAPES: dict[str, tuple[int, ...]] = {"cnn": (1, 28, 28)}
-IMAGE = (3, 32, 32)
 
 
 def sparse_weights(graph: Graph) -> list[str]:
@@ -50,8 +48,8 @@ class Step:
         masks: dict[str, np.ndarray] | None = None,
     ) -> None:
         rng = np.random.default_rng(0)
-        shape = SHAPES.get(net, IMAGE)
-        self.graph = build(net, shape, 10, input_dtype="float32")
+        shape, classes = SAMPLES.get(net, SAMPLE)
+        self.graph = build(net, shape, classes, input_dtype="float32")
         if masks is None:
             masks = random_masks(self.graph, density, allocation, rng) if density < 1 else {}
         self.masks = masks
@@ -76,7 +74,7 @@ class Step:
                 kept = rng.choice(living, round(living * keep), replace=False)
                 self.engine.set_gradient_mask(name, np.sort(kept))
         self.feeds = {self.graph.input: rng.normal(size=(batch, *shape)).astype(np.float32)}
-        self.y = rng.integers(0, 10, batch)
+        self.y = rng.integers(0, classes, batch)
 
     def __call__(self) -> None:
         logits = self.engine.forward(self.feeds)["logits"]

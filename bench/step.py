@@ -42,6 +42,9 @@ def groups() -> dict[str, Group]:
         found[name] = Group(net, batch)
         found[f"{name}:one_thread"] = Group(net, batch, threads=1)
         found[f"{name}:scaling"] = Group(net, batch, peer="one_thread")
+    for net in ("cnn1d", "cnn", "ds_cnn"):
+        found[f"{net}:16"] = Group(net, 16, (0.1,))
+        found[f"{net}:16:one_thread"] = Group(net, 16, (0.1,), threads=1)
     found["resnet18:32:keep20"] = Group("resnet18", 32, keep=0.2)
     found["resnet18:32:erk"] = Group("resnet18", 32, allocation="erk")
     found["resnet20:32:erk"] = Group("resnet20", 32, allocation="erk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from common import SAMPLE, SAMPLES
 from torch import nn
 from torch.nn import functional as F
 
@@ -69,12 +70,45 @@ def mobilenetv2(classes: int = 10, channels: int = 3) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes))
 
 
+def unit(
+    channels_in: int, channels: int, kernel: tuple[int, int], *,
+    stride: int = 1, groups: int = 1, padding: tuple[int, int] | None = None,
+) -> list[nn.Module]:  # fmt: skip
+    """Convolution, batch norm, ReLU."""
+    padding = padding or (kernel[0] // 2, kernel[1] // 2)
+    conv = nn.Conv2d(channels_in, channels, kernel, stride, padding, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+def cnn(classes: int = 10) -> nn.Module:
+    layers = unit(1, 32, (3, 3))
+    for a, b in ((32, 64), (64, 128)):
+        layers += [nn.MaxPool2d(2), *unit(a, b, (3, 3))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
+
+
+def cnn1d(classes: int = 6) -> nn.Module:
+    layers = unit(6, 32, (1, 5))
+    for a, b in ((32, 64), (64, 128)):
+        layers += [nn.MaxPool2d((1, 2)), *unit(a, b, (1, 5))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes))
+
+
+def ds_cnn(classes: int = 12) -> nn.Module:
+    layers = unit(1, 64, (10, 4), stride=2, padding=(5, 1))
+    for _ in range(4):
+        layers += [*unit(64, 64, (3, 3), groups=64), *unit(64, 64, (1, 1))]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
 NETS = {
     "resnet18": lambda: resnet([64, 128, 256, 512], 2),
     "resnet20": lambda: resnet([16, 32, 64], 3),
     "mobilenetv2": mobilenetv2,
+    "cnn": cnn,
+    "cnn1d": cnn1d,
+    "ds_cnn": ds_cnn,
 }
-INPUTS: dict[str, tuple[int, ...]] = {}  # sample shapes other than 3x32x32
 
 
 class Step:
@@ -83,8 +117,9 @@ class Step:
     def __init__(self, net: str, batch: int, channels_last: bool) -> None:
         torch.manual_seed(0)
         self.model = NETS[net]()
-        self.x = torch.randn(batch, *INPUTS.get(net, (3, 32, 32)))
-        self.y = torch.randint(0, 10, (batch,))
+        shape, classes = SAMPLES.get(net, SAMPLE)
+        self.x = torch.randn(batch, *shape)
+        self.y = torch.randint(0, classes, (batch,))
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)

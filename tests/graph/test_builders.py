@@ -11,9 +11,10 @@ from edgecl.errors import BadInput
 from edgecl.graph import Graph, operator
 from edgecl.graph.builders import build, builders
 
-SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128)}
+SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128), "ds_cnn": (1, 49, 10)}
 SMALL = {"mlp": {"hidden": (5,)}, "cnn": {"widths": (2, 3, 4)}, "cnn1d": {"widths": (2, 3, 4)},
-         "resnet20": {"width": 2}, "resnet18": {"width": 2}, "mobilenetv2": {"width": 0.1}}  # fmt: skip
+         "resnet20": {"width": 2}, "resnet18": {"width": 2}, "mobilenetv2": {"width": 0.1},
+         "ds_cnn": {"width": 2, "blocks": 2}}  # fmt: skip
 
 
 def network(name, shape=None, classes=10, **options):
@@ -37,7 +38,7 @@ def forward(graph, x):
 
 
 def test_the_list_of_networks():
-    assert set(builders()) == {"mlp", "cnn", "resnet20", "resnet18", "mobilenetv2", "cnn1d"}
+    assert set(builders()) == {"mlp", "cnn", "resnet20", "resnet18", "mobilenetv2", "cnn1d", "ds_cnn"}
 
 
 @pytest.mark.parametrize("name", builders())
@@ -115,6 +116,15 @@ def test_mobilenetv2_prunes_pointwise_convolutions_only():
     assert 2.1e6 < weights(graph) < 2.4e6
 
 
+def test_ds_cnn_is_the_small_network_of_hello_edge():
+    graph = network("ds_cnn", classes=12)
+    assert graph.shapes["stem_relu"] == (64, 25, 5)
+    assert [graph.parameters[n].shape for n in graph.prunable()] == [(64, 64, 1, 1)] * 4
+    macs = sum(graph.parameters[c.name].size * c.positions for c in weight_costs(graph))
+    assert weights(graph) == 64 * 40 + 4 * (64 * 9 + 64 * 64) + 64 * 12
+    assert round(macs / 1e5) == 27  # the paper counts 5.4 million operations, two a multiply
+
+
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "mobilenetv2"])
 def test_28_pixels_become_32_and_it_is_recorded(name):
     graph = network(name, **SMALL[name])
@@ -126,7 +136,7 @@ def test_28_pixels_become_32_and_it_is_recorded(name):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (33, 47), (96, 96)])
-@pytest.mark.parametrize("name", ["cnn", "resnet20", "resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["cnn", "resnet20", "resnet18", "mobilenetv2", "ds_cnn"])
 def test_images_of_any_size(name, size):
     graph = network(name, (3, *size), **SMALL[name])
     assert all(min(s) >= 1 for s in graph.shapes.values())

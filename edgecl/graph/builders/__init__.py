@@ -11,6 +11,7 @@ from ..graph import Graph, Shape
 from ._parts import Head
 from .cnn import cnn
 from .cnn1d import cnn1d
+from .ds_cnn import ds_cnn
 from .mlp import mlp
 from .mobilenetv2 import mobilenetv2
 from .resnet import resnet18, resnet20
@@ -24,6 +25,7 @@ _BUILDERS: dict[str, Callable[..., Graph]] = {
     "resnet18": resnet18,
     "mobilenetv2": mobilenetv2,
     "cnn1d": cnn1d,
+    "ds_cnn": ds_cnn,
 }
 
 
@@ -49,7 +51,7 @@ def build(
     mean, std : per channel or one number, in units of the raw input; default 0 and 255 (uint8) or 0 and 1
     norm : ``batch`` or ``group``; default ``batch``, for ``mlp`` none
     options : of the network: ``hidden``, ``dropout`` (mlp); ``widths``, ``dropout`` (cnn); ``widths``,
-        ``kernel`` (cnn1d); ``width`` (resnets, mobilenetv2)
+        ``kernel`` (cnn1d); ``width`` (resnets, mobilenetv2, ds_cnn); ``blocks`` (ds_cnn)
 
     The first node is ``input_norm``, the last ``logits``; ``graph.notes["features"]`` names the classifier's
     input and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown

@@ -63,11 +63,12 @@ def conv(
     *,
     groups: int = 1,
     prunable: bool = False,
+    padding: tuple[int, int] | None = None,
 ) -> str:
-    """Bias-free convolution padded to keep the size at stride 1."""
-    padding = [k // 2 for k in kernel]
+    """Bias-free convolution, by default padded to keep the size at stride 1."""
+    pads = [k // 2 for k in kernel] if padding is None else list(padding)
     return g.add(
-        "conv2d", [x], name=name, out=out, kernel=list(kernel), stride=list(stride), padding=padding,
+        "conv2d", [x], name=name, out=out, kernel=list(kernel), stride=list(stride), padding=pads,
         groups=groups, bias=False, prunable=prunable,
     )  # fmt: skip
 
