@@ -53,6 +53,7 @@ const Isa &chosen() {
 } // namespace
 
 const Kernels *kernels(int lanes) { return chosen().get(lanes); }
+const Kernels &widest_kernels() { return *kernels(chosen().lanes[0]); }
 const char *isa_name() { return chosen().name; }
 const int *isa_lanes() { return chosen().lanes; }
 

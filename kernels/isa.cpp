@@ -1,5 +1,6 @@
 // Compiled once per instruction set with EDGECL_ISA naming it; no code here runs before cpu.cpp has chosen.
 #include "maps.h"
+#include "rows.h"
 
 #define EDGECL_CONCAT2(a, b) a##b
 #define EDGECL_CONCAT(a, b) EDGECL_CONCAT2(a, b)
@@ -40,6 +41,11 @@ template <int W> const Kernels *make() {
     k.pool_backward = pool_backward<W>;
     k.group_norm_forward = group_norm_forward<W>;
     k.group_norm_backward = group_norm_backward<W>;
+    k.read = read<W>;
+    k.taps = taps<W>;
+    k.tap_dots = all_tap_dots<W>;
+    k.row_sums = row_sums<W>;
+    k.row_mask = row_mask<W>;
     return k;
   }();
   return &table;

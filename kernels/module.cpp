@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "point.h"
 #include "program.h"
 #include "reference.h"
 
@@ -74,6 +75,7 @@ NB_MODULE(_kernels, m) {
     for (const int *p = isa_lanes(); *p; p++) v.push_back(*p);
     return v;
   }, "Vector widths available, widest first.");
+  m.def("point_positions", &point_positions, "lanes"_a, "Positions of a tile of a pointwise convolution.");
   m.def("largest_tile", [](int lanes) {
     const Kernels *k = kernels(lanes);
     if (!k) throw std::invalid_argument("no kernels for this vector width");
@@ -249,11 +251,11 @@ NB_MODULE(_kernels, m) {
         nb::gil_scoped_release release;
         s.run_backward(first, last);
       })
-      .def("dense_gradient", [](Session &s, int weight, int x, int dy, int row0, int row1, size_t per_row) {
+      .def("dense_gradient", [](Session &s, int index, int row0, int row1, size_t per_row) {
         Result out = make_result({(size_t)(row1 - row0), per_row});
         float *p = out.data();
         nb::gil_scoped_release release;
-        s.dense_gradient(weight, x, dy, row0, row1, p);
+        s.dense_gradient(index, row0, row1, p);
         return out;
       })
       .def("poison", &Session::poison, "Fills the arena with NaN.")

@@ -32,6 +32,11 @@ struct Weight {
   size_t bytes() const;
 };
 
+// Per channel: normalised = y * scale + shift.
+struct Scales {
+  std::vector<float> scale, shift;
+};
+
 struct Norm {
   int channels = 0, groups = 0; // groups > 0: group norm
   float epsilon = 1e-5f, momentum = 0.1f;
@@ -47,6 +52,12 @@ struct Norm {
 
   void begin();  // working statistics from the model's
   void commit(); // and back
+  // Of a batch norm over `count` values a channel: from the sums in `partials` (training), as the latest training
+  // forward had them (again), or from the running statistics.
+  enum class From { BATCH, AGAIN, RUNNING };
+  void scales(From, double count, Scales &);
+  // From the sums of the masked gradient: adds the gradients of scale and shift; a, b, c give the input's gradient.
+  void backward(double count);
 };
 
 struct Parameter {

@@ -19,6 +19,9 @@ enum class Code : int {
   POOL = 5,          // x, y, kernel h, w, stride h, w, pad h, w, maximum
   HALO = 6,          // map whose halo becomes zero
   AFFINE_AGAIN = 7,  // as AFFINE, with the statistics of the forward pass
+  NORM = 8,          // norm, y: its scales, for what reads y through it
+  DEPTH = 9,         // weight, x, y, stats norm, norm x is read through, activation
+  POINT = 10,        // as DEPTH
   CONV_WEIGHT = 16,  // weight, x, dy
   CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
   MASK = 18,         // gradient, activation, z, y, norm
@@ -26,6 +29,11 @@ enum class Code : int {
   GROUP_NORM_INPUT = 20, // norm, dx, dy, x, accumulate
   POOL_INPUT = 21,   // dx, dy, kernel h, w, stride h, w, pad h, w, maximum, x, y, accumulate
   BIAS = 22,         // parameter, dy
+  NORM_GRADIENT = 23, // norm, y: its parameters' gradients, and coefficients for what reads its input's gradient
+  // weight, x, norm x is read through, activation, gradient, norm it is read through, y of that norm, dx (-1: not
+  // wanted), accumulate, mask, activation, y, norm (the last three as in CONV_INPUT)
+  DEPTH_BACKWARD = 24,
+  POINT_BACKWARD = 25,
 };
 
 struct Operation {
@@ -45,9 +53,9 @@ public:
   void begin(int samples); // sets the number of samples of the calls that follow
   void run_forward(bool training);
   void run_backward(int first, int last); // operations [first, last)
-  // Gradient of all weights, living or not, of output channels [row0, row1); overwritten. Between two ranges of
-  // run_backward, where x and dy are as the weight's own gradient sees them.
-  void dense_gradient(int weight, int x, int dy, int row0, int row1, float *out);
+  // Gradient of all weights, living or not, of output channels [row0, row1) of the convolution that backward
+  // operation `index` is about; overwritten. To be called just before that operation runs.
+  void dense_gradient(int index, int row0, int row1, float *out);
   // [samples][channels][height][width] float32 or uint8, (value - mean) / std per channel inside `pad`, zeros around.
   void pack(int map, const float *x, const uint8_t *bytes, const float *mean, const float *scale, int pad);
   void unpack(int map, float *out) const;
@@ -57,6 +65,12 @@ public:
 
 private:
   void run(const Operation &, bool training);
+  void run_fused(const Operation &, bool training); // fused.cpp
+  Source read(int map, int norm, int activation) const;
+  Source read_gradient(int map, int norm, int y) const;
+  double positions(const Map &m) const {
+    return ((double)(samples_.blocks - 1) * samples_.lanes + samples_.last_lanes) * m.height * m.width;
+  }
   Network &net_;
   int blocks_;
   Samples samples_;
@@ -66,6 +80,7 @@ private:
   std::vector<Operation> forward_, backward_;
   std::vector<double> forward_seconds_, backward_seconds_;
   std::vector<std::vector<float>> group_statistics_;
+  std::vector<Scales> scales_; // of each norm, for what reads through it
   std::vector<float> scratch_; // of a predictor, which may run beside the network's own
   bool own_thread_ = false;
 

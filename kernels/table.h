@@ -88,6 +88,15 @@ struct NormBackward {
   bool accumulate;
 };
 
+// What a convolution reads through a normalisation instead of from a map of its own, per channel:
+// activation(a * scale + shift), or with b (gradients) scale * a + (slope * b + shift), or with no scale just a.
+struct Source {
+  Map a, b;
+  const float *scale, *slope, *shift;
+  int activation;
+  int ahead = 0; // floats by which reading is ahead of use; set by the driver
+};
+
 struct Pool2d {
   Map in, out; // in backward: in = gradient of the input, out = gradient of the output
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
@@ -118,7 +127,16 @@ struct Kernels {
   void (*group_norm_backward)(const Map &dx, const Map &dy, const Map &in, int block, int group, int groups,
                               const float *scale, const float *mean, const float *rstd, double *dscale,
                               double *dshift, int lanes, bool accumulate);
+  // On rows [position][lane] of any number of lanes that divides this width (rows.h).
+  void (*read)(const Source &, int block, int channel, int y, int x, int positions, float *out, int real_lanes);
+  void (*taps)(float *out, const float *init, const float *const *in, const float *weights, int count, int n);
+  void (*tap_dots)(const float *z, const float *const *in, int count, int n, float *const *sums);
+  void (*row_sums)(const float *v, int n, float *sums);
+  void (*row_mask)(float *gradient, const float *z, const float *y, int n, int activation, float *sums);
 };
+
+// Kernels of the widest vectors.
+const Kernels &widest_kernels();
 
 // Kernels of the chosen instruction set for a vector width; null when it has none of that width.
 const Kernels *kernels(int lanes);

@@ -9,7 +9,7 @@ from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
 from .flops import weight_costs
 from .plan import Optimizer, Plan
-from .program import Lowering
+from .program import DEPTH, POINT, Lowering, fused_code, geometry
 
 # Cost of one lane relative to the widest vector, measured on Zen 5 (narrow lanes put several columns in a vector).
 LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38}
@@ -17,6 +17,7 @@ LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38}
 WEIGHT_BYTES, LIST_BYTES = 8, 12
 # Bytes the native engine keeps per thread for sums and gradient accumulators (WEIGHT_CHUNK in kernels/conv.cpp).
 SCRATCH_VECTORS = 16384
+POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
 
 
 def choose_lanes(batch: int, available: Sequence[int]) -> int:
@@ -67,7 +68,7 @@ def compile_plan(
         "arena": train["arena_bytes"],
         "predict_arena": predict["arena_bytes"],
         **parameter_bytes(graph, densities, optimizer),
-        "scratch": threads * (SCRATCH_VECTORS * (lanes + 1) * 4),
+        "scratch": max(threads * (SCRATCH_VECTORS * (lanes + 1) * 4), fused_scratch(graph, densities, lanes, threads)),
     }
     program = {
         "lanes": lanes,
@@ -80,9 +81,29 @@ def compile_plan(
     return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory)
 
 
+def fused_scratch(graph: Graph, densities: Mapping[str, float], lanes: int, threads: int) -> int:
+    """Bytes that pointwise convolutions gather tiles, sums and weight gradients in (kernels/point.cpp)."""
+    from .. import _kernels
+
+    widest, run = _kernels.lanes()[0], _kernels.point_positions(lanes) * lanes
+    most = 0
+    for node in graph.nodes:
+        if fused_code(graph, node) != POINT:
+            continue
+        out, channels = geometry(graph, node)[:2]
+        name = node.parameters[0]
+        living = round(graph.parameters[name].size * densities.get(name, 1.0))
+        vectors = living if living <= POINT_ACCUMULATORS else 0
+        floats = run * (3 * channels + out) + 2 * channels * widest + vectors * widest
+        partial = min(POINT_ITEMS, max(2, POINT_PARTIALS // max(living, 1))) * living
+        most = max(most, 4 * (threads * floats + partial))
+    return most
+
+
 def parameter_bytes(graph: Graph, densities: Mapping[str, float], optimizer: Optimizer) -> dict[str, int]:
     """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
     costs = {c.name: c for c in weight_costs(graph)}
+    depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
     parameters = lists = 0
     for p in graph.parameters.values():
         density = densities.get(p.name, 1.0)
@@ -90,5 +111,6 @@ def parameter_bytes(graph: Graph, densities: Mapping[str, float], optimizer: Opt
         state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
         parameters += living * (state + (4 if density < 1 else 0))
         if p.name in costs:
-            lists += living * LIST_BYTES * (2 if costs[p.name].input_gradient else 1)
+            both = costs[p.name].input_gradient and costs[p.name].node not in depthwise
+            lists += living * LIST_BYTES * (2 if both else 1)
     return {"parameters": parameters, "lists": lists}

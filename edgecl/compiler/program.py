@@ -14,7 +14,13 @@ from .buffers import Buffer, backward_halo, forward_halo, place
 from .fusion import Unit, fuse
 
 CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO, AFFINE_AGAIN = 0, 1, 2, 3, 4, 5, 6, 7
+NORM, DEPTH, POINT = 8, 9, 10
 CONV_WEIGHT, CONV_INPUT, MASK, NORM_INPUT, GROUP_NORM_INPUT, POOL_INPUT, BIAS = 16, 17, 18, 19, 20, 21, 22
+NORM_GRADIENT, DEPTH_BACKWARD, POINT_BACKWARD = 23, 24, 25
+BACKWARD = {DEPTH: DEPTH_BACKWARD, POINT: POINT_BACKWARD}
+
+PAGE = 4096
+POINT_POSITIONS = 32  # smaller maps go to the general kernel, which can tile over samples
 
 
 def as_map(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -31,11 +37,27 @@ def geometry(graph: Graph, node: Node) -> list[int]:
     return [a["out"], channels, *a["kernel"], *a["stride"], *a["padding"], a["groups"]]
 
 
+def fused_code(graph: Graph, node: Node) -> int | None:
+    """DEPTH or POINT where a convolution has a kernel that reads through normalisations; else None. It depends on
+    the layer alone, so that all entry points of a plan agree.
+    """
+    if node.op != "conv2d":
+        return None
+    out, channels, *window, groups = geometry(graph, node)
+    if groups > 1 and groups == out == channels:
+        return DEPTH
+    _, h, w = as_map(graph.shapes[node.output])
+    return POINT if groups == 1 and window == [1, 1, 1, 1, 0, 0] and h * w >= POINT_POSITIONS else None
+
+
 class Lowering:
     """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass.
 
     ``recompute``: activations that follow from kept convolution outputs alone are not kept but made again in the
     backward pass, to the same bits.
+
+    Depthwise and pointwise convolutions read through normalisations: an activation that only they consume, and the
+    gradient behind the normalisation that follows them, have no buffer at all.
     """
 
     def __init__(
@@ -61,10 +83,29 @@ class Lowering:
         # Parameters in graph order, trained ones only: the optimizer's and the flat gradient's order.
         self.trained = [p.name for p in graph.parameters.values() if p.trained]
         self.planes: dict[str, tuple[int, int]] = {}
+        self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
+        self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
+        self.gathered = self.pointwise_tensors()
+        self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
+        self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer
+
+    def pointwise_tensors(self) -> set[str]:
+        """Tensors that pointwise convolutions read or write, themselves or through a normalisation."""
+        names = set()
+        for unit in self.units:
+            if self.fused.get(unit.output) == POINT:
+                names |= {unit.output, *unit.inputs}
+                source = self.affine.get(unit.inputs[0])
+                names |= {t.tensor for t in source.terms} if source is not None else set()
+        return names
 
     # ---- helpers ---------------------------------------------------------------------------------------------
-    def new(self, shape: Sequence[int]) -> int:
-        self.buffers.append(Buffer(*as_map(shape)))
+    def new(self, tensor: str) -> int:
+        """A buffer for a tensor or its gradient."""
+        b = Buffer(*as_map(self.graph.shapes[tensor]))
+        if tensor in self.gathered and b.height * b.width * self.lanes * 4 % PAGE == 0:
+            b.bottom = 1  # planes a power of two apart would share few sets of the caches
+        self.buffers.append(b)
         return len(self.buffers) - 1
 
     def emit(self, backward: bool, code: int, args: list[int], touched: Sequence[int]) -> None:
@@ -101,7 +142,18 @@ class Lowering:
                     statistics.setdefault(t.tensor, t.norm)
         for unit in self.units:
             node = unit.node
-            out = self.new(shapes[unit.output])
+            if self.read_through(unit):
+                norm = unit.terms[0].norm
+                assert norm is not None
+                b, n = self.tensors[unit.terms[0].tensor], self.norm_index[norm.name]
+                by_conv = statistics.get(unit.terms[0].tensor) is norm and self.produced_by_conv(unit.terms[0].tensor)
+                if self.training and not by_conv:
+                    self.emit(False, STATS, [n, b], [b])
+                self.emit(False, NORM, [n, b], [b])
+                self.through[unit.output] = (b, n, unit.activation)
+                self.tensors[unit.output] = b
+                continue
+            out = self.new(unit.output)
             self.tensors[unit.output] = out
             ins = [self.tensors[i] for i in unit.inputs if i != self.graph.input]
             if unit.kind == "normalise":
@@ -112,6 +164,8 @@ class Lowering:
                 self.feed = out
                 self.buffers[out].clean = True
                 self.buffers[out].touch(0)
+            elif unit.output in self.fused:
+                self.conv_forward_fused(unit, ins[0], out, statistics.get(unit.output))
             elif unit.kind in ("conv2d", "linear"):
                 x = self.buffers[ins[0]]
                 g = geometry(self.graph, node)
@@ -148,7 +202,7 @@ class Lowering:
             elif unit.kind in ("flatten", "dropout"):
                 factor = -1
                 if unit.kind == "dropout" and self.training:
-                    factor = self.factors[node.name] = self.new(shapes[unit.output])
+                    factor = self.factors[node.name] = self.new(unit.output)
                     self.buffers[factor].touch(0)
                 self.emit(False, COPY, [out, ins[0], factor, 0], [out, ins[0], factor])
                 self.buffers[out].clean = True
@@ -164,13 +218,40 @@ class Lowering:
                 )
             self.buffers[self.tensors[name]].touch(len(self.forward))
 
+    def read_through(self, unit: Unit) -> bool:
+        """Is this a normalisation (and activation) that only convolutions consume which can read through it?"""
+        if unit.kind != "affine" or len(unit.terms) > 1 or unit.terms[0].norm is None or unit.output in self.fetch:
+            return False
+        consumers = [u.output for u in self.units if unit.output in u.inputs]
+        return bool(consumers) and all(c in self.fused for c in consumers)
+
+    def conv_forward_fused(self, unit: Unit, x: int, out: int, norm: Node | None) -> None:
+        _, n, activation = self.through.get(unit.inputs[0], (x, -1, 0))
+        stats = self.norm_index[norm.name] if norm is not None and self.training else -1
+        args = [self.weight_index[unit.node.name], x, out, stats, n, activation]
+        self.emit(False, self.fused[unit.output], args, [x, out])
+        self.own_planes[unit.node.name] = [self.scratch_plane(unit), None]
+
+    def scratch_plane(self, unit: Unit) -> list[int]:
+        """The plane that a fused convolution's index lists count in: a run of positions, or a map with its halo."""
+        if self.fused[unit.output] == POINT:
+            from .. import _kernels
+
+            return [1, _kernels.point_positions(self.lanes), 0, 0]
+        g = geometry(self.graph, unit.node)
+        _, h, w = as_map(self.graph.shapes[unit.inputs[0]])
+        _, oh, ow = as_map(self.graph.shapes[unit.output])
+        top, bottom = forward_halo(h, oh, g[2], g[4], g[6])
+        left, right = forward_halo(w, ow, g[3], g[5], g[7])
+        return [top + h + bottom, left + w + right, top, left]
+
     def kept(self, tensor: str) -> int:
         """The buffer that holds a tensor's value in the backward pass."""
         unit = self.affine.get(tensor)
         if not self.recompute or unit is None or any(t.norm is None for t in unit.terms):
             return self.tensors[tensor]
         if tensor not in self.again:
-            out = self.new(self.graph.shapes[tensor])
+            out = self.new(tensor)
             old, new = self.buffers[self.tensors[tensor]], self.buffers[out]
             new.need_halo(old.top, old.bottom, old.left, old.right)  # the lists' offsets hold for this geometry
             args = [out, unit.activation]
@@ -206,7 +287,7 @@ class Lowering:
         load = len(self.forward)  # seeds are loaded between the passes
         for name in self.fetch:
             if upstream[name]:
-                grads[name] = self.new(graph.shapes[name])
+                grads[name] = self.new(name)
                 self.buffers[grads[name]].touch(load)
                 self.buffers[grads[name]].clean = True
         self.seeds = dict(grads)
@@ -216,7 +297,7 @@ class Lowering:
             remaining[tensor] -= 1
             if tensor in grads:
                 return grads[tensor], 1
-            grads[tensor] = self.new(graph.shapes[tensor])
+            grads[tensor] = self.new(tensor)
             return grads[tensor], 0
 
         def take_over(tensor: str, g: int) -> bool:
@@ -232,7 +313,9 @@ class Lowering:
                 continue
             g = grads[unit.output]
             node = unit.node
-            if unit.kind in ("conv2d", "linear"):
+            if unit.output in self.fused:
+                self.conv_backward_fused(unit, g, upstream, masked, remaining, contribute)
+            elif unit.kind in ("conv2d", "linear"):
                 self.conv_backward(unit, g, upstream, masked, remaining, contribute)
             elif unit.kind == "affine":
                 self.affine_backward(unit, g, upstream, masked, contribute, take_over)
@@ -288,6 +371,33 @@ class Lowering:
                 masked.add(x)
         self.emit(True, CONV_INPUT, [w, dy, dx, accumulate, *epilogue], [dy, dx, epilogue[2], epilogue[3]])
 
+    def conv_backward_fused(self, unit: Unit, g: int, upstream, masked, remaining, contribute) -> None:
+        node, x = unit.node, unit.inputs[0]
+        norm_g, y_g = self.deferred.get(unit.output, (-1, -1))
+        source = self.affine.get(x)
+        term = source.terms[0] if source is not None else None
+        norm, y = -1, -1  # what x, or the activation it is, comes from
+        if term is not None and term.norm is not None:
+            norm, y = self.norm_index[term.norm.name], self.tensors[term.tensor]
+        if source is not None and norm >= 0 and len(source.terms) == 1:
+            xb, n, activation = y, norm, source.activation
+        else:
+            xb, n, activation = self.kept(x), -1, 0
+        if node.attributes.get("bias"):
+            self.emit(True, BIAS, [self.trained.index(f"{node.name}.bias"), g], [g])
+        dx, accumulate = -1, 0
+        epilogue = [0, 0, -1, -1]
+        if upstream[x]:
+            last = remaining[x] == 1
+            dx, accumulate = contribute(x)
+            if last and source is not None and (source.activation or norm >= 0):
+                epilogue = [1, source.activation, y, norm]
+                masked.add(x)
+            if self.fused[unit.output] == POINT:
+                self.own_planes[node.name][1] = self.own_planes[node.name][0]
+        args = [self.weight_index[node.name], xb, n, activation, g, norm_g, y_g, dx, accumulate, *epilogue]
+        self.emit(True, BACKWARD[self.fused[unit.output]], args, [xb, g, y_g, dx, epilogue[2]])
+
     def affine_backward(self, unit: Unit, g: int, upstream, masked, contribute, take_over) -> None:
         first = unit.terms[0]
 
@@ -304,8 +414,12 @@ class Lowering:
                 y, n = sums(term)
                 if i > 0:
                     self.emit(True, MASK, [g, 0, -1, y, n], [g, y])
+                if self.defers(unit) and upstream[term.tensor] and take_over(term.tensor, g):
+                    self.emit(True, NORM_GRADIENT, [n, y], [y])
+                    self.deferred[term.tensor] = (n, y)
+                    continue
                 if not upstream[term.tensor]:
-                    out, accumulate = self.new(self.graph.shapes[term.tensor]), 0
+                    out, accumulate = self.new(term.tensor), 0
                 elif last_use and take_over(term.tensor, g):
                     out, accumulate = g, 0
                 else:
@@ -319,6 +433,15 @@ class Lowering:
                 if not accumulate:
                     self.buffers[out].clean = True
 
+    def defers(self, unit: Unit) -> bool:
+        """May the gradient behind this normalisation be made by whoever reads it?"""
+        tensor = unit.terms[0].tensor
+        if len(unit.terms) > 1 or tensor not in self.fused or tensor in self.fetch:
+            return False
+        conv = next(n for n in self.weights if n.output == tensor)
+        users = sum(tensor in u.inputs for u in self.units)
+        return users == 1 and not conv.attributes.get("bias")
+
     # ---- the whole -------------------------------------------------------------------------------------------
     def program(self) -> dict[str, Any]:
         self.lower_forward()
@@ -330,7 +453,7 @@ class Lowering:
         planes = {
             name: [self.buffers[x].plane(), self.buffers[dy].plane() if dy >= 0 else None]
             for name, (x, dy) in self.planes.items()
-        }
+        } | self.own_planes
         return {
             "blocks": self.blocks,
             "arena_bytes": arena,

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _kernels
 from ..compiler import Plan
-from ..compiler.program import CONV_WEIGHT, geometry
+from ..compiler.program import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD, geometry
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
 from ..graph.ops.dropout import draw_mask
@@ -267,7 +267,8 @@ class NativeEngine:
         operations = self.plan.program["train"]["backward"]
         done = 0
         for i, (code, args) in enumerate(operations):
-            name = self._weights[args[0]].parameters[0] if code == CONV_WEIGHT else ""
+            about_weight = code in (CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD)
+            name = self._weights[args[0]].parameters[0] if about_weight else ""
             if name not in names or visit is None:
                 continue
             self._session.backward(done, i)
@@ -277,7 +278,7 @@ class NativeEngine:
             rows = max(1, 65536 // per_row)
             for first in range(0, shape[0], rows):
                 block = range(first, min(first + rows, shape[0]))
-                dense = self._session.dense_gradient(args[0], args[1], args[2], block.start, block.stop, per_row)
+                dense = self._session.dense_gradient(i, block.start, block.stop, per_row)
                 visit(name, block, np.asarray(dense).reshape(len(block), *shape[1:]))
         self._session.backward(done, len(operations))
 

@@ -16,6 +16,9 @@ KINDS = {
     codes.POOL: "pool",
     codes.HALO: "halo",
     codes.AFFINE_AGAIN: "affine_again",
+    codes.NORM: "norm",
+    codes.DEPTH: "depth",
+    codes.POINT: "point",
     codes.CONV_WEIGHT: "conv_weight",
     codes.CONV_INPUT: "conv_input",
     codes.MASK: "mask",
@@ -23,11 +26,16 @@ KINDS = {
     codes.GROUP_NORM_INPUT: "group_norm_input",
     codes.POOL_INPUT: "pool_input",
     codes.BIAS: "bias",
+    codes.NORM_GRADIENT: "norm_gradient",
+    codes.DEPTH_BACKWARD: "depth_backward",
+    codes.POINT_BACKWARD: "point_backward",
 }
 # Which argument of an operation is the map it writes (or, for gradients of weights and biases, reads).
 WRITES = {"conv": 2, "conv_weight": 2, "conv_input": 2, "pool": 1, "halo": 0, "stats": 1, "group_norm": 2, "bias": 1}
 WRITES |= {"affine": 0, "affine_again": 0, "copy": 0, "mask": 0, "norm_input": 1, "group_norm_input": 1}
-WRITES |= {"pool_input": 0}
+WRITES |= {"pool_input": 0, "norm": 1, "depth": 2, "point": 2}
+WRITES |= {"norm_gradient": 1, "depth_backward": 1, "point_backward": 1}  # the input: its gradient may not be wanted
+LAYERS = ("conv", "depth", "point", "conv_weight", "conv_input", "depth_backward", "point_backward")
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,15 @@ def operation_times(engine: NativeEngine) -> list[OperationTime]:
             row = train["maps"][args[WRITES[kind]]]
             shape = (row[1], row[2], row[3])
             node, geometry, macs = "", (), 0
-            if kind in ("conv", "conv_weight", "conv_input"):
+            if kind in LAYERS:
                 layer = layers[args[0]]
                 node, geometry = layer.name, tuple(codes.geometry(graph, layer))
                 parameter = engine.model[layer.parameters[0]]
                 subset = parameter.gradient_subset if kind == "conv_weight" else None
                 h, w = codes.as_map(graph.shapes[layer.output])[1:]
                 macs = (parameter.living if subset is None else len(subset)) * h * w
+                if kind in ("depth_backward", "point_backward"):  # both gradients
+                    trained = parameter.gradient_subset
+                    macs += (parameter.living if trained is None else len(trained)) * h * w
             out.append(OperationTime(kind, node, geometry, shape, macs, seconds))
     return out

@@ -1,0 +1,102 @@
+// Operations of a session that read through normalisations: depthwise and pointwise convolutions.
+#include <cstring>
+
+#include "point.h"
+#include "program.h"
+
+namespace edgecl {
+
+Source Session::read(int map, int norm, int activation) const {
+  Source s{maps_[map], Map(), nullptr, nullptr, nullptr, activation, 0};
+  if (norm >= 0) {
+    s.scale = scales_[norm].scale.data();
+    s.shift = scales_[norm].shift.data();
+  }
+  return s;
+}
+
+Source Session::read_gradient(int map, int norm, int y) const {
+  Source s{maps_[map], Map(), nullptr, nullptr, nullptr, NONE, 0};
+  if (norm >= 0) {
+    const Norm &n = *net_.norms[norm];
+    s.b = maps_[y];
+    s.scale = n.a.data();
+    s.slope = n.b.data();
+    s.shift = n.c.data();
+  }
+  return s;
+}
+
+void Session::run_fused(const Operation &op, bool training) {
+  const std::vector<int> &a = op.args;
+  std::vector<float> &scratch = own_thread_ ? scratch_ : net_.scratch;
+  auto partials = [&](int norm) { return norm < 0 ? nullptr : &net_.norms[norm]->partials; };
+  switch (op.code) {
+  case Code::NORM:
+    net_.norms[a[0]]->scales(training ? Norm::From::BATCH : Norm::From::RUNNING, positions(maps_[a[1]]), scales_[a[0]]);
+    break;
+  case Code::NORM_GRADIENT: net_.norms[a[0]]->backward(positions(maps_[a[1]])); break;
+  case Code::DEPTH:
+  case Code::POINT: {
+    const Weight &w = *net_.weights[a[0]];
+    const Source x = read(a[1], a[4], a[5]);
+    Partials *sums = training ? partials(a[3]) : nullptr;
+    if (op.code == Code::DEPTH)
+      depth_forward(pool(), w.geometry, w.input, w.forward, x, maps_[a[2]], w.bias, samples_, sums);
+    else
+      point_forward(pool(), w.geometry, w.forward, x, maps_[a[2]], w.bias, samples_, sums, scratch);
+    break;
+  }
+  case Code::DEPTH_BACKWARD:
+  case Code::POINT_BACKWARD: {
+    const Weight &w = *net_.weights[a[0]];
+    const Source x = read(a[1], a[2], a[3]), dy = read_gradient(a[4], a[5], a[6]);
+    Backward want;
+    if (!w.frozen) {
+      want.weights = w.subset ? &w.gradient : &w.forward;
+      want.gradients = w.gradients;
+    }
+    if (a[7] >= 0) want.dx = &maps_[a[7]];
+    want.accumulate = a[8] != 0;
+    want.mask = a[9] != 0;
+    want.activation = a[10];
+    if (a[11] >= 0) want.y = maps_[a[11]];
+    want.partials = partials(a[12]);
+    if (op.code == Code::DEPTH_BACKWARD)
+      depth_backward(pool(), w.geometry, w.input, w.forward, x, dy, samples_, want);
+    else
+      point_backward(pool(), w.geometry, want.dx ? &w.backward.front() : nullptr, x, dy, samples_, want, scratch);
+    break;
+  }
+  default: break;
+  }
+}
+
+void Session::dense_gradient(int index, int row0, int row1, float *out) {
+  const Operation &op = backward_.at(index);
+  const std::vector<int> &a = op.args;
+  const Weight &w = *net_.weights.at(a[0]);
+  const int64_t row = w.geometry.size() / w.geometry.out;
+  std::vector<int32_t> all((size_t)(row1 - row0) * row);
+  for (size_t i = 0; i < all.size(); i++) all[i] = (int32_t)(row0 * row + i);
+  const int size = block_channels(w.geometry, 1.0, w.input.lanes, w.geometry.group_in());
+  const Lists lists =
+      forward_lists(w.geometry, {nullptr, w.geometry.size()}, w.input, size, all.data(), (int64_t)all.size());
+  std::memset(out, 0, all.size() * 4);
+  float *gradients = out - row0 * row;
+  if (op.code == Code::CONV_WEIGHT) {
+    conv_backward_weight(pool(), net_.kernels, w.geometry, lists, maps_.at(a[1]), maps_.at(a[2]), samples_, gradients,
+                         net_.scratch);
+    return;
+  }
+  Backward want;
+  want.weights = &lists;
+  want.gradients = gradients;
+  const Source x = read(a[1], a[2], a[3]), dy = read_gradient(a[4], a[5], a[6]);
+  if (op.code == Code::DEPTH_BACKWARD)
+    depth_backward(pool(), w.geometry, w.input, w.forward, x, dy, samples_, want);
+  else
+    point_backward(pool(), w.geometry, nullptr, x, dy, samples_, want, net_.scratch);
+}
+
+} // namespace edgecl

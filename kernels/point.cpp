@@ -1,0 +1,266 @@
+#include "point.h"
+
+#include <algorithm>
+#include <cstring>
+
+
+namespace edgecl {
+namespace {
+
+constexpr int ITEMS = 16;            // work items aimed at
+constexpr int AHEAD = 4;             // channels by which reading is ahead of gathering
+constexpr int ACCUMULATORS = 2048;   // vectors of weight gradients that stay in L2; more are reduced tile by tile
+constexpr size_t PARTIALS = 1 << 19; // floats of weight gradients over all items
+
+// A run of vectors as the shape of a register tile.
+struct Shape {
+  int shape, vectors, columns; // columns of the shape: a row is `columns` vectors
+};
+
+// The smallest shape that holds `vectors`.
+Shape shape_of(int vectors, int largest) {
+  Shape best{-1, 1 << 30, 0};
+  for (int i = 0; i < TILE_COUNT; i++) {
+    const int area = TILE_SHAPES[i][0] * TILE_SHAPES[i][1];
+    if (area >= vectors && area <= largest && area < best.vectors) best = {i, area, TILE_SHAPES[i][1]};
+  }
+  return best;
+}
+
+int tile_vectors(const Kernels &k) { return k.largest_tile >= 16 ? 16 : k.largest_tile >= 14 ? 14 : 8; }
+
+// Tiles of one sample block: runs are whole planes where no map has a halo, rows otherwise.
+struct Runs {
+  int runs, run_positions, per_run, positions;
+  Runs(std::initializer_list<const Map *> maps, int positions) : positions(positions) {
+    const Map &m = **maps.begin();
+    bool halo = false;
+    for (const Map *o : maps) halo = halo || (o->data && o->columns != o->width);
+    runs = halo ? m.height : 1;
+    run_positions = halo ? m.width : m.height * m.width;
+    per_run = (run_positions + positions - 1) / positions;
+  }
+  int count() const { return runs * per_run; }
+};
+
+struct Run {
+  int y, x, positions, floats; // y: row of the run; x: first position in it
+  Shape shape;
+  bool exact; // the shape holds no more than the tile
+};
+
+Run run_at(const Runs &t, int index, int lanes, const Kernels &k) {
+  Run out;
+  out.y = index / t.per_run;
+  out.x = index % t.per_run * t.positions;
+  out.positions = std::min(t.positions, t.run_positions - out.x);
+  out.floats = out.positions * lanes;
+  out.shape = shape_of((out.floats + k.lanes - 1) / k.lanes, tile_vectors(k));
+  out.exact = out.shape.vectors * k.lanes == out.floats;
+  return out;
+}
+
+// Runs are too short for the processor to see them coming.
+Source ahead(Source s, int channels) {
+  s.ahead = (int)s.a.plane() * s.a.lanes * channels;
+  return s;
+}
+
+// Gathers channels [c0, c1) of a tile into `to` [channel - c0][stride]; what the shape holds beyond it becomes zero.
+void gather(const Kernels &k, const Source &s, const Run &t, int block, int c0, int c1, float *to, size_t stride,
+            int real) {
+  for (int c = c0; c < c1; c++, to += stride) {
+    k.read(s, block, c, t.y, t.x, t.positions, to, real);
+    if (!t.exact) std::memset(to + t.floats, 0, ((size_t)t.shape.vectors * k.lanes - t.floats) * 4);
+  }
+}
+
+// A map as a tile of it is written: in place, or, where the shape is larger than the tile, in scratch.
+struct Target {
+  float *at;
+  size_t channel;
+};
+
+Target begin_target(const Kernels &k, const Map &m, const Run &t, int block, float *edge, size_t stride, bool read) {
+  if (t.exact) return {m.at(block, 0, t.y, t.x), m.plane() * m.lanes};
+  if (read)
+    for (int c = 0; c < m.channels; c++) {
+      std::memcpy(edge + c * stride, m.at(block, c, t.y, t.x), (size_t)t.floats * 4);
+      std::memset(edge + c * stride + t.floats, 0, ((size_t)t.shape.vectors * k.lanes - t.floats) * 4);
+    }
+  return {edge, stride};
+}
+
+void end_target(const Map &m, const Run &t, int block, const float *edge, size_t stride) {
+  if (t.exact) return;
+  for (int c = 0; c < m.channels; c++)
+    std::memcpy(m.at(block, c, t.y, t.x), edge + c * stride, (size_t)t.floats * 4);
+}
+
+size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
+
+// Per worker scratch of the given sizes (floats), each aligned to a cache line.
+struct Scratch {
+  float *base;
+  size_t per_worker = 0;
+  std::vector<size_t> starts;
+  Scratch(std::vector<float> &v, int workers, std::initializer_list<size_t> sizes) {
+    for (size_t s : sizes) {
+      starts.push_back(per_worker);
+      per_worker += rounded(s);
+    }
+    if (v.size() < per_worker * workers + 16) v.resize(per_worker * workers + 16);
+    base = (float *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63);
+  }
+  float *operator()(int worker, int i) const { return base + per_worker * worker + starts[i]; }
+};
+
+void store_sums(const float *sums, int rows, int width, int lanes, int real, double *out) {
+  for (int i = 0; i < rows * 2; i++) {
+    double s = 0;
+    for (int c = 0; c < width; c += lanes)
+      for (int l = 0; l < real; l++) s += sums[(size_t)i * width + c + l];
+    out[i] = s;
+  }
+}
+
+void run_lists(const Kernels &k, const Lists &lists, const Run &t, ConvBlock &b, bool accumulate) {
+  b.offsets = lists.offsets.data();
+  b.values = lists.values.data();
+  b.input_row = (ptrdiff_t)t.shape.columns * k.lanes * 4;
+  for (const Block &list : lists.blocks) {
+    b.row0 = list.row0;
+    b.row1 = list.row1;
+    b.pointers = lists.pointers.data() + list.base;
+    b.first = list.first && !accumulate;
+    b.last = list.last;
+    k.conv[t.shape.shape][0](b);
+  }
+}
+
+} // namespace
+
+bool is_pointwise(const Geometry &g) {
+  return g.groups == 1 && g.kernel_h == 1 && g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_h == 0 &&
+         g.pad_w == 0;
+}
+
+int point_positions(int lanes) {
+  const Kernels &k = widest_kernels();
+  return tile_vectors(k) * k.lanes / lanes;
+}
+
+void point_forward(Threads &threads, const Geometry &g, const Lists &lists, const Source &source, const Map &y,
+                   const float *bias, const Samples &samples, Partials *partials, std::vector<float> &scratch) {
+  const Kernels &k = widest_kernels();
+  const int lanes = samples.lanes, W = k.lanes;
+  const size_t stride = (size_t)point_positions(lanes) * lanes;
+  const Source x = ahead(source, AHEAD);
+  const Runs tiles({&x.a, &y}, point_positions(lanes));
+  const int chunks = std::min(tiles.count(), std::max(1, ITEMS / samples.blocks));
+  if (partials) partials->reset(samples.blocks * chunks, g.out);
+  const Scratch space(scratch, threads.count(),
+                      {stride * g.in, stride * g.out, partials ? (size_t)g.out * 2 * W : 0});
+  threads.run(samples.blocks * chunks, [&](int item, int worker) {
+    const int block = item / chunks, chunk = item % chunks, real = samples.in_block(block);
+    float *in = space(worker, 0), *edge = space(worker, 1), *sums = partials ? space(worker, 2) : nullptr;
+    if (sums) std::memset(sums, 0, (size_t)g.out * 2 * W * 4);
+    ConvBlock b{};
+    b.bias = bias;
+    b.sums = sums;
+    for (int i = (int)((long)tiles.count() * chunk / chunks); i < (int)((long)tiles.count() * (chunk + 1) / chunks); i++) {
+      const Run t = run_at(tiles, i, lanes, k);
+      gather(k, x, t, block, 0, g.in, in, stride, real);
+      const Target out = begin_target(k, y, t, block, edge, stride, false);
+      b.input = (const char *)in;
+      b.output = out.at;
+      b.output_channel = out.channel;
+      b.output_row = (ptrdiff_t)t.shape.columns * W;
+      run_lists(k, lists, t, b, false);
+      end_target(y, t, block, edge, stride);
+    }
+    if (sums) store_sums(sums, g.out, W, lanes, real, &partials->values[(size_t)item * g.out * 2]);
+  });
+}
+
+void point_backward(Threads &threads, const Geometry &g, const Lists *backward, const Source &source,
+                    const Source &gradient, const Samples &samples, const Backward &want, std::vector<float> &scratch) {
+  const Kernels &k = widest_kernels();
+  const int lanes = samples.lanes, W = k.lanes;
+  const size_t stride = (size_t)point_positions(lanes) * lanes;
+  const Source x = ahead(source, AHEAD), dy = ahead(gradient, AHEAD);
+  const Map none;
+  const Map &dx = want.dx ? *want.dx : none, &kept = want.partials ? want.y : none;
+  const Runs tiles({&x.a, &dy.a, dy.b.data ? &dy.b : &dy.a, &dx, &kept}, point_positions(lanes));
+  const int entries = want.weights ? (int)want.weights->offsets.size() : 0;
+  const int affordable = entries ? std::max(2, (int)(PARTIALS / entries) / samples.blocks) : ITEMS;
+  const int chunks = std::min({tiles.count(), std::max(1, ITEMS / samples.blocks), affordable});
+  const int items = samples.blocks * chunks;
+  const bool reduce = entries > ACCUMULATORS || tiles.count() / chunks <= 2;
+  Partials *partials = want.partials;
+  if (partials) partials->reset(items, g.in);
+  const Scratch space(scratch, threads.count(),
+                      {stride * g.in, stride * g.out, dx.data ? stride * g.in : 0, kept.data ? stride * g.in : 0,
+                       partials ? (size_t)g.in * 2 * W : 0, reduce ? 0 : (size_t)entries * W});
+  std::vector<float> totals((size_t)items * entries);
+  threads.run(items, [&](int item, int worker) {
+    const int block = item / chunks, chunk = item % chunks, real = samples.in_block(block);
+    float *in = space(worker, 0), *d = space(worker, 1), *edge = space(worker, 2), *edge_y = space(worker, 3);
+    float *sums = partials ? space(worker, 4) : nullptr, *accumulate = space(worker, 5);
+    float *total = totals.data() + (size_t)item * entries;
+    if (sums) std::memset(sums, 0, (size_t)g.in * 2 * W * 4);
+    if (!reduce) std::memset(accumulate, 0, (size_t)entries * W * 4);
+    for (int i = (int)((long)tiles.count() * chunk / chunks); i < (int)((long)tiles.count() * (chunk + 1) / chunks); i++) {
+      const Run t = run_at(tiles, i, lanes, k);
+      gather(k, dy, t, block, 0, g.out, d, stride, real);
+      if (entries || want.mask) gather(k, x, t, block, 0, g.in, in, stride, real);
+      if (entries) {
+        WeightBlock w{};
+        w.input = (const char *)in;
+        w.input_row = (ptrdiff_t)t.shape.columns * W * 4;
+        w.offsets = want.weights->offsets.data();
+        w.gradient = d;
+        w.gradient_channel = stride;
+        w.gradient_row = (ptrdiff_t)t.shape.columns * W;
+        w.accumulate = accumulate;
+        w.reduced = reduce ? total : nullptr;
+        for (const Block &list : want.weights->blocks) {
+          w.row0 = list.row0;
+          w.row1 = list.row1;
+          w.pointers = want.weights->pointers.data() + list.base;
+          k.weight[t.shape.shape][0](w);
+        }
+      }
+      if (!dx.data) continue;
+      const Target out = begin_target(k, dx, t, block, edge, stride, want.accumulate);
+      ConvBlock b{};
+      b.input = (const char *)d;
+      b.output = out.at;
+      b.output_channel = out.channel;
+      b.output_row = (ptrdiff_t)t.shape.columns * W;
+      b.mask = want.mask;
+      b.activation = want.activation;
+      b.sums = sums;
+      b.kept = in;
+      b.kept_channel = stride;
+      b.kept_row = b.output_row;
+      if (sums) {
+        const Target y = begin_target(k, kept, t, block, edge_y, stride, true);
+        b.kept_input = y.at;
+        b.kept_input_channel = y.channel;
+        b.kept_input_row = b.output_row;
+      }
+      run_lists(k, *backward, t, b, want.accumulate);
+      end_target(dx, t, block, edge, stride);
+    }
+    if (sums) store_sums(sums, g.in, W, lanes, lanes, &partials->values[(size_t)item * g.in * 2]);
+    if (entries && !reduce) k.reduce(accumulate, entries, total);
+  });
+  for (int e = 0; e < entries; e++) {
+    float sum = 0;
+    for (int i = 0; i < items; i++) sum += totals[(size_t)i * entries + e];
+    want.gradients[want.weights->positions[e]] += sum;
+  }
+}
+
+} // namespace edgecl
