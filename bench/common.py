@@ -13,10 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# Shape (C, H, W) and number of classes a network is benched on, where they are not 3x32x32 and 10.
-SAMPLES = {"cnn": ((1, 28, 28), 10), "cnn1d": ((6, 1, 128), 6), "ds_cnn": ((1, 49, 10), 12)}
-SAMPLE = ((3, 32, 32), 10)
-
 
 def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)

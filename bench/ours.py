@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from common import SAMPLE, SAMPLES
+from samples import SAMPLE, SAMPLES
 
 from edgecl.compiler import Optimizer, compile_plan
 from edgecl.engine import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from common import SAMPLE, SAMPLES
+from samples import SAMPLE, SAMPLES
 from torch import nn
 from torch.nn import functional as F
 

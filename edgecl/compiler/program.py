@@ -134,7 +134,6 @@ class Lowering:
 
     # ---- forward ---------------------------------------------------------------------------------------------
     def lower_forward(self) -> None:
-        shapes = self.graph.shapes
         statistics: dict[str, Node] = {}  # tensor -> the batch norm whose sums its convolution can take along
         for unit in self.units:
             for t in unit.terms:

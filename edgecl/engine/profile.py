@@ -65,7 +65,8 @@ def operation_times(engine: NativeEngine) -> list[OperationTime]:
             kind = KINDS[code]
             row = train["maps"][args[WRITES[kind]]]
             shape = (row[1], row[2], row[3])
-            node, geometry, macs = "", (), 0
+            node, macs = "", 0
+            geometry: tuple[int, ...] = ()
             if kind in LAYERS:
                 layer = layers[args[0]]
                 node, geometry = layer.name, tuple(codes.geometry(graph, layer))
