@@ -146,7 +146,8 @@ def write(
         "versions": versions(*packages),
         "date": time.strftime("%Y-%m-%d"),
         **more,
-        "rows": merged,
     }
+    lines = ",\n".join("  " + json.dumps(row) for row in merged)
+    head = json.dumps(record, indent=1).removesuffix("\n}")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(record, indent=1) + "\n")
+    Path(path).write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')

@@ -149,13 +149,21 @@ def measure(net: str, batch: int, density: float, steps: int, ceilings: Ceilings
             name, way, flops = "maps", t.kind, 0.0
             parts = model.maps(operation, t.kind)
         row = merged.setdefault((name, way), {"seconds": 0.0, "flops": 0.0, "parts": {}, "map": t.map})
-        row["seconds"] += float(spent)
+        row["seconds"] += max(float(spent), 1e-9)
         row["flops"] += flops
         for limit, value in parts.items():
             row["parts"][limit] = row["parts"].get(limit, 0.0) + value
     rows = []
     for (name, way), row in merged.items():
         roofline = max(v for k, v in row["parts"].items() if k != "list overhead")
+        figures = {
+            "ms": row["seconds"] * 1e3,
+            "share": row["seconds"] / total,
+            "gflops": row["flops"] / row["seconds"] / 1e9,
+            "of_peak": row["flops"] / row["seconds"] / ceilings.fma,
+            "of_roofline": roofline / row["seconds"],
+            **{f"{k.replace(' ', '_').lower()}_ms": v * 1e3 for k, v in row["parts"].items()},
+        }
         rows.append(
             {
                 "net": net,
@@ -164,13 +172,8 @@ def measure(net: str, batch: int, density: float, steps: int, ceilings: Ceilings
                 "layer": name,
                 "pass": way,
                 "map": "x".join(map(str, row["map"])) if name != "maps" else "",
-                "ms": row["seconds"] * 1e3,
-                "share": row["seconds"] / total,
-                "gflops": row["flops"] / row["seconds"] / 1e9,
-                "of_peak": row["flops"] / row["seconds"] / ceilings.fma,
-                "of_roofline": roofline / row["seconds"],
+                **{name: float(f"{value:.5g}") for name, value in figures.items()},
                 "limit": max(row["parts"], key=lambda k, p=row["parts"]: p[k]),
-                **{f"{k.replace(' ', '_').lower()}_ms": v * 1e3 for k, v in row["parts"].items()},
             }
         )
     return rows
