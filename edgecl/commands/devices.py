@@ -36,7 +36,21 @@ def show(name: str, as_json: bool = typer.Option(False, "--json", help="print JS
         print(json.dumps(plain(profile), indent=1))
         return
     print(f"{profile.name}: {profile.title}")
-    print_table(["figure", "value", "mark", "source"], figures(plain(profile)))
+    table = plain(profile)
+    table.pop("kernels")
+    print_table(["figure", "value", "mark", "source"], figures(table))
+    print("\nShare of the FMA peak that our kernels reach, at 256 output positions (or as few as the class has):")
+    print_table(["layer class", "dense", "at 10 %", "mark"], kernel_rows(profile))
+    print(next(iter(profile.kernels.values())).source)
+
+
+def kernel_rows(profile: Profile) -> list[list[str]]:
+    """A row per class of kernel with FLOPs."""
+    return [
+        [f"{kind} {phase}", *(f"{1 / r.reciprocal(kind, d, 256):.2f}" for d in (1.0, 0.1)), r.mark]
+        for (kind, phase), r in profile.kernels.items()
+        if phase != "all"
+    ]
 
 
 @app.command("calibrate", help="Measure this machine; it is 'host' from then on. Takes 1 to 2 minutes.")
@@ -57,6 +71,27 @@ def calibrate_command(
     print(f"power: {'measured' if profile.figures['power'] else 'no sensor here, so joules are unknown'}")
     if out:
         print(f"wrote {out}; use it with --device {out}")
+
+
+@app.command("table", help="Four learning tasks on every device: seconds, joules, RAM, flash. All modelled.")
+def table_command(
+    devices: str = typer.Option("all", "--devices", help="names with commas, or all"),
+    out: str = typer.Option("", "--out", help="write devices.md and devices.json into this folder"),
+    as_json: bool = typer.Option(False, "--json", help="print JSON"),
+) -> None:
+    from ..devices.overview import markdown, rows
+
+    names = [n for n in list_profiles() if n != "host"] if devices == "all" else devices.split(",")
+    found = rows(names)
+    text = markdown(found, f"edgecl devices table --devices {devices}" if devices != "all" else "edgecl devices table")
+    if out:
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "devices.json").write_text(json.dumps({"schema": "edgecl.devices/1", "rows": found}, indent=1) + "\n")
+        (folder / "devices.md").write_text(text)
+        print(f"wrote {folder / 'devices.md'} and {folder / 'devices.json'}")
+    else:
+        print(json.dumps(found, indent=1) if as_json else text)
 
 
 def show_list(as_json: bool) -> None:
@@ -86,14 +121,26 @@ def figures(profile: Any, place: str = "") -> list[list[str]]:
     if isinstance(profile, dict):
         if {"value", "mark", "source"} <= profile.keys():
             value, unit = profile["value"], profile.get("unit") or ""
-            shown = f"{value:g} {unit}" if isinstance(value, (int, float)) else str(value)
+            shown = quantity(value, unit) if isinstance(value, (int, float)) else str(value)
             return [[place, shown.rstrip(), str(profile["mark"]), str(profile["source"])]]
         for key, item in profile.items():
             rows += figures(item, f"{place}.{key}" if place else key)
     elif isinstance(profile, list):
         for i, item in enumerate(profile):
-            rows += figures(item, f"{place}[{i}]")
+            if isinstance(item, list) and len(item) == 2 and isinstance(item[0], (int, float)):
+                rows += figures(item[1], f"{place}[{item[0]:g}]")  # by threads or bytes
+            else:
+                rows += figures(item, f"{place}[{i}]")
     return rows
+
+
+def quantity(value: float, unit: str) -> str:
+    """A figure with its unit, large ones in the usual multiples."""
+    if unit in ("B", "B/s"):
+        for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+            if value >= scale:
+                return f"{value / scale:.4g} {prefix}{unit}"
+    return f"{value:g} {unit}"
 
 
 __all__ = ["Figure", "Profile", "app"]

@@ -25,6 +25,7 @@ KNOTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "conv": (DENSITIES, POSITIONS),
     "pointwise": (DENSITIES, POSITIONS),
     "strided": (DENSITIES, POSITIONS),
+    "signal": (DENSITIES, (16, 64, 256)),
     "linear": (DENSITIES, (1,)),
     "depthwise": ((1.0,), POSITIONS),
     "stem": ((1.0,), POSITIONS),
@@ -63,8 +64,10 @@ def classify(operation: Operation) -> tuple[str, str]:
         return o.kind, "all"
     if o.kind not in ("conv", "pointwise", "depthwise", "linear", "attention"):
         return "maps", "all"
-    if o.kind == "conv" and o.reduction <= STEM_CHANNELS * o.area and o.phase != "input":
+    if o.kind == "conv" and not o.flat and o.reduction <= STEM_CHANNELS * o.area and o.phase != "input":
         return "stem", o.phase
+    if o.kind == "conv" and o.flat:
+        return "signal", o.phase
     if o.kind in ("conv", "pointwise") and o.stride > 1:
         return "strided", o.phase
     return "linear" if o.kind == "attention" else o.kind, o.phase

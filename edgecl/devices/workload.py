@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..compiler import weight_costs
 from ..errors import BadInput
@@ -43,6 +44,7 @@ class Operation:
     stride: int = 1
     groups: int = 1
     rows: int = 1
+    flat: bool = False
 
     @property
     def flops(self) -> float:
@@ -97,14 +99,23 @@ def operations(
                 found.append(one(INPUT, living * positions, out, sizes[0]))
             if learns:
                 found.append(one(WEIGHT, trained * positions, sizes[0] + out, 0))
-                found.append(Operation(node.name, "optimizer", UPDATE, 0, 3 * trained * FLOAT, 2 * trained * FLOAT))
+                found.append(_update(node.name, trained))
+                found += [_update(node.name, graph.parameters[p].size) for p in node.parameters[1:]]
             continue
         kind = KINDS.get(node.op, "activation")
         macs = operator(node.op, node.name).macs([graph.shapes[i] for i in node.inputs], node.attributes) * rows
         found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out, rows=rows))
+        if mode == "train":
+            trained_here = (graph.parameters[p] for p in node.parameters)
+            found += [_update(node.name, p.size) for p in trained_here if p.trained]
         if mode == "train" and node.op != "normalise":
             found.append(Operation(node.name, kind, INPUT, 2 * macs, out + sum(sizes), sum(sizes), rows=rows))
     return found
+
+
+def _update(name: str, values: int) -> Operation:
+    """Value, gradient and momentum read, value and momentum written."""
+    return Operation(name, "optimizer", UPDATE, 0, 3 * values * FLOAT, 2 * values * FLOAT)
 
 
 def weight_kind(graph: Graph, node: Node) -> str:
@@ -120,7 +131,7 @@ def weight_kind(graph: Graph, node: Node) -> str:
     return "linear" if tokens else "pointwise"
 
 
-def _geometry(graph: Graph, node: Node, rows: int) -> dict[str, int]:
+def _geometry(graph: Graph, node: Node, rows: int) -> dict[str, Any]:
     shape = graph.parameters[node.parameters[0]].shape
     out = graph.shapes[node.output]
     area = math.prod(shape[2:])
@@ -128,4 +139,5 @@ def _geometry(graph: Graph, node: Node, rows: int) -> dict[str, int]:
     return {
         "reduction": math.prod(shape[1:]), "channels": shape[0], "positions": math.prod(out[1:]), "area": area,
         "stride": stride, "groups": int(node.attributes.get("groups", 1)), "rows": rows,
+        "flat": len(out) == 3 and out[1] == 1,
     }  # fmt: skip

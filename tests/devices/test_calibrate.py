@@ -72,7 +72,7 @@ def test_a_cache_that_cannot_be_written_only_means_measuring_again(tmp_path, mon
 @pytest.fixture(scope="module")
 def timed():
     """A short set of timed steps that has every class of kernel."""
-    names = ("residual 24", "pooled 24", "inverted 24 small", "layers 300")
+    names = ("residual 24", "pooled 24", "signal 24", "inverted 24 small", "layers 300")
     cases = ((8, 1.0, 1), (8, 0.1, 1), (8, 0.1, 2))
     graphs = {n: NETWORKS[n]() for n in names}
     return [time_step(graphs[n], *case, seconds=0, rounds=1) for n in names for case in cases]

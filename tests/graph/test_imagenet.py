@@ -48,7 +48,7 @@ def test_what_has_no_kernel_is_refused_by_operator_and_place(name):
         compile_plan(graph, batch=2)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "mobilenetv2_050", "mnasnet"])
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "mnasnet"])
 def test_the_others_take_a_training_step_like_torch(name):
     graph = imagenet(name, 5, 32)
     plan = compile_plan(graph, batch=4)

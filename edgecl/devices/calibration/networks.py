@@ -95,10 +95,12 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "pooled 24": lambda: pooled(1, (24, 24), 24, (3, 3)),
     "pooled 40": lambda: pooled(3, (28, 28), 40, (3, 3)),
     "signal 24": lambda: pooled(6, (1, 96), 24, (1, 5)),
-    "signal 48": lambda: pooled(9, (1, 128), 48, (1, 5)),
+    "signal 48": lambda: pooled(9, (1, 160), 48, (1, 7)),
+    "signal 40": lambda: pooled(3, (1, 300), 40, (1, 5), 4),
     "inverted 16": lambda: inverted(32, 16, 6),
     "inverted 24": lambda: inverted(32, 24, 6),
     "inverted 24 small": lambda: inverted(16, 24, 4, 3),
+    "layers 128": lambda: layers([640, 128, 96]),
     "layers 300": lambda: layers([784, 300, 200]),
     "layers 512": lambda: layers([400, 512, 512]),
 }
