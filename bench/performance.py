@@ -210,7 +210,8 @@ def plain(results: dict[str, Any]) -> str:
     def cell(value: Any) -> str:
         return f"{value:.3g}" if isinstance(value, float) else str(value)
 
-    return markdown(columns, [[cell(r.get(k, "")) for k in columns] for r in rows])
+    body = markdown(columns, [[cell(r.get(k, "")) for k in columns] for r in rows])
+    return body if len(rows) <= 24 else f"<details><summary>{len(rows)} rows</summary>\n\n{body}\n\n</details>"
 
 
 def host_line(results: dict[str, Any]) -> str:
