@@ -91,6 +91,9 @@ class Config:
         "which replayed samples to exchange; default hybrid_balanced_p with a store",
     )
     swap_ratio: float = _option(0.5, p.fraction(), "share of the replayed samples a gate exchanges")
+    refresh_logits: bool = _option(
+        False, p.flag, "renew a sample's stored logits at its first replay after it came from flash"
+    )
     miro: int | None = _option(
         None, p.count(2), "from this task on, choose memory and stream buffer by accuracy per joule (needs a store)"
     )

@@ -19,6 +19,7 @@ from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
 from .ledger import Ledger
 from .randomness import Randomness
+from .refresh import LogitRefresh
 from .schedule import learning_rate
 
 Array = np.ndarray
@@ -52,6 +53,10 @@ class Trainer:
         self.log: list[tuple[int, int, str]] = [] if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
         self._gate = gate(parts.config.gate_name)
+        self._refresh: LogitRefresh | None = None
+        if parts.config.refresh_logits and parts.carousel is not None and "logits" in parts.method.needs.fields:
+            assert parts.memory is not None and parts.store is not None
+            self._refresh = LogitRefresh(parts.memory, parts.store)
 
     def step(
         self,
@@ -72,7 +77,11 @@ class Trainer:
         """
         p = self.parts
         if p.carousel is not None:
+            if self._refresh is not None:
+                self._refresh.before_swaps()
             p.carousel.begin_step(self.steps)
+            if self._refresh is not None:
+                self._refresh.after_swaps()
         batch = Batch(
             x=self._augmented(x),
             y=y,
@@ -94,7 +103,12 @@ class Trainer:
             micro_batch=micro,
             before_step=p.sparse.before_step,
         )
-        self._exchange([d for d in replay if len(d)], result, info)
+        drawn = [d for d in replay if len(d)]
+        if self._refresh is not None:
+            width = int(np.flatnonzero(self.seen)[-1]) + 1
+            for draw, logits in zip(drawn, result.logits_replay):
+                self._refresh.renew(draw.slots, np.clip(logits[:, :width], -65504, 65504).astype(np.float16))
+        self._exchange(drawn, result, info)
         self._remember(x, y, ids, result, write_logits)
         p.ledger.executed_step(p.engine.model, len(x))
         self.steps += 1
@@ -169,6 +183,7 @@ class Trainer:
             "policy": None if p.policy is None else p.policy.state(),
             "store": None if p.store is None else p.store.state(),
             "carousel": None if p.carousel is None else p.carousel.state(),
+            "refresh": None if self._refresh is None else self._refresh.state(),
             "decisions": [list(entry) for entry in self.log],
         }
 
@@ -193,6 +208,8 @@ class Trainer:
         plan = with_choices(p.engine.plan, state.get("choices", {}))
         if plan is not p.engine.plan:
             p.engine.replan(plan)
+        if self._refresh is not None and state.get("refresh") is not None:
+            self._refresh.load(state["refresh"])
         p.engine.load(state["engine"])
         p.method.load(state["method"])
         p.sparse.load(state["sparse"])
