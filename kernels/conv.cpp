@@ -122,6 +122,20 @@ void look_ahead(ConvBlock &b, const Pass &p, const Epilogue *e, const Block &lis
   if (p.accumulate) kept(p.out);
 }
 
+void look_ahead(WeightBlock &w, const Geometry &g, const Map &x, const Map &dy, int channel0, int channels, int piece,
+                int pieces, int sample, const WideTile &tile, const WideTile *next, int columns) {
+  w.aheads = 0;
+  if (!next || g.kernel_h == 1) return;
+  const int *shape = TILE_SHAPES[next->shape];
+  const int width = shape[1] * (next->wide ? columns : 1), skip = next->y == tile.y ? g.kernel_w - 1 : 0;
+  if (is_far(x))
+    w.ahead[w.aheads++] = ahead_of(x, sample, channel0, channels, next->y * g.stride_h, next->x * g.stride_w + skip,
+                                   (shape[0] - 1) * g.stride_h + g.kernel_h, width * g.stride_w + g.kernel_w - 1 - skip);
+  const int rows = w.row1 - w.row0, row0 = w.row0 + rows * piece / pieces, row1 = w.row0 + rows * (piece + 1) / pieces;
+  if (is_far(dy))
+    w.ahead[w.aheads++] = ahead_of(dy, sample, row0, row1 - row0, next->y + dy.top, next->x + dy.left, shape[0], width);
+}
+
 void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue *e, const Samples &samples,
               std::vector<float> &scratch, int partial_base) {
   const int lanes = samples.lanes;
@@ -297,7 +311,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     float *accumulate = aligned + per_worker * worker;
     // The entries of these rows, block by block, stand one after another in the accumulators.
     struct Piece {
-      int row0, row1, base, start, count;
+      int row0, row1, base, start, count, channel0, channels;
     };
     std::vector<Piece> pieces;
     int n = 0;
@@ -306,7 +320,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
       if (r0 >= r1) continue;
       const int start = lists.pointers[b.base + r0], count = lists.pointers[b.base + r1] - start;
       if (!count) continue;
-      pieces.push_back({r0, r1, b.base, start, count});
+      pieces.push_back({r0, r1, b.base, start, count, b.channel0, b.channels});
       n += count;
     }
     if (!n) return;
@@ -320,7 +334,8 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     w.gradient_channel = dy.plane() * lanes;
     w.gradient_row = fold ? (ptrdiff_t)dy.block() * lanes : (ptrdiff_t)dy.columns * lanes;
     for (int block = 0; block < blocks; block++)
-      for (const WideTile &tile : tiling.tiles) {
+      for (size_t t = 0; t < tiling.tiles.size(); t++) {
+        const WideTile &tile = tiling.tiles[t], *next = t + 1 < tiling.tiles.size() ? &tile + 1 : nullptr;
         const int sample = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
         w.input = origin(x, sample, ty * g.stride_h, tx * g.stride_w);
         w.gradient = dy.at(sample, 0, ty, tx);
@@ -334,6 +349,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
           w.base = p.start;
           w.accumulate = accumulate + (size_t)place * width;
           w.reduced = at_once ? reduced + place : nullptr;
+          if (!fold) look_ahead(w, g, x, dy, p.channel0, p.channels, (int)(&p - pieces.data()), (int)pieces.size(), block, tile, next, wide.columns);
           kernel(w);
           place += p.count;
         }

@@ -202,13 +202,31 @@ EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_
   }
 }
 
+// Dot products of W entries, added up in pairs as they come, so that few vectors are alive: lane j of the result is the
+// sum over the lanes of entry j, in the order of transpose_sum.
+template <int W, int TH, int TW, int FIRST, int STEP, class V>
+EDGECL_INLINE V dots(const V *d, const char *input, const int *offsets, ptrdiff_t row_stride, ptrdiff_t column_stride) {
+  if constexpr (STEP == W) {
+    V s = V{}, t = V{};
+    dot<W, TH, TW>(d, input + offsets[FIRST], row_stride, column_stride, s, t);
+    return TH * TW > 1 ? s + t : s;
+  } else {
+    const V a = dots<W, TH, TW, FIRST, STEP * 2>(d, input, offsets, row_stride, column_stride);
+    const V b = dots<W, TH, TW, FIRST + STEP, STEP * 2>(d, input, offsets, row_stride, column_stride);
+    return fold_lanes<W, STEP>(a, b);
+  }
+}
+
 template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock &b) {
   typedef typename Vec<W>::type V;
   typedef typename Access<W>::type U;
+  typedef typename Vec<W>::unaligned Loose;
   constexpr int P = TH * TW;
   const ptrdiff_t row_stride = b.input_row;
   const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
+  Asker asker(b.ahead, b.aheads, b.row1 - b.row0);
   for (int r = b.row0; r < b.row1; r++) {
+    if (b.aheads) asker.next();
     int k = b.pointers[r];
     const int end = b.pointers[r + 1];
     if (k == end) continue;
@@ -225,19 +243,13 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
         acc[k] = P > 1 ? s + t : s;
       }
     } else {
-      for (; k < end; k += W) {
-        const int m = end - k < W ? end - k : W;
-        V t[W];
-        for (int j = 0; j < m; j++) {
-          const char *p = b.input + b.offsets[k + j];
-          V s = V{}, u = V{};
-          dot<W, TH, TW>(d, p, row_stride, column_stride, s, u);
-          t[j] = P > 1 ? s + u : s;
-        }
-        for (int j = m; j < W; j++) t[j] = V{};
-        const V s = transpose_sum<W>(t);
-        float *out = b.reduced + (k - b.base);
-        for (int j = 0; j < m; j++) out[j] += s[j];
+      float *out = b.reduced - b.base;
+      for (; k + W <= end; k += W)
+        *(Loose *)(out + k) += dots<W, TH, TW, 0, 1>(d, b.input, b.offsets + k, row_stride, column_stride);
+      for (; k < end; k++) {
+        V s = V{}, t = V{};
+        dot<W, TH, TW>(d, b.input + b.offsets[k], row_stride, column_stride, s, t);
+        out[k] += fold_all<W>(P > 1 ? s + t : s);
       }
     }
   }

@@ -63,6 +63,8 @@ struct WeightBlock {
   float *accumulate; // [nonzeros][lanes], indexed by (list index - base)
   float *reduced;    // [nonzeros]
   int base;
+  Ahead ahead[AHEADS];
+  int aheads;
 };
 
 typedef void (*ConvBlockKernel)(const ConvBlock &);

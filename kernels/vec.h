@@ -36,42 +36,39 @@ template <int W, class V> EDGECL_INLINE float horizontal_sum(V v, int lanes = W)
   return s;
 }
 
-// Sums W vectors horizontally at once: lane j of the result is the sum of t[j]'s lanes.
-template <int W, class V> EDGECL_INLINE V transpose_sum(const V *t) {
+// Adds lanes of two vectors in pairs: with STEP = W / 2 the halves of a, then of b; with STEP = 1 neighbours, a's in the
+// even lanes and b's in the odd ones. Applied from W / 2 down to 1 it sums W vectors horizontally at once.
+template <int W, int STEP, class V> EDGECL_INLINE V fold_lanes(V a, V b) {
   typedef typename Vec<W>::mask M;
-  if constexpr (W == 16) {
-    const M a8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-    const M b8 = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
-    const M a4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    const M b4 = {4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31};
-    const M a2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    const M b2 = {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31};
-    const M a1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    const M b1 = {1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31};
-    V u[8], v[4], w[2];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) u[i] = __builtin_shuffle(t[i], t[i + 8], a8) + __builtin_shuffle(t[i], t[i + 8], b8);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) v[i] = __builtin_shuffle(u[i], u[i + 4], a4) + __builtin_shuffle(u[i], u[i + 4], b4);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) w[i] = __builtin_shuffle(v[i], v[i + 2], a2) + __builtin_shuffle(v[i], v[i + 2], b2);
-    return __builtin_shuffle(w[0], w[1], a1) + __builtin_shuffle(w[0], w[1], b1);
-  } else if constexpr (W == 8) {
-    const M a4 = {0, 1, 2, 3, 8, 9, 10, 11}, b4 = {4, 5, 6, 7, 12, 13, 14, 15};
-    const M a2 = {0, 1, 8, 9, 4, 5, 12, 13}, b2 = {2, 3, 10, 11, 6, 7, 14, 15};
-    const M a1 = {0, 8, 2, 10, 4, 12, 6, 14}, b1 = {1, 9, 3, 11, 5, 13, 7, 15};
-    V u[4], v[2];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) u[i] = __builtin_shuffle(t[i], t[i + 4], a4) + __builtin_shuffle(t[i], t[i + 4], b4);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) v[i] = __builtin_shuffle(u[i], u[i + 2], a2) + __builtin_shuffle(u[i], u[i + 2], b2);
-    return __builtin_shuffle(v[0], v[1], a1) + __builtin_shuffle(v[0], v[1], b1);
-  } else {
-    const M a2 = {0, 1, 4, 5}, b2 = {2, 3, 6, 7}, a1 = {0, 4, 2, 6}, b1 = {1, 5, 3, 7};
-    V u0 = __builtin_shuffle(t[0], t[2], a2) + __builtin_shuffle(t[0], t[2], b2);
-    V u1 = __builtin_shuffle(t[1], t[3], a2) + __builtin_shuffle(t[1], t[3], b2);
-    return __builtin_shuffle(u0, u1, a1) + __builtin_shuffle(u0, u1, b1);
+  M low, high;
+#pragma GCC unroll 16
+  for (int i = 0; i < W; i++) {
+    // Groups of 2 * STEP lanes: the first STEP from a, the others from b.
+    const int from = i % (2 * STEP) < STEP ? 0 : W - STEP;
+    low[i] = i + from;
+    high[i] = i + from + STEP;
   }
+  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+}
+
+template <int W, int FIRST, int STEP, class V> EDGECL_INLINE V fold_tree(const V *t) {
+  if constexpr (STEP == W)
+    return t[FIRST];
+  else
+    return fold_lanes<W, STEP>(fold_tree<W, FIRST, STEP * 2>(t), fold_tree<W, FIRST + STEP, STEP * 2>(t));
+}
+
+// Lane j of the result is the sum of t[j]'s lanes.
+template <int W, class V> EDGECL_INLINE V transpose_sum(const V *t) { return fold_tree<W, 0, 1>(t); }
+
+// The sum of the lanes, in the order of transpose_sum.
+template <int W, class V> EDGECL_INLINE float fold_all(V v) {
+  float s[W];
+  for (int i = 0; i < W; i++) s[i] = v[i];
+#pragma GCC unroll 4
+  for (int step = W / 2; step; step /= 2)
+    for (int i = 0; i < step; i++) s[i] += s[i + step];
+  return s[0];
 }
 
 } // namespace edgecl
