@@ -89,7 +89,7 @@ const char *origin(const Map &m, int block, int y, int x) {
 }
 
 // A map whose blocks are larger than this does not wait in L2 for its next use.
-bool is_far(const Map &m) { return m.data && m.block() * m.lanes * 4 > 512 * 1024; }
+bool is_far(const Map &m) { return m.data && m.block() * m.lanes * 4 > 1792 * 1024; }
 
 // `rows` x `columns` positions of `channels` channels of a map, from (channel, y, x), y and x padded coordinates.
 Ahead ahead_of(const Map &m, int sample, int channel, int channels, int y, int x, int rows, int columns) {
