@@ -146,18 +146,24 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
       if (sums) {
         const float *in = b.kept_input + r * b.kept_input_channel;
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
-        V s = st[0], q = st[1];
+        V s = st[0], q = st[1], s2 = V{}, q2 = V{};
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
           const U *t = (const U *)opaque(in + y * b.kept_input_row);
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++) {
-            s += a[y * TW + x];
-            q += a[y * TW + x] * t[x * ocol];
+            const int i = y * TW + x;
+            if (i & 1) {
+              s2 += a[i];
+              q2 += a[i] * t[x * ocol];
+            } else {
+              s += a[i];
+              q += a[i] * t[x * ocol];
+            }
           }
         }
-        st[0] = s;
-        st[1] = q;
+        st[0] = s + s2;
+        st[1] = q + q2;
       }
     } else if (sums) {
       V *st = (V *)(b.sums + (size_t)r * 2 * W);
