@@ -14,6 +14,8 @@ from .schema import StreamSchema as StreamSchema
 from .store import DamagedRecord as DamagedRecord
 from .store import SampleStore as SampleStore
 from .ticket import Ticket as Ticket
+from .transfer import export_store as export_store
+from .transfer import import_store as import_store
 from .wear import WriteMeter as WriteMeter
 from .wear import device_bytes_written as device_bytes_written
 from .wear import endurance_years as endurance_years

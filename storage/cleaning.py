@@ -62,6 +62,24 @@ class Cleaner:
         if self._used() + more > s.limit_bytes:
             raise StoreFull(f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit.")
 
+    def compact(self) -> int:
+        """All that can be given back; the bytes."""
+        s, before = self._store, self._used()
+        self._busy = True
+        try:
+            s._commit()
+            s._index.release_all()
+            self._drop_dead()
+            while self._merge(0.95):
+                pass
+            numbers = sum(k.endswith(".fld") for k in s._files)
+            for _ in range(numbers):
+                if not self._compact_field_file(force=True):
+                    break
+        finally:
+            self._busy = False
+        return before - self._used()
+
     def after_seal(self) -> None:
         """Keeps dead space in bounds when no byte limit forces it."""
         s = self._store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ class FieldFile:
 def survey_fields(directory: Path, description: Description) -> Iterator[FieldFile]:
     """Reads and checks every field file, oldest first, one at a time."""
     for name in sorted(n for n in os.listdir(directory) if re.fullmatch(r"[0-9a-f]{8}\.fld", n)):
-        yield read_field_file(directory, int(name[:8], 16), description)
+        with contextlib.suppress(FileNotFoundError):  # a reader beside the owner: compacted meanwhile
+            yield read_field_file(directory, int(name[:8], 16), description)
 
 
 def read_field_file(directory: Path, no: int, description: Description) -> FieldFile:

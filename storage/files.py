@@ -62,7 +62,12 @@ class Writer:
         self.end = end
         self.dirty = self._new
         if room > end:
-            self._reserved = _storage.reserve(self.fd, room)
+            free = os.statvfs(self.path)
+            if free.f_bavail * free.f_frsize > 8 * room:  # never what somebody may need on a nearly full device
+                self._reserved = True
+                if not _storage.reserve(self.fd, room):
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self.fd, self.end)  # part of it may be reserved
 
     def append(self, data: np.ndarray | bytes) -> int:
         """Writes all of ``data`` behind the last record; its offset. Not flushed."""

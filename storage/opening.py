@@ -22,6 +22,7 @@ from .ticket import Flusher
 from .writing import Writing
 
 FILE_BYTES = 16 << 20
+_LOOKS = 20  # of a reader, while the owner keeps removing what it is looking at
 POLICIES = ("balanced", "reservoir", "oldest")  # by number in the index
 
 
@@ -92,6 +93,18 @@ class Opening(Writing):
             self._most = capacity
             capacity = min(capacity, by_bytes)
         return capacity
+
+    def _open_calmly(self, durability: str) -> None:
+        """A reader beside an owner that removes a segment meanwhile looks again."""
+        for left in range(_LOOKS, -1, -1):
+            try:
+                return self._open(durability)
+            except FileNotFoundError as error:
+                self._db.close()
+                if not self.read_only or not left:
+                    raise StoreDamaged(
+                        f"'{error.filename}' vanished while the store was opened.", "Open it again."
+                    ) from error
 
     def _open(self, durability: str) -> None:
         self.rebuilt = False

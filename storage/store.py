@@ -23,7 +23,7 @@ from .opening import POLICIES, Opening
 from .schema import StreamSchema
 from .soundness import Soundness
 from .ticket import parse_durability
-from .wear import WriteMeter, process_bytes_written
+from .wear import WriteMeter, endurance_years, process_bytes_written
 
 
 class SampleStore(Opening, Checkpoints, Soundness):
@@ -76,7 +76,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self._segment_bytes = self._segment_size(limit_bytes)
         self.capacity = self._capacity(limit_bytes, limit_samples)
         try:
-            self._open(durability)
+            self._open_calmly(durability)
         except BaseException:
             self._release()
             raise
@@ -97,6 +97,12 @@ class SampleStore(Opening, Checkpoints, Soundness):
             "writes_declined": self.wear.declined,
             "process_bytes_written": self._process_bytes_since(),
             "bytes_read": self._index.bytes_read,
+            "codec": self.schema.codec,
+            "eviction": self.eviction,
+            "capacity": self.capacity if self.capacity < 1 << 61 else None,
+            "limit_bytes": self.limit_bytes,
+            "format": self._description.format,
+            "allocated_bytes": self._allocated(),
             "segments": len(self._index.segments()),
             "damaged": len(self._damaged),
             "damaged_fields": self._index.damaged_fields,
@@ -105,6 +111,33 @@ class SampleStore(Opening, Checkpoints, Soundness):
             "flushes": self._flusher.flushes if self._flusher else 0,
             "per_class": {c: self.count_of(c) for c in self.classes()},
         }
+
+    def _allocated(self) -> int:
+        """Bytes of the blocks the files take, as the file system says."""
+        total = 0
+        for name in self._files:
+            with contextlib.suppress(OSError):  # a reader beside the owner: cleaned meanwhile
+                total += (self._directory / name).stat().st_blocks * 512
+        return total
+
+    def compact(self) -> int:
+        """Returns all the space that can be returned: dead segments go, thin ones are merged, superseded field
+        values dropped, and what only an older checkpoint still holds is let go. Bytes given back.
+        """
+        self._check(write=True)
+        with self._lock:
+            return self._cleaner.compact()
+
+    def endurance(
+        self, capacity_bytes: float, endurance_cycles: float, write_amplification: float = 1.0
+    ) -> dict[str, float]:
+        """Years the flash lasts at the last day's rate; arguments are the device profile's figures.
+
+        {"bytes_per_day", "years"}; a store that was written for less than a day forecasts from what it has.
+        """
+        per_day = float(self.wear.last_day)
+        years = endurance_years(per_day, capacity_bytes, endurance_cycles, write_amplification)
+        return {"bytes_per_day": per_day, "years": years}
 
     def _process_bytes_since(self) -> int | None:
         """What this process caused to be sent to devices since the store was opened, by whatever part of it."""

@@ -2,40 +2,146 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import BadInput
 from .show import print_table
 
+if TYPE_CHECKING:
+    from ..storage import SampleStore
+
 app = typer.Typer(help="The sample store on flash.", no_args_is_help=True)
+FOLDER = typer.Argument(..., metavar="DIR")
+JSON = typer.Option(False, "--json", help="print JSON")
 
 
-@app.callback()
-def group() -> None:
-    """Keeps `verify` a subcommand."""
-
-
-@app.command("verify", help="Read every record and check it. Exit status 0 when the store is sound, 1 when not.")
-def verify(
-    folder: str = typer.Argument(..., metavar="DIR"),
-    as_json: bool = typer.Option(False, "--json", help="print JSON"),
-) -> int:
+def open_store(folder: str, read_only: bool = True) -> SampleStore:
+    """The store of a folder, as it is on flash."""
     from ..storage import SampleStore
 
     if not Path(folder).is_dir():
         raise BadInput(f"'{folder}' is not a folder.", "Give the --store folder of a run.")
-    with SampleStore(folder, read_only=True) as store:
-        damaged = store.verify()
-        stats = store.stats()
+    return SampleStore(folder, read_only=read_only)
+
+
+def flash_figures(device: str) -> tuple[float, ...]:
+    """Capacity in bytes, cycles and write amplification of a profile's flash."""
+    from ..devices.profile import load_profile
+
+    profile = load_profile(device)
+    found = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
+    if any(f is None for f in found):
+        raise BadInput(f"The profile '{device}' does not know its flash's endurance.", "Use another profile.")
+    return tuple(f.value for f in found if f is not None)
+
+
+def megabytes(n: float | None) -> str:
+    return "" if n is None else f"{n / 1e6:.2f} MB"
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+@app.command("stats", help="Samples, flash, wear. Safe beside a running owner.")
+def stats(
+    folder: str = FOLDER,
+    device: str = typer.Option(None, "--device", help="a device profile: forecasts the life of its flash"),
+    as_json: bool = JSON,
+) -> None:
+    with open_store(folder) as store:
+        s = store.stats()
+        shape = {"shape": list(store.schema.sample_shape), "dtype": store.schema.sample_dtype}
+        if device is not None:
+            s["endurance"] = {"source": f"modelled({device})"} | store.endurance(*flash_figures(device))
     if as_json:
-        listed = [{"id": d.id, "file": str(d.file), "offset": d.offset, "reason": d.reason} for d in damaged]
-        print(json.dumps({"sound": not damaged, "damaged": listed, **stats}, indent=1, default=str))
+        print_json({**shape, **s})
+        return
+    written = s["write_amplification"]
+    rows = [
+        ["samples", f"{s['samples']} live of {s['next_id']}, {s['evicted']} evicted since it was opened"],
+        ["stream", f"{shape['dtype']} {shape['shape']}, codec {s['codec']}"],
+        ["flash", f"{megabytes(s['flash_bytes'])} in {s['segments']} segments"],
+        ["written", f"{megabytes(s['bytes_written'])}, {megabytes(s['bytes_written_last_day'])} in the last day"],
+        ["write amplification", "" if written is None else f"{written:.3f}"],
+        ["damaged", f"{s['damaged']} records, {s['damaged_fields']} field values"],
+        ["index in RAM", megabytes(s["index_ram_bytes"])],
+    ]
+    if "endurance" in s:
+        life = s["endurance"]
+        rows.append(["flash life", f"{life['years']:.1f} years at the last day's rate, {life['source']}"])
+    print_table(["", folder], rows)
+    if s["per_class"]:
+        print_table(["class", "samples"], [[str(c), str(n)] for c, n in s["per_class"].items()])
+
+
+@app.command("verify", help="Read every record and check it. Exit status 0 when the store is sound, 1 when not.")
+def verify(folder: str = FOLDER, as_json: bool = JSON) -> int:
+    with open_store(folder) as store:
+        damaged = store.verify()
+        s = store.stats()
+    if as_json:
+        print_json({**s, "sound": not damaged, "damaged": [dataclasses.asdict(d) for d in damaged]})
     else:
-        print(f"{stats['samples']} samples, {stats['flash_bytes'] / 1e6:.1f} MB, {len(damaged)} damaged records")
+        print(f"{s['samples']} samples, {megabytes(s['flash_bytes'])}, {len(damaged)} damaged records")
         if damaged:
             rows = [[str(d.id), str(d.file), str(d.offset), d.reason] for d in damaged]
             print_table(["id", "file", "offset", "reason"], rows)
     return 1 if damaged else 0
+
+
+@app.command("compact", help="Give back all the space that can be given back.")
+def compact(folder: str = FOLDER, as_json: bool = JSON) -> None:
+    with open_store(folder, read_only=False) as store:
+        given = store.compact()
+        left = store.bytes
+    result = {"bytes_given_back": given, "flash_bytes": left}
+    if as_json:
+        print_json(result)
+    else:
+        print(f"{megabytes(given)} given back, {megabytes(left)} left")
+
+
+@app.command("export", help="Write the samples to a new folder of safetensors files.")
+def export(
+    folder: str = FOLDER, to: str = typer.Argument(..., metavar="TO", help="a new folder"), as_json: bool = JSON
+) -> None:
+    from ..storage import export_store
+
+    with open_store(folder) as store:
+        result = export_store(store, to)
+    if as_json:
+        print_json(result)
+    else:
+        print(f"{result['samples']} samples in {result['files']} files, {result['skipped']} damaged ones left out")
+
+
+@app.command("import", help="Append an export to a store; made if it does not exist.")
+def import_(
+    folder: str = FOLDER,
+    source: str = typer.Argument(..., metavar="FROM", help="the folder of an export"),
+    codec: str = typer.Option(
+        None, "--codec", help="of a new store: raw, zstd, png, jpeg, int8"
+    ),
+    as_json: bool = JSON,
+) -> None:
+    from ..storage import SampleStore, import_store
+    from ..storage.transfer import exported_schema
+
+    schema = None
+    if not (Path(folder) / "store.json").exists():
+        schema = exported_schema(source)
+        schema = schema if codec is None else dataclasses.replace(schema, codec=codec)
+    elif codec is not None:
+        raise BadInput(f"'{folder}' is a store already.", "Give --codec for a new store only.")
+    with SampleStore(folder, schema) as store:
+        result = import_store(store, source)
+    if as_json:
+        print_json(result)
+    else:
+        print(f"{result['samples']} samples from {result['files']} files, ids from {result['first_id']}")

@@ -1,0 +1,101 @@
+"""Export and import: a store as plain safetensors files that any tool reads, and back, into any codec.
+
+A file holds up to `SHARD_BYTES`: samples [N, *shape], ids int64, classes int32, subjects int32, times float64
+(seconds), and for each field its values and widths; the schema is in its metadata. Fields of unequal width are
+padded with zeros.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .errors import BadRecord, StoreError
+from .layout import sync_directory
+from .schema import StreamSchema
+from .store import SampleStore
+
+SHARD_BYTES = 32 << 20
+_SCHEMA = "edgecl.stream"
+
+
+def live_ids(store: SampleStore) -> np.ndarray:
+    """All live ids, ascending."""
+    ids = np.concatenate([np.zeros(0, np.int64), *(store.ids_of_class(c) for c in store.classes())])
+    ids.sort()
+    return ids
+
+
+def export_store(store: SampleStore, to: str | os.PathLike[str]) -> dict[str, int]:
+    """Writes every sound live sample to the new folder ``to``; {"samples", "files", "skipped"}."""
+    folder = Path(to)
+    if folder.exists() and any(folder.iterdir()):
+        raise BadRecord(f"'{folder}' is not empty.", "Export to a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = live_ids(store)
+    per = max(1, SHARD_BYTES // (store.schema.sample_bytes + sum(f.bytes for f in store.schema.fields.values()) + 32))
+    done = files = 0
+    for at in range(0, len(ids), per):
+        batch = store.read(ids[at : at + per])
+        ok = batch["ok"]
+        tensors = {name: np.ascontiguousarray(batch[name][ok]) for name in ("samples", "ids", "classes", "subjects")}
+        tensors["times"] = np.ascontiguousarray(batch["times"][ok])
+        for name, (values, widths) in batch["fields"].items():
+            tensors[f"field.{name}"] = np.ascontiguousarray(values[ok])
+            tensors[f"width.{name}"] = np.ascontiguousarray(widths[ok])
+        path = folder / f"{files:06d}.safetensors"
+        save_file(tensors, path, {_SCHEMA: store.schema.to_json()})
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        files, done = files + 1, done + int(ok.sum())
+    sync_directory(folder)
+    return {"samples": done, "files": files, "skipped": len(ids) - done}
+
+
+def _shards(folder: Path) -> Iterator[Path]:
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise BadRecord(f"There is no export in '{folder}'.", "Give the folder that `store export` wrote.")
+    yield from paths
+
+
+def exported_schema(folder: str | os.PathLike[str]) -> StreamSchema:
+    """The schema of an export."""
+    path = next(_shards(Path(folder)))
+    try:
+        with safe_open(path, "np") as file:
+            return StreamSchema.from_json((file.metadata() or {})[_SCHEMA])
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise BadRecord(f"'{path}' is not a file of an export ({error}).", "Give the folder of an export.") from error
+
+
+def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str, int]:
+    """Appends everything in an export, in its order, under new ids; {"samples", "files", "first_id"}."""
+    if what := store.schema.difference(exported_schema(folder)):
+        raise BadRecord(f"The export is of another stream: {what}.", "Import it into a store of its own.")
+    first, done, files = store.next_id, 0, 0
+    for path in _shards(Path(folder)):
+        try:
+            with safe_open(path, "np") as file:
+                t = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            n = len(t["samples"])
+            ticket = store.append(t["samples"], t["classes"], t["subjects"], t["times"])
+            for name in store.schema.fields:
+                _put_field(store, name, ticket.ids, t[f"field.{name}"], t[f"width.{name}"])
+        except (SafetensorError, KeyError) as error:
+            raise StoreError(f"'{path}' is damaged ({error}).", "Export again.") from error
+        done, files = done + n, files + 1
+    store.flush()
+    return {"samples": done, "files": files, "first_id": first}
+
+
+def _put_field(store: SampleStore, name: str, ids: np.ndarray, values: np.ndarray, widths: np.ndarray) -> None:
+    for width in np.unique(widths[widths > 0]):
+        rows = np.flatnonzero(widths == width)
+        store.update_field(name, ids[rows], values[rows, :width])
