@@ -14,7 +14,7 @@ from ..errors import BadInput
 SHARES = (1.0, 0.5, 0.25)  # of the planned memory, and of the task: nine candidates at most
 CUTLINE = 0.5  # share of the candidates, the most accurate first, among which the thriftiest wins (Miro: 0.2 to 0.5)
 FRUGAL_CUTLINE = 0.8
-REDUCTION = 0.2  # of task and memory in a trial; Miro takes 0.05 of far larger ones
+REDUCTION = 0.1  # of task and memory in a trial; Miro takes 0.05 of far larger ones
 LEAST = 8  # samples of a class in a trial, where there are so many
 HELD_OUT = 24  # samples of a class that score a trial, where there are twice as many
 
