@@ -49,8 +49,10 @@ NOTES = (
     "0.03, 0.05; batch 32; replay batch 32, 48, 64; 20 epochs; replay weight 3; group norm; moving patterns; gate",
     "`hybrid_balanced_p` at 0.5, which gains less than `all` here.",
     "",
-    "A step's exchanges cost 45 to 100 microseconds of the training thread: 3 % of the sparse `cnn`'s step of 3.3 ms,",
-    "less of a longer one, 12 % of the `mlp`'s of 0.36 ms. Rows with fewer seeds were cut short; a moved pattern",
+    "Sixteen exchanges a step cost the training thread 10 to 15 microseconds beside a core for the mover: under 2 % of",
+    "the sparse `cnn`'s step of 3 ms, 3 to 5 % of the `mlp`'s of 0.3 ms, where 2 % would be 6 microseconds. With one",
+    "core the training thread reads from the file cache itself. Accuracies are from before the draws of replay and",
+    "exchange moved into native code. Rows with fewer seeds were cut short; a moved pattern",
     "(TDM) and Adam were looked at in tuning only; a dense campaign with `cnn` was stopped after two seeds of mixed",
     "sign (80.4 on against 88.9 off; 96.4 against 85.2), which are among the runs in the JSON.",
 )

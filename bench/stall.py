@@ -236,7 +236,7 @@ def main() -> None:
     for replay in o.replay:
         rows.append(measure(argparse.Namespace(**{**vars(o), "replay": replay})))
         table(rows[-1:])
-    write("stall", rows, o.json)
+    write("stall", rows, o.json, key=("mode", "latency", "replay"))
 
 
 if __name__ == "__main__":
