@@ -116,7 +116,11 @@ int block_channels(const Geometry &g, double density, int lanes, int channels) {
   int size = std::max(4, (int)(L1 / footprint));
   while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
   // Blocks of equal size.
-  const int blocks = (channels + size - 1) / size;
+  int blocks = (channels + size - 1) / size;
+#if defined(__aarch64__)
+  // One fewer where equal blocks would bring the lists below what pays for loading and storing their accumulators.
+  if (blocks > 1 && density * channels / blocks * g.kernel_h * g.kernel_w < 8) blocks--;
+#endif
   return (channels + blocks - 1) / blocks;
 }
 

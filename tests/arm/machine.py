@@ -19,7 +19,7 @@ from emulator import folder
 from tools import HERE, OUT, ROOT, SYSTEM_PROGRAMS, require, run
 
 BOOT = OUT / "boot"
-MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
+MODULES = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
 MEMORY = 512  # MB
 MB = 1_000_000
 
