@@ -32,7 +32,7 @@ class Spread:
     @staticmethod
     def of(values: Sequence[float]) -> Spread:
         ordered = sorted(values)
-        return Spread(*(quantile(ordered, q) for q in (0.5, 0.25, 0.75)), len(ordered))
+        return Spread(quantile(ordered, 0.5), quantile(ordered, 0.25), quantile(ordered, 0.75), len(ordered))
 
     def row(self, unit: str) -> dict[str, Any]:
         """The fields of a bench's row."""

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,7 +135,8 @@ def _measured(
     if rounds < 1:
         raise BadInput(f"--n {rounds} measures nothing.", "Give at least 1; 20 for a figure to publish.")
     # torch keeps a thread pool of its own, which must see the cores that are left before it is imported
-    with pinned(threads) if name != "flash" else nullcontext([]) as cores:
+    with ExitStack() as stack:
+        cores = [] if name == "flash" else stack.enter_context(pinned(threads))
         conditions = Conditions(cores)
         rows = work()
         return _finish(record(name, _command(), rows, baseline, conditions.to_json()), to, plot)
@@ -159,9 +160,8 @@ def _finish(record: dict[str, Any], to: str, plot: str) -> int:
     if conditions is not None:
         after = conditions["after"]
         heat = "no sensor" if after["temperature"] is None else f"{after['temperature']:.1f} C"
-        print(
-            f"baseline: {record['baseline']}; temperature: {heat}; throttled: {', '.join(after['throttled_now']) or 'no'}"
-        )
+        slowed = ", ".join(after["throttled_now"]) or "no"
+        print(f"baseline: {record['baseline']}; temperature: {heat}; throttled: {slowed}")
     if to:
         Path(to).parent.mkdir(parents=True, exist_ok=True)
         Path(to).write_text(json.dumps(record, indent=1) + "\n")
