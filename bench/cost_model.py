@@ -109,6 +109,33 @@ def host_rows(passes: int) -> list[dict]:
     return list(rows.values())
 
 
+def energy_note() -> str:
+    """Modelled against measured watts of a busy machine, where a sensor exists."""
+    from edgecl.devices.sensors import EnergyMeter, SensorError, open_energy_sensor
+
+    try:
+        sensor = open_energy_sensor()
+    except SensorError as error:
+        return f"joules: not checkable here ({error.cause})"
+    from edgecl.devices.calibration.steps import make_step
+
+    profile = load_profile("host")
+    graph = build("resnet20", (3, 32, 32), 10, input_dtype="float32")
+    _, step = make_step(graph, 32, 0.1, profile.cores)
+    modelled = CostModel(profile, profile.cores).step(
+        operations(graph, 32, "train", dict.fromkeys(graph.prunable(), 0.1))
+    )
+    meter, count = EnergyMeter(sensor), 0
+    while meter.seconds < 3 or not count:
+        step()
+        count += 1
+        meter.poll(force=count % 20 == 0)
+    meter.poll(force=True)
+    if modelled.joules is None:
+        return "joules: the profile has no power figures; calibrate here first"
+    return f"joules of a step: {meter.joules / count:.4g} {meter.source}, {modelled.joules:.4g} {modelled.label}"
+
+
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--fit", action="store_true", help="print the constants fitted again")
@@ -130,7 +157,9 @@ def main() -> None:
         table(rows, ("net", "batch", "density", "threads", "ms", "predicted_ms", "ratio", "n"))
         worst = max(abs(r["ratio"] - 1) for r in rows)
         print(f"{len(rows)} configurations: median {found['median']:.1%}, worst {worst:.1%}; {inside:.0%} in the band")
-        result = {"configurations": len(rows), "worst": worst, "in_band": inside, **found}
+        energy = energy_note()
+        print(energy)
+        result = {"energy": energy, "configurations": len(rows), "worst": worst, "in_band": inside, **found}
         write("cost_model_host", rows, options.json, summary=result)
         return
     rows, results = [], {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...compiler import Optimizer, compile_plan
+from ...compiler import Optimizer, compile_plan, weight_costs
 from ...engine import Model
 from ...engine.native import NativeEngine
 from ...engine.profile import operation_times
@@ -17,14 +17,16 @@ from ...methods.losses import cross_entropy
 from ..kernel_rates import PHASES
 
 OPTIMIZER = Optimizer(momentum=0.9, weight_decay=1e-4)
-TIMED = dict(zip(("conv", "conv_input", "conv_weight"), PHASES))
+TIMED = {**dict(zip(("conv", "conv_input", "conv_weight"), PHASES)), "depth": "forward", "point": "forward"}
+BOTH = ("depth_backward", "point_backward")  # gradients of input and weights in one pass over the maps
 
 
 @dataclass(frozen=True)
 class TimedStep:
     """A configuration and its median seconds: of the step, and of each operation.
 
-    weights : {(node, phase): seconds};  maps, pools : seconds of all passes over maps, of all poolings
+    weights : {(node, phase): seconds}, half of a pass that makes two gradients to each
+    maps, pools : seconds of all passes over maps, of all poolings
     """
 
     graph: Graph
@@ -91,10 +93,14 @@ def time_step(
         spent.append([b.seconds - a.seconds for a, b in zip(before, after)])
         before = after
     middle = np.median(np.array(spent), axis=0)
+    inner = {c.node: c.input_gradient for c in weight_costs(graph)}
     weights: dict[tuple[str, str], float] = {}
     maps = pools = 0.0
     for timing, value in zip(before, middle):
-        if timing.node:
+        if timing.kind in BOTH:
+            phases = ("input", "weight") if inner[timing.node] else ("weight",)
+            weights.update({(timing.node, phase): float(value) / len(phases) for phase in phases})
+        elif timing.node:
             weights[timing.node, TIMED[timing.kind]] = float(value)
         elif timing.kind.startswith("pool"):
             pools += float(value)
