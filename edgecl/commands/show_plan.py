@@ -43,6 +43,13 @@ def show_plan(job: Mapping[str, Any]) -> int:
         rows.append([f"seconds a step, {plan.step_source}", f"{plan.step_seconds:.3g}"])
         if plan.step_joules is not None:
             rows.append([f"joules a step, {plan.step_source}", f"{plan.step_joules:.3g}"])
+        about = plan.to_json()
+        for name, unit in (("run_seconds", "s"), ("run_joules", "J")):
+            if about[name]["value"] is not None:
+                low, high = about[name]["band"]
+                rows.append(["the whole run", f"{about[name]['value']:.3g} {unit} ({low:.3g} to {high:.3g})"])
+    if plan.flash_writes:
+        rows.append(["written to flash", f"{plan.flash_writes / 1e6:.1f} MB"])
     print(plain_table(["what", "planned"], rows))
     for choice in plan.choices:
         print(f"chosen: {choice}")

@@ -76,6 +76,10 @@ def run_table(record: Mapping[str, Any]) -> str:
     energy = record["device"]["energy_joules"]
     if energy["value"] is not None:
         rows.append([f"joules, {energy['source']}", f"{energy['value']:.4g}"])
+    watch = record.get("governor")
+    if watch is not None:
+        rest = f"{watch['slowed_steps']} / {watch['pauses']} / {watch['waited_seconds']:.0f} s"
+        rows.append(["steps slowed / pauses / rest", rest])
     c = record["carousel"]
     if c["samples_stored"]:
         rows += [
