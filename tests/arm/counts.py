@@ -152,7 +152,8 @@ def failures(counts: list[Count], committed: dict[str, float]) -> list[str]:
             found.append(f"{c.name}: {c.per_vector:.4f} instructions a vector, committed {before:.4f}")
         if c.limit is not None and c.ratio > c.limit:
             found.append(f"{c.name}: {c.ratio:.2f}x of the inner loop's own, at most {c.limit}x")
-    return found
+    missing = committed.keys() - {c.name for c in counts}
+    return found + [f"{name}: committed, but not measured" for name in sorted(missing)]
 
 
 def gate(update: bool = False) -> None:
