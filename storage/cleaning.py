@@ -137,11 +137,13 @@ class Cleaner:
             return False
         low = high = best
         total = size[best]
+        # A neighbour that is nearly full costs much and gives little; a small one is worth joining in any case.
+        joins = [f <= fullest and (f <= fill[best] + 0.1 or n < s._segment_bytes / 8) for f, n in zip(fill, size)]
         while True:
             options = []
-            if low > 0 and total + size[low - 1] <= s._segment_bytes and fill[low - 1] <= fullest:
+            if low > 0 and total + size[low - 1] <= s._segment_bytes and joins[low - 1]:
                 options.append((fill[low - 1], -1))
-            if high + 1 < len(sealed) and total + size[high + 1] <= s._segment_bytes and fill[high + 1] <= fullest:
+            if high + 1 < len(sealed) and total + size[high + 1] <= s._segment_bytes and joins[high + 1]:
                 options.append((fill[high + 1], 1))
             if not options or high - low >= 15:
                 break

@@ -70,7 +70,7 @@ class Opening(Writing):
     def _segment_size(self, limit_bytes: int | None) -> int:
         size = self._description.file_bytes
         if limit_bytes is not None:
-            size = min(size, max(1 << 16, limit_bytes // 32))
+            size = min(size, max(1 << 16, limit_bytes // 256))
         return max(size, HEADER_BYTES + 8 * self._stride)
 
     def _capacity(self, limit_bytes: int | None, limit_samples: int | None) -> int:
