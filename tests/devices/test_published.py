@@ -1,5 +1,6 @@
 """Times published by others are predicted by the committed constants, which are what the fit gives."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import cost_model
 
+from edgecl.devices import load_profile
 from edgecl.devices.fit import fit_constants, leave_one_out
 
 REQUIRED = {"resnet18_imagenet", "resnet50", "mobilenetv2_100", "vit_tiny"}
@@ -75,3 +77,22 @@ def test_leaving_a_group_out_leaves_it_out():
     seconds = np.array([1.0, 1.0, 5.0, 5.0])
     predicted = leave_one_out(terms, seconds, ["a", "a", "b", "b"])
     assert predicted == pytest.approx([5, 5, 1, 1], rel=1e-3)
+
+
+def test_the_committed_host_run_is_within_its_limits():
+    """`bench/cost_model.py --host` after a calibration: recorded, not timed here."""
+    record = json.loads((Path(cost_model.__file__).parent / "results" / "cost_model_host.json").read_text())
+    rows = record["rows"]
+    assert len({(r["net"], r["batch"], r["density"], r["threads"]) for r in rows}) >= 30
+    off = sorted(abs(r["predicted_ms"] / r["ms"] - 1) for r in rows)
+    assert off[len(off) // 2] <= 0.15 and off[-1] <= 0.35
+
+
+def test_simulated_loops_of_the_profiles_are_those_of_the_committed_run():
+    record = json.loads((Path(cost_model.__file__).parent / "results" / "neon_cycles.json").read_text())
+    for device, core in (("rpi_zero_2w", "cortex-a53"), ("rpi_4b", "cortex-a72"), ("rpi_5", "neoverse-n1")):
+        for loop in ("forward", "weight"):
+            found = [r["efficiency"] for r in record["rows"]
+                     if r["core"] == core and r["kernel"] in (f"{loop} 2x8", f"{loop} 4x4")]  # fmt: skip
+            figure = load_profile(device).figure("kernels", f"{loop}_loop")
+            assert figure.mark == "modelled" and figure.value == pytest.approx(np.mean(found), abs=0.006)
