@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecl import _kernels
 from edgecl.compiler import Optimizer, Plan, compile_plan
 from edgecl.compiler.buffers import Buffer, backward_halo, forward_halo, place
 from edgecl.compiler.fusion import fuse
-from edgecl.compiler.program import CONV_INPUT, MASK, Lowering
+from edgecl.compiler.program import CONV_INPUT, DEPTH_BACKWARD, MASK, POINT_BACKWARD, Lowering
 from edgecl.engine import Model
 from edgecl.engine.native import NativeEngine
 from edgecl.errors import EdgeclError
@@ -133,3 +134,19 @@ def test_recomputing_activations_saves_memory_and_changes_no_bit(net):
         arenas.append(plan.memory["arena"])
     assert results[0] == results[1]
     assert arenas[1] <= arenas[0] if net == "mlp" else arenas[1] < arenas[0]
+
+
+def test_depthwise_and_pointwise_convolutions_read_through_normalisations():
+    graph = build("mobilenetv2", (3, 32, 32), 10)
+    lowering = Lowering(graph, 1, _kernels.lanes()[0], True, ("logits",), recompute=True)
+    program = lowering.program()
+    activations = {u.output for u in lowering.units if u.kind == "affine" and u.activation}
+    # Only the last stage's small maps and the classifier's input are made; all others have no buffer.
+    assert {a for a in activations if a not in lowering.through} <= {"last_relu"} | {
+        f"s{s}b{b}_depth_relu" for s in (6, 7) for b in (1, 2, 3)
+    }
+    codes = [code for code, _ in program["backward"]]
+    assert codes.count(DEPTH_BACKWARD) == 17 and codes.count(POINT_BACKWARD) == 26  # all whose output is 8x8 or larger
+    # What two entry points share must not depend on the batch: their lists count in the same planes.
+    other = Lowering(graph, 3, _kernels.lanes()[0], False, ("logits",)).program()
+    assert all(other["planes"][n][0] == planes[0] for n, planes in program["planes"].items())
