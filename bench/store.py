@@ -102,7 +102,7 @@ def reads(place: Path, quick: bool) -> list[Row]:
         for c in all_:
             c.read(rng.integers(0, few * GROUP, 4096))
         pulled: dict[str, list[float]] = {c.name: [] for c in all_} | {"RAM": []}
-        for r in range(200 if quick else 3000):
+        for r in range(200 if quick else 1500):
             ids = rng.integers(0, groups * GROUP, BATCH)
             began = time.perf_counter()
             want = ram[ids]
