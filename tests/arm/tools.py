@@ -46,7 +46,9 @@ def run(command: Sequence[object], *, env: Mapping[str, str] | None = None, **op
     """A command shown and run at low priority; the program ends when it fails."""
     words = list(map(str, command))
     print("$", shlex.join(words), flush=True)
-    done = subprocess.run([shutil.which("nice"), "-n", "10", *words], env={**os.environ, **(env or {})}, check=False, **options)
+    done = subprocess.run(
+        [shutil.which("nice"), "-n", "10", *words], env={**os.environ, **(env or {})}, check=False, **options
+    )
     if done.returncode:
         for stream in (done.stdout, done.stderr):
             if stream:
