@@ -2,6 +2,9 @@
 
 from . import errors as errors
 from .carousel import Carousel as Carousel
+from .forgetting import Forgotten as Forgotten
+from .keys import KeyFile as KeyFile
+from .keys import RootKey as RootKey
 from .memory import EpisodicMemory as EpisodicMemory
 from .policies import POLICIES as POLICIES
 from .policies import ArrayCandidates as ArrayCandidates

@@ -16,7 +16,8 @@ from .errors import StoreFull
 from .field_recovery import read_field_file
 from .files import Writer, field_name, segment_name
 from .index import Entry
-from .layout import COMPACTED, SAMPLES, Footer, Header, sync_directory
+from .jsonfile import sync_directory
+from .layout import COMPACTED, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Cleaner:
         self._store = store
         self.pins_dropped = 0
         self._busy = False
+        self._overwrite = False  # files that go are overwritten first
 
     def _used(self) -> int:
         s = self._store
@@ -118,9 +120,7 @@ class Cleaner:
             s._index.remove_segments(nos)
         s._commit(put=dict([new]) if new else None, drop=nos)
         for no in nos:
-            name = segment_name(no)
-            s._files.pop(name, None)
-            (s._directory / name).unlink(missing_ok=True)
+            self._remove(segment_name(no))
 
     def _merge(self, fullest: float) -> bool:
         """Merges the run of neighbours around the emptiest segment; False when none is emptier than
@@ -221,24 +221,65 @@ class Cleaner:
         numbers = sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld"))
         if len(numbers) < 2 or s._field is None:
             return False
-        oldest = numbers[0]
+        return self._rewrite_field_file(numbers[0], 0.95 if force else 1.0)
+
+    def _rewrite_field_file(self, oldest: int, fullest: float = 1.0) -> bool:
+        """Copies what is current of a field file behind the newest; False when that is more than ``fullest``."""
+        s = self._store
+        assert s._field is not None
         item = read_field_file(s._directory, oldest, s._description)
         keep = s._index.current_fields(oldest, item.field, item.ids, item.offset).astype(bool)
-        if force and keep.sum() > 0.95 * len(keep):
+        if keep.sum() > fullest * len(keep):
             return False
         with open(s._directory / field_name(oldest), "rb") as file:
             for f, name in enumerate(s._names):
                 for i in np.flatnonzero(keep & (item.field == f)):
                     length = int(item.length[i])
                     raw = os.pread(file.fileno(), length, int(item.offset[i]) + _storage.FIELD_HEAD)
-                    value = np.frombuffer(raw, s.schema.fields[name].dtype).reshape(1, -1)
-                    s._write_field(name, item.ids[i : i + 1], value)
+                    s._write_field_bytes(name, item.ids[i : i + 1], np.frombuffer(raw, np.uint8).reshape(1, -1))
         s._field_epoch += 1
         s._field.sync()
         s._index.drop_field_file(oldest)
         s._commit()
-        name = field_name(oldest)
-        s._files.pop(name)
-        (s._directory / name).unlink(missing_ok=True)
+        self._remove(field_name(oldest))
         sync_directory(s._directory)
         return True
+
+    # ------------------------------------------------------------------ forgetting
+    def scrub(self, ids: np.ndarray) -> list[str]:
+        """Rewrites every file that holds a record of ``ids`` (ascending, no longer retained) without them and
+        overwrites the old one with zeros before it goes; their names. How much of the medium that reaches is
+        the medium's business.
+        """
+        s = self._store
+        old = [no for no, _, _, _ in s._index.segments() if np.isin(s._index.ids_of_segment(no), ids).any()]
+        if s._tail is not None and s._tail.no in old:
+            s._seal()
+        fields = []
+        for no in sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld")):
+            if np.isin(read_field_file(s._directory, no, s._description).ids, ids).any():
+                fields.append(no)
+        self._busy = self._overwrite = True
+        try:
+            for no in old:
+                self._rewrite([x for x in self._sealed() if x[0] == no])
+            for no in fields:
+                if s._field is not None and s._field.no == no:
+                    s._next_field_file()
+                self._rewrite_field_file(no)
+        finally:
+            self._busy = self._overwrite = False
+        return [segment_name(no) for no in old] + [field_name(no) for no in fields]
+
+    def _remove(self, name: str) -> None:
+        s = self._store
+        size = s._files.pop(name, 0)
+        path = s._directory / name
+        if self._overwrite and path.exists():
+            with open(path, "r+b") as file:
+                for at in range(0, size, 1 << 20):
+                    file.write(bytes(min(1 << 20, size - at)))
+                file.flush()
+                os.fdatasync(file.fileno())
+            s.wear.add(size)
+        path.unlink(missing_ok=True)

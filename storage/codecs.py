@@ -124,15 +124,20 @@ def make_decoder(schema: StreamSchema) -> Callable[[int, memoryview, memoryview]
     return decode
 
 
+def decode_int8(text: bytes, scales: int) -> bytes:
+    """The float32 bytes of one sample that `Codec.encode_fixed` made int8 of."""
+    scale = np.frombuffer(text, "<f4", scales)
+    values = np.frombuffer(text, np.int8, offset=4 * scales).reshape(scales, -1)
+    return (scale[:, None] * values.astype(np.float32)).tobytes()
+
+
 def round_trip(codec: Codec, schema: StreamSchema, rows: np.ndarray) -> np.ndarray:
     """[N, bytes] as they come back from flash."""
     if codec.code == RAW:
         return rows
     if codec.code == INT8:
-        stored = codec.encode_fixed(rows)
-        scale = stored[:, : 4 * codec.scales].copy().view("<f4")
-        values = stored[:, 4 * codec.scales :].view(np.int8).reshape(len(rows), codec.scales, -1)
-        return (scale[:, :, None] * values.astype(np.float32)).reshape(len(rows), -1).view(np.uint8)
+        back = [np.frombuffer(decode_int8(row.tobytes(), codec.scales), np.uint8) for row in codec.encode_fixed(rows)]
+        return np.stack(back)
     out, decode = rows.copy(), make_decoder(schema)
     for i, (data, code) in enumerate(zip(*codec.encode_variable(rows))):
         if code != RAW:

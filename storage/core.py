@@ -17,9 +17,11 @@ from .codecs import Codec
 from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
 from .files import Lock, Writer, segment_name
 from .index import Commit, Entry, IndexFile
+from .keys import RootKey
 from .layout import Description
 from .recovery import Table
 from .schema import StreamSchema
+from .sealing import Sealing
 from .ticket import Flusher
 from .wear import WriteMeter
 
@@ -62,6 +64,8 @@ class StoreCore:
     _description: Description
     _names: list[str]  # of the fields; a record names its field by position
     _codec: Codec
+    _root: RootKey | None  # of an encrypted store
+    _sealing: Sealing | None
     _stride: int  # bytes of a sample record; the most where lengths vary
     _segment_bytes: int
     _most: int  # samples at most, whatever their length
@@ -154,6 +158,8 @@ class StoreCore:
         self._damaged[id_] = DamagedRecord(id_, segment_name(no), offset, reason)
 
     def _found_damaged(self, id_: int) -> None:
+        if self._sealing is not None and not self._index.retained(id_):
+            return  # forgotten, most likely: it opens with no key
         self._note_damage(id_, "checksum")
         self._index.remove_id(id_)
 

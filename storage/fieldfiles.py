@@ -11,7 +11,8 @@ from .arguments import values_of
 from .errors import BadRecord
 from .field_recovery import FieldFile, survey_fields
 from .files import Writer, field_name
-from .layout import FIELDS, HEADER_BYTES, Header, sync_directory
+from .jsonfile import sync_directory
+from .layout import FIELDS, HEADER_BYTES, Header
 from .reading import Reading
 from .ticket import Ticket
 
@@ -32,20 +33,30 @@ class FieldFiles(Reading):
         if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
             raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")
         with self._lock:
-            size = len(which) * _storage.field_stride(array.itemsize * array.shape[1])
+            size = len(which) * _storage.field_stride(array.itemsize * array.shape[1] + self._description.seal)
             if optional and not self.wear.allows(size, optional=True):
                 self.wear.declined += 1
                 return Ticket(which[:0], self._flusher, self._flusher.flushed)
             self._afford(size)
             try:
-                self._write_field(name, which, array)
+                people = None if self._sealing is None else self._read_rows(which, hidden=True)[2]
+                self._write_field(name, which, array, people)
             finally:
                 position = self._flusher.appended()
         return Ticket(which, self._flusher, position)
 
-    def _write_field(self, name: str, ids: np.ndarray, values: np.ndarray) -> None:
-        number, spec = self._names.index(name), self.schema.fields[name]
+    def _write_field(self, name: str, ids: np.ndarray, values: np.ndarray, subjects: np.ndarray | None) -> None:
         raw = values.view(np.uint8).reshape(len(values), -1)
+        if self._sealing is not None:
+            assert subjects is not None
+            raw = self._sealing.values(raw, subjects)
+        self._write_field_bytes(name, ids, raw)
+        if len(ids):
+            self._widest[name] = max(self._widest[name], values.shape[1])
+
+    def _write_field_bytes(self, name: str, ids: np.ndarray, raw: np.ndarray) -> None:
+        """Values [N, bytes] uint8 as they stand on flash."""
+        number, spec = self._names.index(name), self.schema.fields[name]
         stride = _storage.field_stride(raw.shape[1])
         at = 0
         while at < len(ids):
@@ -67,8 +78,6 @@ class FieldFiles(Reading):
             no = np.full(k, self._field.no, np.uint32)
             self._index.set_fields(np.full(k, number, np.uint8), part, no, offsets)
             at += k
-        if len(ids):
-            self._widest[name] = max(self._widest[name], values.shape[1])
 
     def _next_field_file(self) -> None:
         assert self._flusher is not None
@@ -109,7 +118,8 @@ class FieldFiles(Reading):
             lengths = item.length[keep & (item.field == f)]
             if len(lengths):
                 itemsize = np.dtype(self.schema.fields[name].dtype).itemsize
-                self._widest[name] = max(self._widest[name], int(lengths.max()) // itemsize)
+                width = (int(lengths.max()) - self._description.seal) // itemsize
+                self._widest[name] = max(self._widest[name], width)
 
     def _rewind_fields(self, no: int, end: int) -> None:
         assert self._flusher is not None

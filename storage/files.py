@@ -14,7 +14,8 @@ import numpy as np
 
 from . import _storage
 from .errors import ReadOnly, StoreDamaged, StoreError, StoreFull, StoreLocked
-from .layout import HEADER_BYTES, Header, sync_directory
+from .jsonfile import sync_directory
+from .layout import HEADER_BYTES, Header
 
 
 def segment_name(no: int) -> str:

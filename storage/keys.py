@@ -9,15 +9,13 @@ Data and keys are sealed with AES-256-GCM (NIST SP 800-38D); a nonce is 12 rando
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._storage import crc32c
 from .errors import BadRecord, StoreDamaged, WrongKey
-from .layout import sync_directory
+from .jsonfile import read_json, sync_directory, write_json
 
 KEY_BYTES = 32
 NONCE_BYTES, TAG_BYTES = 12, 16
@@ -95,7 +93,7 @@ class SubjectKeys:
 
     def open(self, subject: int, sealed: bytes, bound: bytes) -> bytes | None:
         """The inverse of `seal`; None when the key is gone or the text is not what was sealed."""
-        if subject not in self._keys:
+        if subject not in self._keys or len(sealed) < SEAL_BYTES:
             return None
         from cryptography.exceptions import InvalidTag
 
@@ -139,22 +137,12 @@ class SubjectKeys:
         cipher = aead(checked(root))
         wrapped = {str(s): _wrap(cipher, self._bound(s), k) for s, k in sorted(self._keys.items())}
         wrapped[str(_CHECK)] = _wrap(cipher, self._bound(_CHECK), b"edgecl")
-        text = json.dumps({"format": 1, "wrapped": wrapped})
-        temporary = self._directory / (FILE + ".tmp")
-        with open(temporary, "w") as file:
-            file.write(json.dumps({"crc32c": crc32c(text.encode()), "text": text}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._directory / FILE)
-        sync_directory(self._directory)
+        write_json(self._directory / FILE, {"format": 1, "wrapped": wrapped})
 
     def _read(self) -> None:
         path = self._directory / FILE
         try:
-            outer = json.loads(path.read_text())
-            if crc32c(str(outer["text"]).encode()) != outer["crc32c"]:
-                raise ValueError("its checksum is wrong")
-            wrapped = {int(s): base64.b64decode(w) for s, w in json.loads(outer["text"])["wrapped"].items()}
+            wrapped = {int(s): base64.b64decode(w) for s, w in read_json(path)["wrapped"].items()}
         except (ValueError, KeyError, TypeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it from a copy of the store.") from error
         check = wrapped.pop(_CHECK, b"")

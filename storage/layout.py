@@ -20,7 +20,9 @@ import numpy as np
 from ._storage import crc32c
 from .codecs import Codec, make_codec
 from .errors import StoreDamaged, StoreError
+from .jsonfile import read_json, write_json
 from .schema import StreamSchema
+from .sealing import OVERHEAD, sealed_codec
 
 FORMAT = 2
 READABLE = (1, 2)  # 1: raw samples only, no codec in the description; its segments are read as they are
@@ -131,35 +133,34 @@ class Description:
     schema: StreamSchema
     file_bytes: int  # a field file's share of the address space, and the usual size of a segment
     format: int = FORMAT
+    sealed: bool = False  # records are encrypted (sealing.py)
 
     @property
     def codec(self) -> Codec:
         """How samples are encoded."""
-        return make_codec(self.schema)
+        codec = make_codec(self.schema)
+        return sealed_codec(codec) if self.sealed else codec
+
+    @property
+    def seal(self) -> int:
+        """Bytes that encryption adds to a sample or a field value."""
+        return OVERHEAD if self.sealed else 0
 
     @property
     def payload(self) -> int:
         """The payload in a segment's header: bytes of an encoded sample, or the most where they vary."""
-        return self.codec.stored or self.schema.sample_bytes
+        return self.codec.stored or self.schema.sample_bytes + self.seal
 
     def write(self, directory: Path) -> None:
-        """To a temporary name, flushed, renamed, directory flushed."""
-        text = json.dumps(
-            {
-                "format": self.format,
-                "store": self.store.hex(),
-                "file_bytes": self.file_bytes,
-                "schema": json.loads(self.schema.to_json()),
-            },
-            indent=1,
-        )
-        temporary = directory / "store.json.tmp"
-        with open(temporary, "w") as file:
-            file.write(json.dumps({"crc32c": crc32c(text.encode()), "text": text}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, directory / "store.json")
-        sync_directory(directory)
+        """Replaces ``store.json``; on flash when it returns."""
+        data = {
+            "format": self.format,
+            "store": self.store.hex(),
+            "file_bytes": self.file_bytes,
+            "sealed": self.sealed,
+            "schema": json.loads(self.schema.to_json()),
+        }
+        write_json(directory / "store.json", data)
 
     @staticmethod
     def read(directory: Path) -> Description | None:
@@ -168,26 +169,16 @@ class Description:
         if not path.exists():
             return None
         try:
-            outer = json.loads(path.read_text())
-            text = str(outer["text"])
-            if crc32c(text.encode()) != outer["crc32c"]:
-                raise ValueError("its checksum is wrong")
-            data = json.loads(text)
+            data = read_json(path)
             if data["format"] not in READABLE:
                 raise StoreError(
                     f"The store in '{directory}' has format {data['format']}, this version reads 1 to {FORMAT}.",
                     "Use the version of edgecl that wrote it.",
                 )
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
-            return Description(bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]))
+            return Description(
+                bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]),
+                bool(data.get("sealed", False)),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
-
-
-def sync_directory(path: Path) -> None:
-    """Makes names created or removed in a directory permanent."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

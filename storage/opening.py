@@ -12,21 +12,21 @@ import numpy as np
 from . import _storage
 from .cleaning import Cleaner
 from .codecs import make_decoder
-from .errors import StoreDamaged, StoreError, WrongStream
+from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
 from .files import Lock, Writer, io_error, segment_name
+from .forgetting import Forgetting
 from .index import Commit, Entry, IndexFile
 from .layout import FORMAT, HEADER_BYTES, Description, Footer, Header
 from .recovery import NO_OFFSETS, Survey, survey
 from .schema import StreamSchema
 from .ticket import Flusher
-from .writing import Writing
 
 FILE_BYTES = 16 << 20
 _LOOKS = 20  # of a reader, while the owner keeps removing what it is looking at
 POLICIES = ("balanced", "reservoir", "oldest")  # by number in the index
 
 
-class Opening(Writing):
+class Opening(Forgetting):
     """Brings a store on flash into use."""
 
     def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None) -> Description:
@@ -48,7 +48,8 @@ class Opening(Writing):
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
                     size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
-                    description = Description(secrets.token_bytes(16), schema, size // 8 * 8)
+                    sealed = self._root is not None
+                    description = Description(secrets.token_bytes(16), schema, size // 8 * 8, sealed=sealed)
                     description.write(self.path)
             except OSError as error:
                 self._release()
@@ -65,6 +66,11 @@ class Opening(Writing):
                 f"The store '{self.path}' belongs to another stream: {what}.",
                 "Use another directory for this stream.",
             )
+        if description.sealed != (self._root is not None):
+            self._release()
+            if description.sealed:
+                raise WrongKey(f"The store '{self.path}' is encrypted.", "Give the root key it was made with.")
+            raise WrongStream(f"The store '{self.path}' is not encrypted.", "Open it without a root key.")
         return description
 
     def _segment_size(self, limit_bytes: int | None) -> int:
@@ -131,8 +137,12 @@ class Opening(Writing):
         self._index = _storage.Index(
             str(self._directory), self.schema.sample_bytes, codec.stored, codec.code, codec.scales, len(self._names),
             self._description.file_bytes, self.capacity, POLICIES.index(self.eviction), self.eviction_seed,
+            self._description.seal,
         )  # fmt: skip
-        if codec.variable:
+        if self._sealing is not None:
+            self._index.set_decoder(self._sealing.decoder())
+            self._index.set_field_decoder(self._sealing.field_decoder())
+        elif codec.variable:
             self._index.set_decoder(make_decoder(self.schema))
         self._pins = deque()
         known = commit or Commit()
@@ -144,6 +154,7 @@ class Opening(Writing):
         self._field_epoch = known.field_epoch
         found = survey(self._directory, self._description, commit, entries)
         physical = self._load(found, known)
+        unended = self._forget_again()
         self._tail = None
         self._tail_tables = []
         if not self.read_only:
@@ -162,6 +173,9 @@ class Opening(Writing):
             if self._description.format != FORMAT:
                 self._description = replace(self._description, format=FORMAT)
                 self._description.write(self.path)
+            for subject, below, at, ids in unended:
+                self._erase(subject, ids)
+                self._note(subject, below, at, done=True)
 
     def _load(self, found: Survey, known: Commit) -> int:
         """Brings the segments into the index one by one; the next id on flash.

@@ -4,7 +4,7 @@ Promises. A sample whose ticket's `wait` returned True survives SIGKILL and powe
 checksum is wrong is never served; it is listed by `verify`. Ids are dense and given in order of arrival.
 What is evicted depends on the sequence of appended samples alone, and its space is really returned.
 Caveats. One process writes (others may read). With ``batched:MS`` up to MS milliseconds of samples are lost
-when the power goes (not when the process dies). Records are at rest in the clear.
+when the power goes (not when the process dies). Without a root key records are at rest in the clear.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Any
 
 from . import _storage
 from .checkpoints import Checkpoints
+from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
 from .errors import BadRecord, StoreFull
+from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
 from .schema import StreamSchema
+from .sealing import Sealing
 from .soundness import Soundness
 from .ticket import parse_durability
 from .wear import WriteMeter, endurance_years, process_bytes_written
@@ -34,8 +37,9 @@ class SampleStore(Opening, Checkpoints, Soundness):
     eviction: what goes above it: ``balanced`` (the oldest of the largest class), ``oldest``, or ``reservoir``
     (every sample offered stays with the same probability, drawn from eviction_seed and the ids).
     daily_write_budget: bytes a day (`wear`); beyond it `append` raises `WriteBudgetSpent`. read_only: a reader
-    beside the owner, as of the moment of opening. Raises `StoreLocked`, `WrongStream`, `StoreDamaged`,
-    `ReadOnly`, `MissingCodec`, `StoreError`.
+    beside the owner, as of the moment of opening. root_key: encrypts every record with its subject's key
+    (`keys`; the store is made that way, and needs it from then on). Raises `StoreLocked`, `WrongStream`,
+    `WrongKey`, `StoreDamaged`, `ReadOnly`, `MissingCodec`, `StoreError`.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         daily_write_budget: int | None = None,
         eviction: str = "balanced",
         eviction_seed: int = 0,
+        root_key: RootKey | None = None,
     ) -> None:
         parse_durability(durability)
         if eviction not in POLICIES:
@@ -61,6 +66,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self.read_only = read_only
         self.durability = durability
         self.limit_bytes = limit_bytes
+        self._root = root_key
         self._pid = os.getpid()
         self._closed = True
         self._lock = threading.RLock()
@@ -72,10 +78,14 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self._description = description
         self._names = list(self.schema.fields)
         self._codec = description.codec
-        self._stride = _storage.RECORD_HEAD + (self._codec.stored or self.schema.sample_bytes + 8)
+        self._sealing = None
+        self._stride = _storage.RECORD_HEAD + (self._codec.stored or self.schema.sample_bytes + description.seal + 8)
         self._segment_bytes = self._segment_size(limit_bytes)
         self.capacity = self._capacity(limit_bytes, limit_samples)
         try:
+            if root_key is not None:
+                keys = SubjectKeys(self.path, description.store, root_key)
+                self._sealing = Sealing(keys, self.schema, make_codec(self.schema))
             self._open_calmly(durability)
         except BaseException:
             self._release()

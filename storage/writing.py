@@ -65,10 +65,12 @@ class Writing(FieldFiles):
             self._afford((n - skip - again) * self._stride)
             if again:
                 self._replay(first, rows[:again], labels[:again])
+            if self._sealing is not None:
+                self._sealing.keys.need(np.unique(people))
             try:
                 self._write(rows[again:], labels[again:], people[again:], stamps[again:])
                 for name, v in values.items():
-                    self._write_field(name, given[skip:], v[skip:])
+                    self._write_field(name, given[skip:], v[skip:], people)
             finally:
                 position = self._flusher.appended()
         return Ticket(given, self._flusher, position)
@@ -77,7 +79,7 @@ class Writing(FieldFiles):
         """Samples that are on flash already come into view again, if they are the same."""
         ids = first + np.arange(len(rows), dtype=np.int64)
         got, classes, _, _, status = self._read_rows(ids, hidden=True)
-        kept = round_trip(self._codec, self.schema, rows)
+        kept = round_trip(self._codec if self._sealing is None else self._sealing.inner, self.schema, rows)
         differ = (status == 0) & ((classes != labels) | (got != kept).any(axis=1))
         if differ.any():
             at = int(ids[np.flatnonzero(differ)[0]])
@@ -114,7 +116,10 @@ class Writing(FieldFiles):
             at += k
 
     def _write_variable(self, rows: np.ndarray, labels: np.ndarray, people: np.ndarray, stamps: np.ndarray) -> None:
-        encoded, codes = self._codec.encode_variable(rows)
+        if self._sealing is None:
+            encoded, codes = self._codec.encode_variable(rows)
+        else:
+            encoded, codes = self._sealing.encode(rows, people)
         lengths = np.array([len(e) for e in encoded], np.uint32)
         strides = (_storage.RECORD_HEAD + lengths.astype(np.int64) + 7) // 8 * 8
         at = 0

@@ -11,7 +11,8 @@ using Bytes = nb::ndarray<const uint8_t, nb::c_contig, nb::device::cpu>;
 static nb::tuple appended(Appended &&a) { return nb::make_tuple(a.end, a.error, array(std::move(a.offset))); }
 
 // A mover thread or the caller's own waits for the GIL here; nobody who holds it waits for them meanwhile.
-static Index::Decoder decoder_of(nb::callable f, size_t payload) {
+// payload: bytes of the result; 0: as many as came in, less `seal`.
+static Index::Decoder decoder_of(nb::callable f, size_t payload, size_t seal) {
     struct Holder { // the last reference must go with the GIL held
         nb::callable f;
         ~Holder() {
@@ -20,14 +21,14 @@ static Index::Decoder decoder_of(nb::callable f, size_t payload) {
         }
     };
     auto held = std::make_shared<Holder>(Holder{std::move(f)});
-    return [held, payload](uint8_t codec, const uint8_t *from, size_t n, uint8_t *to) {
+    return [held, payload, seal](uint8_t codec, const uint8_t *from, size_t n, uint8_t *to) {
         if (!nb::is_alive()) return false;
         nb::gil_scoped_acquire lock;
         try {
             nb::object in = nb::steal(PyMemoryView_FromMemory(
                 const_cast<char *>(reinterpret_cast<const char *>(from)), static_cast<Py_ssize_t>(n), PyBUF_READ));
             nb::object out = nb::steal(PyMemoryView_FromMemory(reinterpret_cast<char *>(to),
-                                                               static_cast<Py_ssize_t>(payload), PyBUF_WRITE));
+                                                               static_cast<Py_ssize_t>(payload ? payload : n - seal), PyBUF_WRITE));
             return nb::cast<bool>(held->f(codec, in, out));
         } catch (const std::exception &) { // the decoder answers False for bad bytes: this is a bug or a shutdown
             return false;
@@ -101,13 +102,17 @@ void bind_index(nb::module_ &m) {
     nb::class_<Index>(m, "Index")
         .def("__init__",
              [](Index *at, std::string dir, size_t payload, size_t stored, uint8_t codec, size_t scales, size_t n_fields,
-                uint64_t field_file_bytes, int64_t capacity, int policy, uint64_t seed) {
-                 new (at) Index(std::move(dir), {payload, stored, codec, scales}, n_fields, field_file_bytes, capacity,
+                uint64_t field_file_bytes, int64_t capacity, int policy, uint64_t seed, size_t seal) {
+                 new (at) Index(std::move(dir), {payload, stored, codec, scales, seal}, n_fields, field_file_bytes, capacity,
                                 static_cast<Eviction>(policy), seed);
              },
              nb::arg("dir"), nb::arg("payload"), nb::arg("stored"), nb::arg("codec"), nb::arg("scales"),
-             nb::arg("n_fields"), nb::arg("field_file_bytes"), nb::arg("capacity"), nb::arg("policy"), nb::arg("seed"))
-        .def("set_decoder", [](Index &x, nb::callable f) { x.decoder = decoder_of(std::move(f), x.payload()); })
+             nb::arg("n_fields"), nb::arg("field_file_bytes"), nb::arg("capacity"), nb::arg("policy"), nb::arg("seed"),
+             nb::arg("seal") = 0)
+        .def("set_decoder", [](Index &x, nb::callable f) { x.decoder = decoder_of(std::move(f), x.payload(), 0); })
+        .def("set_field_decoder", [](Index &x, nb::callable f) { x.field_decoder = decoder_of(std::move(f), 0, x.seal()); })
+        .def("retained", [](Index &x, int64_t id) { return x.with_catalog([id](Catalog &c) { return c.retained(id); }); })
+        .def("forget", [](Index &x, int32_t s, int64_t below) { return array(x.forget(s, below)); })
         .def("add_segment",
              [](Index &x, uint32_t no, uint64_t first, uint32_t seed, In<uint32_t> rel, bool sparse,
                 const std::vector<uint32_t> &replaces) {

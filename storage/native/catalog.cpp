@@ -199,6 +199,43 @@ void Catalog::remove(int64_t id, int32_t cls) {
     }
 }
 
+std::vector<int64_t> Catalog::forget(int32_t subject, int64_t below) {
+    std::vector<int64_t> gone;
+    auto at = subjects_.find(subject);
+    if (at == subjects_.end()) return gone;
+    IdList later;
+    std::vector<uint32_t> ids;
+    at->second.each(0, at->second.size(), [&](uint32_t id) {
+        if (id < below) ids.push_back(id);
+        else later.push_back(id);
+    });
+    subject_ids_ -= ids.size();
+    if (later.size()) at->second = std::move(later);
+    else subjects_.erase(at);
+    std::vector<size_t> places;
+    for (List &c : lists_) {
+        places.clear();
+        size_t k = c.keep;
+        c.ids.each(c.keep, c.ids.size(), [&](uint32_t id) {
+            if (std::binary_search(ids.begin(), ids.end(), id)) places.push_back(k);
+            ++k;
+        });
+        for (size_t i = places.size(); i--;) { // from the back: the places before stay where they are
+            size_t p = places[i];
+            uint32_t id = c.ids[p];
+            c.ids.erase(p);
+            segments_->released(id);
+            if (p >= c.lo && p < c.hi) --count;
+            c.lo -= p < c.lo, c.hi -= p < c.hi;
+            gone.push_back(id);
+        }
+    }
+    for (uint32_t id : ids)
+        if (kept_.erase(id)) segments_->released(id), gone.push_back(id);
+    std::sort(gone.begin(), gone.end());
+    return gone;
+}
+
 // ---------------------------------------------------------------- questions
 bool Catalog::live(int64_t id, int32_t cls) const {
     const List *c = find(cls);

@@ -30,6 +30,7 @@ class Catalog {
     void release(const int32_t *cls, const int64_t *before, size_t n); // lets go of evicted records below
     void release_all();
     void remove(int64_t id, int32_t cls); // cls < -1: unknown
+    std::vector<int64_t> forget(int32_t subject, int64_t below); // as `remove`, for all its ids; those that were here
     void prune_subjects();                // forgets ids of subjects that are no longer on flash
 
     bool live(int64_t id, int32_t cls) const;

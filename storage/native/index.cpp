@@ -108,6 +108,11 @@ void Index::remove_id(int64_t id, int32_t cls) {
     catalog_.remove(id, cls);
 }
 
+std::vector<int64_t> Index::forget(int32_t subject, int64_t below) {
+    Lock lock(mutex_);
+    return catalog_.forget(subject, below);
+}
+
 bool Index::live(int64_t id, int32_t cls) {
     Lock lock(mutex_);
     return catalog_.live(id, cls);
@@ -218,7 +223,7 @@ bool Index::place_locked(int64_t id, Place &to) {
         to.end = s->end;
     } else {
         to.offset = pos < s->offsets.size() ? s->offsets[pos] : 0; // 0: damaged, nobody knows where it was
-        to.end = to.offset + variable_stride(encoding_.payload);
+        to.end = to.offset + variable_stride(encoding_.payload + encoding_.seal);
     }
     return true;
 }

@@ -43,7 +43,8 @@ struct Record {
 struct Encoding {
     size_t payload, stored;
     uint8_t codec;
-    size_t scales; // int8: one per channel
+    size_t scales;   // int8: one per channel
+    size_t seal = 0; // bytes that encryption adds to a sample (they vary then) and to a field value
 };
 
 class Index {
@@ -55,6 +56,7 @@ class Index {
           Eviction policy, uint64_t seed);
     ~Index();
     Decoder decoder;
+    Decoder field_decoder; // of sealed values: the field's number for the codec
 
     // --- segments ---
     // `replaces`: segments whose retained records the new one took over (compaction), swapped in one step
@@ -76,6 +78,7 @@ class Index {
     // --- the view; everything else about ids is asked of the catalog under `lock` ---
     void advance(const int32_t *cls, size_t n);
     void remove_id(int64_t id, int32_t cls);
+    std::vector<int64_t> forget(int32_t subject, int64_t below); // takes a subject's ids out; those that were here
     bool live(int64_t id, int32_t cls);
     int64_t physical_next();
     template <class F> auto with_catalog(F f) {
@@ -118,6 +121,7 @@ class Index {
     void draw(const int32_t *cls, size_t n, const uint64_t *candidates, size_t tries, IdSet &taken, int64_t *ids);
 
     size_t payload() const { return encoding_.payload; }
+    size_t seal() const { return encoding_.seal; }
     size_t n_fields() const { return fields_.size(); }
     size_t bytes();
     mutable std::atomic<uint64_t> bytes_read{0};

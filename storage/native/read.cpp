@@ -52,7 +52,7 @@ Status Index::read_encoded(const Place &p, RecordHead &h, std::vector<uint8_t> &
     }
     size_t most = encoding_.stored;
     if (!most) {
-        if (!offset || end < offset + sizeof h || end - offset > variable_stride(encoding_.payload)) return kDamaged;
+        if (!offset || end < offset + sizeof h || end - offset > variable_stride(encoding_.payload + encoding_.seal)) return kDamaged;
         most = end - offset - sizeof h;
     }
     payload.resize(most);
@@ -100,15 +100,21 @@ Record Index::read(const Place &p, uint8_t *to, bool cached_only) const {
 
 size_t Index::read_field(const Place &p, size_t field, int64_t id, uint8_t *to, size_t max, bool cached_only) {
     FieldHead h;
-    iovec parts[2] = {{&h, sizeof h}, {to, max}};
+    thread_local std::vector<uint8_t> sealed;
+    uint8_t *value = to;
+    const size_t seal = encoding_.seal;
+    if (seal) sealed.resize(max + seal), value = sealed.data();
+    iovec parts[2] = {{&h, sizeof h}, {value, max + seal}};
     ssize_t got = read_parts(p.file->fd, parts, 2, p.offset, cached_only);
     if (cached_only && (got < static_cast<ssize_t>(sizeof h) || static_cast<size_t>(got) < sizeof h + h.len))
         return kUncached;
     if (got >= static_cast<ssize_t>(sizeof h)) {
         bytes_read += static_cast<uint64_t>(got);
-        if (h.len <= max && static_cast<size_t>(got) >= sizeof h + h.len && h.field == field &&
-            h.id == static_cast<uint64_t>(id) && h.crc == field_crc(h, to, p.seed))
-            return h.len;
+        if (h.len <= max + seal && static_cast<size_t>(got) >= sizeof h + h.len && h.field == field &&
+            h.id == static_cast<uint64_t>(id) && h.crc == field_crc(h, value, p.seed)) {
+            if (!seal) return h.len;
+            if (h.len > seal && field_decoder && field_decoder(h.field, value, h.len, to)) return h.len - seal;
+        }
     }
     ++damaged_fields;
     return 0;
