@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import BadRecord, StoreError
-from .layout import sync_directory
+from .jsonfile import sync_directory
 from .schema import StreamSchema
 from .store import SampleStore
 
