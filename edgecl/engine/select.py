@@ -16,6 +16,15 @@ from .model import Model
 ENGINES = ("native", "torch")
 
 
+def import_engine(engine: str) -> None:
+    """Import what ``engine`` runs on, so that a baseline taken afterwards holds it."""
+    if engine == "native":
+        from . import native  # noqa: F401
+    elif engine == "torch":
+        require("torch", "torch")
+        from . import torch  # noqa: F401
+
+
 def make_engine(model: Model, plan: Plan, engine: str = "native", rng: np.random.Generator | None = None) -> Engine:
     """The engine called ``engine`` over ``model``. ``rng`` draws dropout masks."""
     if engine == "native":

@@ -17,6 +17,7 @@ from ..compiler import Plan
 from ..config import Config, normalise
 from ..data import Stream, load_stream
 from ..devices import CostModel, load_profile
+from ..engine.select import import_engine
 from ..errors import BadInput, InfeasibleBudget
 from ..graph import Graph
 from ..methods import Method
@@ -83,6 +84,13 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         scope="process",
     )
 
+    if baseline is None:
+        # likewise code and tables
+        import_engine(config.engine)
+        if config.device is not None:
+            load_profile(config.device)
+        baseline = resident()
+
     def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
         sparse = configured_sparsity(c, graph)
         plan = engine_plan(c, graph, method, sparse)
@@ -92,7 +100,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     run_plan = plan_run(
         config,
         candidate,
-        baseline=resident() if baseline is None else baseline,
+        baseline=baseline,
         budget=None if budget.ram is None else int(budget.ram),
         free=frozenset({"memory", "batch", "micro_batch", "predict_batch"} - set(given)),
     )
