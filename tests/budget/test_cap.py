@@ -86,6 +86,11 @@ def demo_under_cap(budget: int, folder: Path, extra: dict) -> tuple[dict, dict]:
         assert (status, killed) == (0, 0), said
         assert peak <= capped_at
     naive, sparcl = (json.loads((folder / name / "run.json").read_text()) for name in runs)
+    for record in (naive, sparcl):
+        memory = record["memory"]
+        growth = memory["measured_peak_rss_bytes"] - memory["baseline_bytes"]
+        planned = memory["planned_peak_rss_bytes"] - memory["baseline_bytes"]
+        assert abs(planned - growth) <= 0.05 * growth + MB, record["plan"]["growth_bytes"]
     return naive, sparcl
 
 
