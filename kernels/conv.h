@@ -224,6 +224,23 @@ EDGECL_INLINE V dots(const V *d, const char *input, const int *offsets, ptrdiff_
   }
 }
 
+// The same for 4 entries, whose sums come to lanes 0, W / 2, W / 4 and 3 W / 4, with the same order of additions.
+template <int W, int TH, int TW, class V>
+EDGECL_INLINE V dots4(const V *d, const char *input, const int *offsets, ptrdiff_t row_stride, ptrdiff_t column_stride) {
+  V s[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    s[i] = V{};
+    V t = V{};
+    dot<W, TH, TW>(d, input + offsets[i], row_stride, column_stride, s[i], t);
+    if (TH * TW > 1) s[i] += t;
+  }
+  V v = fold_lanes<W, W / 4>(fold_lanes<W, W / 2>(s[0], s[1]), fold_lanes<W, W / 2>(s[2], s[3]));
+  if constexpr (W >= 16) v = fold_lanes<W, W / 8>(v, v);
+  if constexpr (W >= 8) v = fold_lanes<W, 1>(v, v);
+  return v;
+}
+
 template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock &b) {
   typedef typename Vec<W>::type V;
   typedef typename Access<W>::type U;
@@ -253,6 +270,14 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
       float *out = b.reduced - b.base;
       for (; k + W <= end; k += W)
         *(Loose *)(out + k) += dots<W, TH, TW, 0, 1>(d, b.input, b.offsets + k, row_stride, column_stride);
+      if constexpr (W > 4)
+        for (; k + 4 <= end; k += 4) {
+          const V v = dots4<W, TH, TW>(d, b.input, b.offsets + k, row_stride, column_stride);
+          out[k] += v[0];
+          out[k + 1] += v[W / 2];
+          out[k + 2] += v[W / 4];
+          out[k + 3] += v[W / 2 + W / 4];
+        }
       for (; k < end; k++) {
         V s = V{}, t = V{};
         dot<W, TH, TW>(d, b.input + b.offsets[k], row_stride, column_stride, s, t);

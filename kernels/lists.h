@@ -30,6 +30,12 @@ struct Lists {
   std::vector<int> offsets;
   std::vector<float> values;   // empty in gradient lists
   std::vector<int> positions;  // canonical position of each entry among the living weights
+  // Values of entries [first, last) again from the canonical ones.
+  void refresh(const float *canonical, int64_t first, int64_t last) {
+    const int *from = positions.data();
+    float *to = values.data();
+    for (int64_t k = first; k < last; k++) to[k] = canonical[from[k]];
+  }
   size_t bytes() const {
     return blocks.capacity() * sizeof(Block) +
            (pointers.capacity() + offsets.capacity() + values.capacity() + positions.capacity()) * 4;

@@ -88,11 +88,15 @@ struct Network {
 
   void step(float lr, const std::vector<int64_t> &adam_counts);
   void refresh();
+
+private:
+  void refresh_lists();
 };
 
-// values -= lr * (momentum buffer of gradient + decay * values), torch's SGD; over `subset` or all.
-void sgd(const Parameter &, const Optimizer &, float lr);
-// torch's Adam with bias correction for step `count` (1-based).
-void adam(const Parameter &, const Optimizer &, float lr, int64_t count);
+// values -= lr * (momentum buffer of gradient + decay * values), torch's SGD; over elements [first, last) of `subset` or
+// of all.
+void sgd(const Parameter &, const Optimizer &, float lr, int64_t first, int64_t last);
+// torch's Adam with bias correction for step `count` (1-based); elements alike.
+void adam(const Parameter &, const Optimizer &, float lr, int64_t count, int64_t first, int64_t last);
 
 } // namespace edgecl

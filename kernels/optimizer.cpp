@@ -1,22 +1,42 @@
+#include <algorithm>
 #include <cmath>
 
 #include "network.h"
 
 namespace edgecl {
 
-void sgd(const Parameter &p, const Optimizer &o, float lr) {
-  auto one = [&](int64_t i) {
-    float g = p.gradients[i] + o.weight_decay * p.values[i];
-    if (p.moment1) g = p.moment1[i] = o.momentum * p.moment1[i] + g;
-    p.values[i] -= lr * g;
-  };
-  if (p.subset)
-    for (int64_t k = 0; k < p.subset_count; k++) one(p.subset[k]);
-  else
-    for (int64_t i = 0; i < p.count; i++) one(i);
+namespace {
+
+constexpr int64_t CHUNK = 32768; // elements of one work item: large layers come last and would leave a thread alone
+
+// Items of several arrays, cut into chunks.
+struct Chunk {
+  int array;
+  int64_t first, last;
+};
+
+void add_chunks(std::vector<Chunk> &chunks, int array, int64_t count) {
+  for (int64_t i = 0; i < count; i += CHUNK) chunks.push_back({array, i, std::min(count, i + CHUNK)});
 }
 
-void adam(const Parameter &p, const Optimizer &o, float lr, int64_t count) {
+} // namespace
+
+void sgd(const Parameter &p, const Optimizer &o, float lr, int64_t first, int64_t last) {
+  float *__restrict values = p.values, *__restrict moment = p.moment1;
+  const float *__restrict gradients = p.gradients;
+  const float decay = o.weight_decay, momentum = o.momentum; // copies: stores could change what they alias
+  auto one = [&](int64_t i) {
+    float g = gradients[i] + decay * values[i];
+    if (moment) g = moment[i] = momentum * moment[i] + g;
+    values[i] -= lr * g;
+  };
+  if (p.subset)
+    for (int64_t k = first; k < last; k++) one(p.subset[k]);
+  else
+    for (int64_t i = first; i < last; i++) one(i);
+}
+
+void adam(const Parameter &p, const Optimizer &o, float lr, int64_t count, int64_t first, int64_t last) {
   const double c1 = 1 - std::pow(o.beta1, (double)count), c2 = 1 - std::pow(o.beta2, (double)count);
   const float step = (float)(lr / c1), root = (float)std::sqrt(c2), epsilon = (float)o.epsilon;
   const float a1 = (float)(1 - o.beta1), b2 = (float)o.beta2, a2 = (float)(1 - o.beta2);
@@ -27,20 +47,47 @@ void adam(const Parameter &p, const Optimizer &o, float lr, int64_t count) {
     p.values[i] -= step * m / (std::sqrt(v) / root + epsilon);
   };
   if (p.subset)
-    for (int64_t k = 0; k < p.subset_count; k++) one(p.subset[k]);
+    for (int64_t k = first; k < last; k++) one(p.subset[k]);
   else
-    for (int64_t i = 0; i < p.count; i++) one(i);
+    for (int64_t i = first; i < last; i++) one(i);
 }
 
 void Network::step(float lr, const std::vector<int64_t> &adam_counts) {
   std::unique_lock<std::shared_mutex> lock(mutex);
-  threads.run((int)parameters.size(), [&](int i, int) {
-    const Parameter &p = parameters[i];
-    if (p.frozen) return;
-    optimizer.adam ? adam(p, optimizer, lr, adam_counts[i]) : sgd(p, optimizer, lr);
+  std::vector<Chunk> chunks;
+  for (size_t i = 0; i < parameters.size(); i++)
+    if (!parameters[i].frozen)
+      add_chunks(chunks, (int)i, parameters[i].subset ? parameters[i].subset_count : parameters[i].count);
+  threads.run((int)chunks.size(), [&](int item, int) {
+    const Chunk &c = chunks[item];
+    const Parameter &p = parameters[c.array];
+    optimizer.adam ? adam(p, optimizer, lr, adam_counts[c.array], c.first, c.last)
+                   : sgd(p, optimizer, lr, c.first, c.last);
   });
   for (auto &n : norms) n->commit();
-  threads.run((int)weights.size(), [&](int i, int) { weights[i]->refresh(); });
+  refresh_lists();
+}
+
+void Network::refresh() {
+  std::unique_lock<std::shared_mutex> lock(mutex);
+  refresh_lists();
+}
+
+void Network::refresh_lists() {
+  std::vector<std::pair<Lists *, const float *>> lists;
+  std::vector<Chunk> chunks;
+  for (auto &w : weights) {
+    auto add = [&](Lists &l) {
+      add_chunks(chunks, (int)lists.size(), (int64_t)l.values.size());
+      lists.push_back({&l, w->values});
+    };
+    add(w->forward);
+    for (Lists &l : w->backward) add(l);
+  }
+  threads.run((int)chunks.size(), [&](int item, int) {
+    const Chunk &c = chunks[item];
+    lists[c.array].first->refresh(lists[c.array].second, c.first, c.last);
+  });
 }
 
 } // namespace edgecl

@@ -54,9 +54,8 @@ void Weight::build_gradient() {
 }
 
 void Weight::refresh() {
-  for (size_t k = 0; k < forward.values.size(); k++) forward.values[k] = values[forward.positions[k]];
-  for (Lists &l : backward)
-    for (size_t k = 0; k < l.values.size(); k++) l.values[k] = values[l.positions[k]];
+  forward.refresh(values, 0, (int64_t)forward.values.size());
+  for (Lists &l : backward) l.refresh(values, 0, (int64_t)l.values.size());
 }
 
 size_t Weight::bytes() const {
@@ -128,11 +127,6 @@ Network::Network(int threads_, int lanes_)
         return k;
       }()),
       lanes(lanes_) {}
-
-void Network::refresh() {
-  std::unique_lock<std::shared_mutex> lock(mutex);
-  threads.run((int)weights.size(), [&](int i, int) { weights[i]->refresh(); });
-}
 
 Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
                  std::vector<Operation> forward, std::vector<Operation> backward)

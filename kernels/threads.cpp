@@ -32,9 +32,14 @@ void futex_wake(std::atomic<uint32_t> *word) {
 } // namespace
 
 struct Threads::Shared {
-  // ticket = generation << 32 | next item. A worker takes an item by compare-exchange, which also proves that the
-  // task it read belongs to this generation: a task is replaced only when no item of the old one is left.
-  std::atomic<uint64_t> ticket{0};
+  // A range of consecutive items a worker, so that one thread works on the same part of the maps from operation to
+  // operation and finds it in its own cache; who is through with its range helps with the others.
+  // ticket = generation << 32 | next item of the range. A worker takes an item by compare-exchange, which also proves
+  // that the task it read belongs to this generation: a task is replaced only when no item of the old one is left.
+  struct alignas(64) Ticket {
+    std::atomic<uint64_t> next{0};
+  };
+  std::vector<Ticket> tickets;
   std::atomic<int> items{0};
   std::atomic<Task> task{nullptr};
   std::atomic<void *> context{nullptr};
@@ -45,15 +50,25 @@ struct Threads::Shared {
   std::atomic<bool> quit{false};
   std::vector<std::thread> workers;
 
+  explicit Shared(int count) : tickets(count) {}
+
   void work(int worker) {
+    const int count = (int)tickets.size();
+    for (int i = 0; i < count; i++) work_range((worker + i) % count, worker);
+  }
+
+  void work_range(int range, int worker) {
+    std::atomic<uint64_t> &ticket = tickets[range].next;
+    const int count = (int)tickets.size();
     for (;;) {
       uint64_t t = ticket.load(std::memory_order_acquire);
-      const int item = (int)(t & 0xffffffffu), n = items.load(std::memory_order_relaxed);
-      if (item >= n) return;
-      Task f = task.load(std::memory_order_relaxed);
-      void *c = context.load(std::memory_order_relaxed);
+      const int next = (int)(t & 0xffffffffu), n = items.load(std::memory_order_acquire);
+      const int first = (int)((int64_t)n * range / count), last = (int)((int64_t)n * (range + 1) / count);
+      if (next >= last - first) return;
+      Task f = task.load(std::memory_order_acquire);
+      void *c = context.load(std::memory_order_acquire);
       if (!ticket.compare_exchange_weak(t, t + 1, std::memory_order_acq_rel)) continue;
-      f(c, item, worker);
+      f(c, first + next, worker);
       if ((int)completed.fetch_add(1, std::memory_order_acq_rel) + 1 == n && caller_sleeps.load()) futex_wake(&completed);
     }
   }
@@ -83,7 +98,7 @@ Threads::Threads(int count) : count_(count < 1 ? 1 : count) {}
 
 void Threads::start() {
   owner_ = getpid();
-  shared_ = new Shared;
+  shared_ = new Shared(count_);
   for (int i = 1; i < count_; i++) shared_->workers.emplace_back([s = shared_, i] { s->loop(i); });
 }
 
@@ -114,14 +129,15 @@ void Threads::run_erased(int items, Task task, void *context) {
     start();
   }
   Shared &s = *shared_;
-  // The old ticket is exhausted, so nobody takes an item while the fields change.
-  s.task.store(task, std::memory_order_relaxed);
-  s.context.store(context, std::memory_order_relaxed);
-  s.completed.store(0, std::memory_order_relaxed);
+  // The old tickets are exhausted, so nobody takes an item while the fields change. They are closed first, and the
+  // fields released after that: who reads a new field can no longer exchange an old ticket.
   const uint32_t g = s.generation.load() + 1;
-  s.ticket.store((uint64_t)g << 32 | 0xffffffffu, std::memory_order_release); // nothing to take yet
-  s.items.store(items, std::memory_order_relaxed);
-  s.ticket.store((uint64_t)g << 32, std::memory_order_release);
+  for (Shared::Ticket &t : s.tickets) t.next.store((uint64_t)g << 32 | 0x7fffffffu, std::memory_order_release);
+  s.completed.store(0, std::memory_order_relaxed);
+  s.task.store(task, std::memory_order_release);
+  s.context.store(context, std::memory_order_release);
+  s.items.store(items, std::memory_order_release);
+  for (Shared::Ticket &t : s.tickets) t.next.store((uint64_t)g << 32, std::memory_order_release);
   s.generation.store(g);
   if (s.sleeping.load()) futex_wake(&s.generation);
   s.work(0);

@@ -1,4 +1,5 @@
-// A small pool: items are taken from a shared ticket, so a descheduled worker delays only the item it holds.
+// A small pool: each worker takes the items of its own range first, then those left of the others', so a descheduled
+// worker delays only the item it holds.
 // Workers spin briefly, then sleep on a futex; the caller works too. Results never depend on who ran an item.
 #pragma once
 #include <sys/types.h>
