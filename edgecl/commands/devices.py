@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from ..devices import Figure, Profile, list_profiles, load_profile
-from .show import print_table
+from .show import print_table, print_text
 
 app = typer.Typer(help="Device profiles: what a step would take there.", invoke_without_command=True)
 
@@ -39,9 +39,10 @@ def show(name: str, as_json: bool = typer.Option(False, "--json", help="print JS
     table = plain(profile)
     table.pop("kernels")
     print_table(["figure", "value", "mark", "source"], figures(table))
-    print("\nShare of the FMA peak that our kernels reach, at 256 output positions (or as few as the class has):")
+    print()
+    print_text("Share of the FMA peak that our kernels reach, at 256 output positions (or as few as the class has):")
     print_table(["layer class", "dense", "at 10 %", "mark"], kernel_rows(profile))
-    print(next(iter(profile.kernels.values())).source)
+    print_text(next(iter(profile.kernels.values())).source)
 
 
 def kernel_rows(profile: Profile) -> list[list[str]]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from ..report.table import figure_columns, plain_table
+
+
+def print_text(text: str) -> None:
+    """A paragraph; wrapped on a terminal."""
+    if sys.stdout.isatty():
+        text = textwrap.fill(text, shutil.get_terminal_size().columns)
+    print(text)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

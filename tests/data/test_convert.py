@@ -98,7 +98,7 @@ def test_a_failed_refresh_keeps_the_good_copy(fashion):
 
 def test_processes_that_fetch_at_once_all_succeed(fashion):
     code = f"from edgecl.data import fetch_stream_data as f; f('split-fashion', {str(fashion)!r})"
-    children = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
+    children = [subprocess.Popen([sys.executable, "-P", "-c", code], stderr=subprocess.PIPE) for _ in range(4)]
     assert [child.communicate()[1] for child in children] == [b""] * 4
     assert load_stream("split-fashion", fetch=False).train_size == 40
     assert leftovers() == ["fashion"]
