@@ -96,6 +96,11 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
 
 
+def generations(folder: Path) -> list[Path]:
+    """The files in ``folder`` that may hold a state."""
+    return [path for path in (folder / n for n in _NAMES) if path.exists()]
+
+
 def _generation(path: Path) -> int:
     """The file's number from its header, 0 when there is no readable one (so it is overwritten first)."""
     try:
@@ -118,7 +123,7 @@ def _split(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """The tree with arrays moved to ``arrays`` and a reference in their place."""
     if isinstance(value, np.ndarray):
         key = name or "array"
-        arrays[key] = np.array(value, order="C")
+        arrays[key] = np.asarray(value, order="C")  # no second copy: a state is not changed while it is written
         return {"@array": key}
     if isinstance(value, Mapping):
         for key in value:

@@ -25,6 +25,7 @@ from .learning.costs import step_costs
 from .learning.head import widen_head
 from .learning.labels import Label, LabelMap
 from .learning.ledger import DenseRows
+from .learning.forgetting import Receipt, empty_slots, rewrite_saved, seal, unseal, without
 from .learning.parts import (
     SampleSpec,
     build_parts,
@@ -35,12 +36,15 @@ from .learning.parts import (
     make_graph,
     predicted_growth,
 )
+from .learning.samples import as_samples
 from .learning.task_loop import AHEAD, TaskLoop, check_schedules
 from .learning.trainer import Trainer
 from .learning.watch import make_energy_account, make_governor
 from .learning.weights import read_weights
 from .methods import NonFiniteLoss
-from .storage.errors import WriteBudgetSpent
+from .storage import RootKey
+from .storage.errors import StoreError, WriteBudgetSpent
+from .storage.forgetting import OVERWRITTEN
 
 THREAD_BYTES = 64_000  # touched stack of a mover's thread
 LOGITS_WIDTH = 1024  # widest head whose logits are stored
@@ -106,6 +110,7 @@ class Learner:
     store       : folder of the sample store; without one samples live in RAM only
     path        : folder that `save` writes to
     budget      : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
+    root_key    : encrypts the store and what `save` writes, a key per subject (`storage.keys`); it is kept nowhere
     weights     : a safetensors file to start from, names as in `Learner.parameters`
     options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
         device ...
@@ -127,6 +132,7 @@ class Learner:
         path: str | Path | None = None,
         budget: Budget | None = None,
         weights: str | Path | None = None,
+        root_key: RootKey | None = None,
         **options: Any,
     ) -> None:
         for name in options:
@@ -144,12 +150,14 @@ class Learner:
         self.spec = SampleSpec(tuple(input_shape), dtype, kind, mean, std)  # type: ignore[arg-type]
         self.path = None if path is None else Path(path)
         config = Config.make(given, {"method": "er", "memory": 200})
+        if root_key is not None and config.store is None:
+            raise BadInput("A root_key was given without a store.", "Give store=.")
         graph = make_graph(config, self.spec, classes)
         start = None if weights is None else read_weights(weights, graph)
         self._baseline = resident()
         plan = self._plan(config, classes, buffer, frozenset({"memory", "batch", "predict_batch"} - set(given)))
         identity = f"learner {self.spec.shape} {dtype}"
-        self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start)
+        self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=root_key)
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
         self._governor = make_governor(plan.config, self._trainer, self._rest)
@@ -168,6 +176,7 @@ class Learner:
         self._next_id = 0
         self._train_seconds = 0.0
         self._unstored = 0  # samples that a spent write budget kept off flash
+        self._folders = set() if self.path is None else {self.path}  # that may hold saved states
         self._closed = False
         self._make_predictor()
 
@@ -209,7 +218,9 @@ class Learner:
         Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then.
         """
         self._check_open()
-        x = self._samples(x)
+        x = as_samples(x, self.spec)
+        if subject is not None and not 0 <= subject < 2**31:
+            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
         if task is not None:
             if self._task_name is not None and task != self._task_name:
                 self.end_task()
@@ -229,7 +240,7 @@ class Learner:
                 subjects = None if subject is None else np.full(len(x), subject, np.int32)
                 ticket = self._store(x, units, subjects)
                 ids = ticket.ids
-            self._buffer.append(x, units, ids)
+            self._buffer.append(x, units, ids, -1 if subject is None else subject)
         return ticket
 
     def _store(self, x: np.ndarray, units: np.ndarray, subjects: np.ndarray | None) -> Any:
@@ -292,7 +303,7 @@ class Learner:
         """
         self._check_open()
         single = np.ndim(x) == len(self.spec.shape)
-        x = self._samples(x)
+        x = as_samples(x, self.spec)
         predict, seen = self._predict, self._trainer.seen
         if not seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
@@ -322,12 +333,54 @@ class Learner:
             self._check_open()
             if self._parts.store is not None:
                 self._parts.store.flush()
-            checkpoint.save(folder, self._state())
+            self._folders.add(folder)
+            checkpoint.save(folder, seal(self._state(), self._sealing))
         return folder
 
+    def forget(self, subject: int) -> Receipt:
+        """Take everything of ``subject`` out of store, memory, stream buffer, swaps on their way and saved states
+        (of ``path`` and of the folders saved to since this learner was made); waits for a running `learn`.
+
+        What holds afterwards depends on encryption (docs/forgetting.md); the receipt says it. A crash meanwhile
+        is made good by the next `open`. Samples of the subject that are observed later are kept.
+        """
+        self._check_open()
+        if not 0 <= subject < 2**31:
+            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        with self._work, self._observing:
+            self._check_open()
+            p = self._parts
+            ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
+            if p.store is not None:
+                try:
+                    done = p.store.forget(subject)
+                except StoreError as error:
+                    raise EdgeclError(error.cause, error.remedy) from error
+                ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
+            swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
+            slots, buffered = empty_slots(p, subject, ids), self._buffer.forget(subject)
+            if self._sealing is None:
+                files += rewrite_saved(self._folders, subject)
+            return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
+
+    @property
+    def _sealing(self) -> Any:
+        """What seals saved states; None without a root key."""
+        store = self._parts.store
+        return None if store is None else store._sealing
+
     @classmethod
-    def open(cls, path: str | Path, *, store: str | Path | None = None, budget: Budget | None = None) -> Learner:
-        """The learner saved in ``path``. ``store``: where its store lies now, by default where it was."""
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        store: str | Path | None = None,
+        budget: Budget | None = None,
+        root_key: RootKey | None = None,
+    ) -> Learner:
+        """The learner saved in ``path``. ``store``: where its store lies now, by default where it was. What the
+        store was asked to forget since then is taken out of the saved states first.
+        """
         saved = checkpoint.load(path)
         if saved is None or "learner" not in saved:
             raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
@@ -345,10 +398,11 @@ class Learner:
             buffer=about["buffer"],
             path=path,
             budget=budget,
+            root_key=root_key,
             **options,
         )
         try:
-            learner._load(saved)
+            learner._load(learner._without_forgotten(unseal(saved, learner._sealing)))
         except BaseException:
             learner.close()
             raise
@@ -523,38 +577,7 @@ class Learner:
         from .data import ArraySource
 
         source = ArraySource(view.samples, view.labels)
-        return source_candidates(source, self._parts, self._predict, self._trainer.seen)
-
-    def _samples(self, x: Any) -> np.ndarray:
-        """``x`` as a batch of the learner's shape and dtype. Refuses by index what does not fit."""
-        shape, dtype = self.spec.shape, np.dtype(self.spec.dtype)
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise BadInput("The samples have different shapes.", f"Give arrays of shape {shape}.") from error
-        if x.shape == shape:
-            x = x[None]
-        if x.shape[1:] != shape or x.dtype.kind not in "uif":
-            raise BadInput(
-                f"The samples are {x.dtype} {x.shape}, this learner takes {dtype} {shape} or many of them.",
-                "Reshape them, or make the Learner with their input_shape.",
-            )
-        if x.dtype.kind == "f":
-            bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
-            if bad.size:
-                raise BadInput(
-                    f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
-                    "Repair or leave out these samples.",
-                )
-        if dtype == np.uint8 and x.dtype != np.uint8:
-            wrong = (x < 0) | (x > 255) | (x != np.floor(x))
-            bad = np.flatnonzero(wrong.reshape(len(x), -1).any(axis=1))
-            if bad.size:
-                raise BadInput(
-                    f"Sample {bad[0]} holds values that are not whole numbers from 0 to 255.",
-                    "Make the Learner with dtype='float32', or scale the samples.",
-                )
-        return np.ascontiguousarray(x, dtype)
+        return source_candidates(source, self._parts, self._predict, self._trainer.seen, view.subjects)
 
     def _stored_labels(self) -> list[Label]:
         store = self._parts.store
@@ -576,12 +599,23 @@ class Learner:
                 "next_id": self._next_id,
                 "train_seconds": self._train_seconds,
                 "unstored": self._unstored,
+                "forgotten": [] if self._parts.store is None else [list(f) for f in self._parts.store.forgotten()],
                 "energy": self._energy.state(),
             },
             "stream_buffer": self._buffer.state(),
             "dense": self._dense.state(),
             "trainer": self._trainer.state(),
         }
+
+    def _without_forgotten(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """A saved state without the subjects that the store forgot after it was written."""
+        known = {(int(s), float(at)) for s, at in saved["learner"].get("forgotten", ())}
+        for subject, at in [] if self._parts.store is None else self._parts.store.forgotten():
+            if (subject, at) not in known:
+                saved, _ = without(saved, subject)
+                if self._sealing is None:
+                    rewrite_saved(self._folders, subject)
+        return saved
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         about = saved["learner"]

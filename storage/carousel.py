@@ -161,6 +161,21 @@ class Carousel:
         self._check()
         return int(self._mover.drop_pending())
 
+    def forget(self, subject: int, ids: np.ndarray) -> int:
+        """Forgets the swaps on their way that bring a sample of ``subject`` or one of ``ids`` and overwrites
+        the staging buffers; the other swaps arrive as if nothing had happened. How many were forgotten.
+        """
+        self._check()
+        counters, saved = self._mover.counters, self._mover.save()
+        gone = (saved["subject"] == subject) | np.isin(saved["id"], ids)
+        self._mover.drop_pending()
+        self._mover.wipe()
+        self._mover.trim()
+        kept = keep_swaps(saved, ~gone)
+        self._mover.load(*(kept[k] for k in _SAVED), len(self.store.schema.fields))
+        self._mover.counters = counters
+        return int(gone.sum())
+
     def trim(self) -> int:
         """Gives the pages of idle staging buffers back to the system; how many bytes. Changes no swap."""
         self._check()
@@ -197,3 +212,10 @@ class Carousel:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def keep_swaps(state: Mapping[str, Any], keep: np.ndarray) -> dict[str, Any]:
+    """A carousel's `state` with only the swaps on their way where ``keep`` [n] is True."""
+    n = len(keep)
+    kept = {k: np.ascontiguousarray(np.asarray(state[k]).reshape(n, -1)[keep].reshape(-1)) for k in _SAVED if n}
+    return {**state, **kept}

@@ -109,7 +109,7 @@ class IndexFile:
                 max_dbs=0,
                 max_readers=64,
                 readahead=False,
-                meminit=False,
+                meminit=True,  # else what freed memory held, samples too, goes to flash in unused parts of pages
             )
         except lmdb.Error as error:
             if "already open" in str(error):

@@ -96,6 +96,12 @@ class ReadAhead:
         self._mover.drop_pending()
         self._batches.clear()
 
+    def wipe(self) -> None:
+        """Forgets the batches named and not taken and overwrites the staging buffers."""
+        self.drop()
+        self._mover.wipe()
+        self._mover.trim()
+
     def trim(self) -> int:
         """Gives the pages of idle staging buffers back to the system; how many bytes."""
         self._check()

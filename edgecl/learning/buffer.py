@@ -38,6 +38,7 @@ class StreamBuffer:
             self.samples = np.zeros((0, *self.spec.shape), self.spec.dtype)
             self.labels = np.zeros(0, np.int64)
             self.ids = np.zeros(0, np.int64)
+            self.subjects = np.zeros(0, np.int32)  # -1: of nobody
             self.learned = 0  # the first so many have been trained on
 
     def __len__(self) -> int:
@@ -56,11 +57,12 @@ class StreamBuffer:
         """Whether ``count`` more samples would all be held in RAM."""
         return len(self.samples) == len(self) and len(self) + count <= self.capacity
 
-    def append(self, x: Array, units: Array, ids: Array) -> None:
+    def append(self, x: Array, units: Array, ids: Array, subject: int = -1) -> None:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
-                self.samples, self.labels, self.ids = (a[surplus:] for a in (self.samples, self.labels, self.ids))
+                held = (self.samples, self.labels, self.ids, self.subjects)
+                self.samples, self.labels, self.ids, self.subjects = (a[surplus:] for a in held)
                 self.learned = max(0, self.learned - surplus)
             free = self.capacity - len(self.samples)
             # samples in RAM are always the first ones of the task
@@ -68,6 +70,23 @@ class StreamBuffer:
                 self.samples = np.concatenate([self.samples, x[:free]])
             self.labels = np.concatenate([self.labels, units])
             self.ids = np.concatenate([self.ids, ids])
+            self.subjects = np.concatenate([self.subjects, np.full(len(x), subject, np.int32)])
+
+    def forget(self, subject: int) -> int:
+        """Take out a subject's samples, overwriting those in RAM; how many. No view made before may be used."""
+        with self._lock:
+            mine = self.subjects == subject
+            if self._reader is not None:
+                self._reader.wipe()
+            self._view = None
+            in_ram = mine[: len(self.samples)]
+            if in_ram.any():
+                kept = self.samples[~in_ram]
+                self.samples[in_ram] = 0
+                self.samples = kept
+            self.learned -= int(mine[: self.learned].sum())
+            self.labels, self.ids, self.subjects = (a[~mine] for a in (self.labels, self.ids, self.subjects))
+            return int(mine.sum())
 
     def view(self) -> BufferView:
         """The samples so far, as the data of a training call; the view before it must no longer be used."""
@@ -76,7 +95,7 @@ class StreamBuffer:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
             if self._reader is not None:
                 self._reader.drop()
-            self._view = BufferView(self.samples, self.labels, self.ids, self.store, self._reader)
+            self._view = BufferView(self.samples, self.labels, self.ids, self.subjects, self.store, self._reader)
             return self._view
 
     def shed(self) -> None:
@@ -91,10 +110,18 @@ class StreamBuffer:
             self._reader.close()
 
     def state(self) -> dict[str, Any]:
-        return {"samples": self.samples, "labels": self.labels, "ids": self.ids, "learned": self.learned}
+        return {
+            "samples": self.samples,
+            "labels": self.labels,
+            "ids": self.ids,
+            "subjects": self.subjects,
+            "learned": self.learned,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.samples, self.labels, self.ids = state["samples"], state["labels"], state["ids"]
+        unknown = np.full(len(self.labels), -1, np.int32)  # a state saved before subjects were kept
+        self.subjects = state.get("subjects", unknown)
         self.learned = int(state["learned"])
 
 
@@ -102,9 +129,15 @@ class BufferView:
     """`TaskData` over a buffer as it was: later samples do not appear. For one thread."""
 
     def __init__(
-        self, samples: Array, labels: Array, ids: Array, store: SampleStore | None, reader: ReadAhead | None
+        self,
+        samples: Array,
+        labels: Array,
+        ids: Array,
+        subjects: Array,
+        store: SampleStore | None,
+        reader: ReadAhead | None,
     ) -> None:
-        self.samples, self.labels, self.ids, self.store = samples, labels, ids, store
+        self.samples, self.labels, self.ids, self.subjects, self.store = samples, labels, ids, subjects, store
         self._reader = reader
         self._expected: deque[Array] = deque()  # positions of the batches on their way
 

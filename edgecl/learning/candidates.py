@@ -19,7 +19,11 @@ def store_candidates(store: SampleStore, ids: Array) -> StoreCandidates:
 
 
 def source_candidates(
-    source: SampleSource, parts: Parts, predict: Callable[[Array], Array], seen: Array
+    source: SampleSource,
+    parts: Parts,
+    predict: Callable[[Array], Array],
+    seen: Array,
+    subjects: Array | None = None,
 ) -> ArrayCandidates:
     """As many samples of each class as the memory has slots, drawn at random, with the model's present
     logits where the method stores them.
@@ -36,4 +40,4 @@ def source_candidates(
     if "logits" in parts.method.needs.fields:
         width = int(np.flatnonzero(seen)[-1]) + 1
         fields = {"logits": np.clip(predict(x)[:, :width], -65504, 65504).astype(np.float16)}
-    return ArrayCandidates(x, source.labels[rows], fields=fields)
+    return ArrayCandidates(x, source.labels[rows], fields=fields, subjects=None if subjects is None else subjects[rows])

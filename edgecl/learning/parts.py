@@ -22,7 +22,7 @@ from ..graph.builders import build
 from ..methods import Method, make_method
 from ..methods.registry import hyperparameters
 from ..sparsity import SparseTraining, make_sparse_training
-from ..storage import Carousel, EpisodicMemory, FieldSpec, SampleStore, StreamSchema, make_policy
+from ..storage import Carousel, EpisodicMemory, FieldSpec, RootKey, SampleStore, StreamSchema, make_policy
 from ..storage.errors import StoreError
 from .ledger import Ledger
 from .randomness import Randomness
@@ -186,11 +186,13 @@ def build_parts(
     *,
     width: int | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
+    root_key: RootKey | None = None,
 ) -> Parts:
     """Everything allocated. ``identity`` names the stream: a store of another one is refused.
 
     width   : of the stored logits, by default the head's
     weights : dense float32 values to start from, by parameter name
+    root_key : of an encrypted store
     """
     config = plan.config
     random = Randomness(config.seed)
@@ -208,7 +210,7 @@ def build_parts(
     slots = memory_slots(config, method)
     schema = schema_of(spec, method, graph.classes if width is None else width)
     memory = EpisodicMemory(slots, schema) if slots else None
-    store = None if config.store is None else open_store(config, schema, identity)
+    store = None if config.store is None else open_store(config, schema, identity, root_key)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
         carousel = Carousel(
@@ -232,7 +234,9 @@ def build_parts(
     )
 
 
-def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleStore:
+def open_store(
+    config: Config, schema: StreamSchema, identity: str, root_key: RootKey | None = None
+) -> SampleStore:
     """The store, made when new; one of another stream is refused."""
     assert config.store is not None
     limits: dict[str, Any] = {}
@@ -245,7 +249,7 @@ def open_store(config: Config, schema: StreamSchema, identity: str) -> SampleSto
     if path.exists() and not path.is_dir():
         raise BadInput(f"The store '{path}' is a file.", "Give a folder.")
     try:
-        store = SampleStore(path, schema, durability=config.durability, **limits)
+        store = SampleStore(path, schema, durability=config.durability, root_key=root_key, **limits)
         found = store.meta_get("stream")
         if found is None:
             store.meta_set({"stream": identity.encode()})

@@ -16,10 +16,12 @@ class TaskData(Protocol):
     """n samples by position.
 
     labels : int64 [n] head units;  ids : int64 [n] record ids in the store, -1 where there is none
+    subjects : int32 [n] whose samples they are, or None where nobody's
     """
 
     labels: Array
     ids: Array
+    subjects: Array | None
 
     def read(self, positions: Array) -> Array:
         """Samples [k, *shape], a copy."""
@@ -30,6 +32,8 @@ class TaskData(Protocol):
 
 class SourceData:
     """The sources of one or more tasks, end to end; nothing but labels and ids is resident."""
+
+    subjects: Array | None = None
 
     def __init__(self, sources: Sequence[SampleSource], ids: Sequence[Array | None] | None = None) -> None:
         self.sources = list(sources)

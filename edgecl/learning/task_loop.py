@@ -103,7 +103,16 @@ class TaskLoop:
         )
         filled = 0 if parts.memory is None else parts.memory.filled
         last_epoch = self.epochs is not None and self.epoch == self.epochs - 1
-        result = self.trainer.step(x, y, self.data.ids[rows], rows, info, self.task_units, write_logits=last_epoch)
+        result = self.trainer.step(
+            x,
+            y,
+            self.data.ids[rows],
+            rows,
+            info,
+            self.task_units,
+            write_logits=last_epoch,
+            subjects=None if self.data.subjects is None else self.data.subjects[rows],
+        )
         if self.removal is not None:
             logits = result.logits_current
             losses = -log_softmax(logits)[np.arange(rows.size), y]

@@ -68,11 +68,13 @@ class Trainer:
         task_units: Array | None,
         *,
         write_logits: bool = False,
+        subjects: Array | None = None,
     ) -> StepResult:
         """Train on current samples x [B, ...] of head units y [B] and the method's replay draws.
 
         ids : record ids, -1 where the sample is not in the store;  indices : positions within the task's data
         write_logits : also store this step's logits with the current records, for later exchanges
+        subjects : int32 [B] whose samples they are, -1 nobody's
         Raises `NonFiniteLoss` before any weight changed.
         """
         p = self.parts
@@ -109,7 +111,7 @@ class Trainer:
             for draw, logits in zip(drawn, result.logits_replay):
                 self._refresh.renew(draw.slots, np.clip(logits[:, :width], -65504, 65504).astype(np.float16))
         self._exchange(drawn, result, info)
-        self._remember(x, y, ids, result, write_logits)
+        self._remember(x, y, ids, subjects, result, write_logits)
         p.ledger.executed_step(p.engine.model, len(x))
         self.steps += 1
         return result
@@ -151,14 +153,16 @@ class Trainer:
             if chosen.size:
                 p.carousel.request(self.steps, chosen, p.random["carousel"])
 
-    def _remember(self, x: Array, y: Array, ids: Array, result: StepResult, write_logits: bool) -> None:
+    def _remember(
+        self, x: Array, y: Array, ids: Array, subjects: Array | None, result: StepResult, write_logits: bool
+    ) -> None:
         """Offer the un-augmented samples to the memory, with the fields the method wants beside them."""
         p = self.parts
         if p.memory is None:
             return
         width = int(np.flatnonzero(self.seen)[-1]) + 1
         fields = p.method.offer_fields(result, width)
-        p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids=ids, fields=fields)
+        p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids, fields, subjects)
         if write_logits and p.store is not None and fields and (ids >= 0).all():
             short = p.config.flash_writes_per_day is not None
             ticket = p.store.update_field("logits", ids, fields["logits"], optional=short)

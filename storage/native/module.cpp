@@ -96,6 +96,7 @@ NB_MODULE(_storage, m) {
              })
         .def("drop_pending", &Mover::drop_pending)
         .def("trim", &Mover::trim)
+        .def("wipe", &Mover::wipe, nb::call_guard<gil_scoped_release>())
         .def("stop", &Mover::stop, nb::call_guard<gil_scoped_release>())
         .def("save",
              [](Mover &x) {

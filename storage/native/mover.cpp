@@ -1,6 +1,7 @@
 #include "mover.h"
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -211,6 +212,15 @@ size_t Mover::trim() {
         if (from < to && madvise(reinterpret_cast<void *>(from), to - from, MADV_DONTNEED) == 0) freed += to - from;
     }
     return freed;
+}
+
+void Mover::wipe() {
+    while (!abandoned_.empty()) {
+        wait_for(*abandoned_.back());
+        free_.push_back(abandoned_.back());
+        abandoned_.pop_back();
+    }
+    for (Job *j : free_) std::memset(stage(j->stage), 0, stage_bytes_);
 }
 
 } // namespace edgecl

@@ -68,6 +68,7 @@ class Mover {
     int64_t drop_pending();
     void stop();
     size_t trim(); // gives the pages of free stages back to the system; how many bytes
+    void wipe(); // overwrites idle stages with zeros, those still being read for nobody included
 
     // Pending requests as arrays, payloads included; waits until all are staged. Rows in request order.
     struct Saved {

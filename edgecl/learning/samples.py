@@ -1,0 +1,42 @@
+"""What a user gives as samples, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput
+from .parts import SampleSpec
+
+
+def as_samples(x: Any, spec: SampleSpec) -> np.ndarray:
+    """``x`` as a batch of ``spec``'s shape and dtype. Refuses by index what does not fit."""
+    shape, dtype = spec.shape, np.dtype(spec.dtype)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise BadInput("The samples have different shapes.", f"Give arrays of shape {shape}.") from error
+    if x.shape == shape:
+        x = x[None]
+    if x.shape[1:] != shape or x.dtype.kind not in "uif":
+        raise BadInput(
+            f"The samples are {x.dtype} {x.shape}, this learner takes {dtype} {shape} or many of them.",
+            "Reshape them, or make the Learner with their input_shape.",
+        )
+    if x.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+        if bad.size:
+            raise BadInput(
+                f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
+                "Repair or leave out these samples.",
+            )
+    if dtype == np.uint8 and x.dtype != np.uint8:
+        wrong = (x < 0) | (x > 255) | (x != np.floor(x))
+        bad = np.flatnonzero(wrong.reshape(len(x), -1).any(axis=1))
+        if bad.size:
+            raise BadInput(
+                f"Sample {bad[0]} holds values that are not whole numbers from 0 to 255.",
+                "Make the Learner with dtype='float32', or scale the samples.",
+            )
+    return np.ascontiguousarray(x, dtype)
