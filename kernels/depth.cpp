@@ -90,10 +90,19 @@ double lane_total(const float *v, int width, int lanes, int real) {
   return s;
 }
 
-// Rows are read in order, so the row after the next is fetched while this one is worked on.
+constexpr int AHEAD = 1024; // floats asked for before their turn, at least: rows of small maps are soon done
+
+// Rows are read in order, so those after the next are fetched while this one is worked on.
+int ahead_of(const Map &m) { return std::max(2 * m.columns * m.lanes, AHEAD); }
+
 Source ahead(Source s) {
-  s.ahead = 2 * s.a.columns * s.a.lanes;
+  s.ahead = ahead_of(s.a);
   return s;
+}
+
+// A row about to be written is fetched like one to be read: stores that wait for their lines hold everything up.
+void ask(const float *row, int n) {
+  for (int i = 0; i < n; i += 16) __builtin_prefetch(row + i, 1);
 }
 
 } // namespace
@@ -148,6 +157,7 @@ void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, cons
         }
         for (int t = 0; t < count; t++) in[t] = row[taps.ky[k0 + t]] + column[taps.kx[k0 + t]];
         float *out = y.at(block, channel, oy);
+        ask(out + ahead_of(y), n);
         k.taps(out, bias ? init.data() : nullptr, in.data(), lists.values.data() + k0, count, n);
         if (sums) k.row_sums(out, n, s);
       }
@@ -211,6 +221,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, con
           if (sw > 1 && t1 > t0) split(z, zrow, z.data.data());
         }
         float *target = want.dx ? want.dx->at(block, channel, iy) : nullptr;
+        if (target) ask(target + ahead_of(*want.dx), width * lanes);
         for (int phase = 0; phase < sw; phase++) {
           const int positions = z.part_width(phase), n = positions * lanes;
           const int *columns = shift.data() + phase * g.kernel_w;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-
+#include <memory>
 
 namespace edgecl {
 namespace {
@@ -60,16 +60,13 @@ Run run_at(const Runs &t, int index, int lanes, const Kernels &k) {
   return out;
 }
 
-// Runs are too short for the processor to see them coming.
-Source ahead(Source s, int channels) {
-  s.ahead = (int)s.a.plane() * s.a.lanes * channels;
-  return s;
-}
-
-// Gathers channels [c0, c1) of a tile into `to` [channel - c0][stride]; what the shape holds beyond it becomes zero.
-void gather(const Kernels &k, const Source &s, const Run &t, int block, int c0, int c1, float *to, size_t stride,
-            int real) {
-  for (int c = c0; c < c1; c++, to += stride) {
+// Gathers all channels of a tile into `to` [channel][stride]; what the shape holds beyond it becomes zero. Runs are too
+// short for the processor to see them coming: each channel asks for one further on, the last ones for the next tile's.
+void gather(const Kernels &k, const Source &source, const Run &t, int block, float *to, size_t stride, int real) {
+  Source s = source;
+  const int channels = s.a.channels, plane = (int)s.a.plane() * s.a.lanes, near = std::min(AHEAD, channels);
+  for (int c = 0; c < channels; c++, to += stride) {
+    s.ahead = c + near < channels ? near * plane : (near - channels) * plane + t.floats;
     k.read(s, block, c, t.y, t.x, t.positions, to, real);
     if (!t.exact) std::memset(to + t.floats, 0, ((size_t)t.shape.vectors * k.lanes - t.floats) * 4);
   }
@@ -150,12 +147,11 @@ int point_positions(int lanes) {
   return tile_vectors(k) * k.lanes / lanes;
 }
 
-void point_forward(Threads &threads, const Geometry &g, const Lists &lists, const Source &source, const Map &y,
+void point_forward(Threads &threads, const Geometry &g, const Lists &lists, const Source &x, const Map &y,
                    const float *bias, const Samples &samples, Partials *partials, std::vector<float> &scratch) {
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, W = k.lanes;
   const size_t stride = (size_t)point_positions(lanes) * lanes;
-  const Source x = ahead(source, AHEAD);
   const Runs tiles({&x.a, &y}, point_positions(lanes));
   const int chunks = std::min(tiles.count(), std::max(1, ITEMS / samples.blocks));
   if (partials) partials->reset(samples.blocks * chunks, g.out);
@@ -170,7 +166,7 @@ void point_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
     b.sums = sums;
     for (int i = (int)((long)tiles.count() * chunk / chunks); i < (int)((long)tiles.count() * (chunk + 1) / chunks); i++) {
       const Run t = run_at(tiles, i, lanes, k);
-      gather(k, x, t, block, 0, g.in, in, stride, real);
+      gather(k, x, t, block, in, stride, real);
       const Target out = begin_target(k, y, t, block, edge, stride, false);
       b.input = (const char *)in;
       b.output = out.at;
@@ -183,12 +179,11 @@ void point_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
   });
 }
 
-void point_backward(Threads &threads, const Geometry &g, const Lists *backward, const Source &source,
-                    const Source &gradient, const Samples &samples, const Backward &want, std::vector<float> &scratch) {
+void point_backward(Threads &threads, const Geometry &g, const Lists *backward, const Source &x,
+                    const Source &dy, const Samples &samples, const Backward &want, std::vector<float> &scratch) {
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, W = k.lanes;
   const size_t stride = (size_t)point_positions(lanes) * lanes;
-  const Source x = ahead(source, AHEAD), dy = ahead(gradient, AHEAD);
   const Map none;
   const Map &dx = want.dx ? *want.dx : none, &kept = want.partials ? want.y : none;
   const Runs tiles({&x.a, &dy.a, dy.b.data ? &dy.b : &dy.a, &dx, &kept}, point_positions(lanes));
@@ -202,18 +197,19 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
   const Scratch space(scratch, threads.count(),
                       {stride * g.in, stride * g.out, dx.data ? stride * g.in : 0, kept.data ? stride * g.in : 0,
                        partials ? (size_t)g.in * 2 * W : 0, reduce ? 0 : (size_t)entries * W});
-  std::vector<float> totals((size_t)items * entries);
+  const std::unique_ptr<float[]> totals(new float[(size_t)items * entries]); // written first by who takes the item
   threads.run(items, [&](int item, int worker) {
     const int block = item / chunks, chunk = item % chunks, real = samples.in_block(block);
     float *in = space(worker, 0), *d = space(worker, 1), *edge = space(worker, 2), *edge_y = space(worker, 3);
     float *sums = partials ? space(worker, 4) : nullptr, *accumulate = space(worker, 5);
-    float *total = totals.data() + (size_t)item * entries;
+    float *total = totals.get() + (size_t)item * entries;
+    std::fill(total, total + entries, 0.f);
     if (sums) std::memset(sums, 0, (size_t)g.in * 2 * W * 4);
     if (!reduce) std::memset(accumulate, 0, (size_t)entries * W * 4);
     for (int i = (int)((long)tiles.count() * chunk / chunks); i < (int)((long)tiles.count() * (chunk + 1) / chunks); i++) {
       const Run t = run_at(tiles, i, lanes, k);
-      gather(k, dy, t, block, 0, g.out, d, stride, real);
-      if (entries || want.mask) gather(k, x, t, block, 0, g.in, in, stride, real);
+      gather(k, dy, t, block, d, stride, real);
+      if (entries || want.mask) gather(k, x, t, block, in, stride, real);
       if (entries) {
         WeightBlock w{};
         w.input = (const char *)in;
@@ -256,11 +252,14 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
     if (sums) store_sums(sums, g.in, W, lanes, lanes, &partials->values[(size_t)item * g.in * 2]);
     if (entries && !reduce) k.reduce(accumulate, entries, total);
   });
-  for (int e = 0; e < entries; e++) {
-    float sum = 0;
-    for (int i = 0; i < items; i++) sum += totals[(size_t)i * entries + e];
-    want.gradients[want.weights->positions[e]] += sum;
-  }
+  const int parts = entries < 1024 ? 1 : ITEMS;
+  threads.run(parts, [&](int part, int) {
+    const int first = (int)((long)entries * part / parts), last = (int)((long)entries * (part + 1) / parts);
+    float *sum = totals.get();
+    for (int i = 1; i < items; i++)
+      for (int e = first; e < last; e++) sum[e] += totals[(size_t)i * entries + e];
+    for (int e = first; e < last; e++) want.gradients[want.weights->positions[e]] += sum[e];
+  });
 }
 
 } // namespace edgecl
