@@ -22,10 +22,10 @@ from .errors import BadInput, EdgeclError
 from .learning.buffer import StreamBuffer
 from .learning.candidates import source_candidates, store_candidates
 from .learning.costs import step_costs
+from .learning.forgetting import Receipt, empty_slots, rewrite_saved, seal, unseal, without
 from .learning.head import widen_head
 from .learning.labels import Label, LabelMap
 from .learning.ledger import DenseRows
-from .learning.forgetting import Receipt, empty_slots, rewrite_saved, seal, unseal, without
 from .learning.parts import (
     SampleSpec,
     build_parts,
@@ -157,7 +157,9 @@ class Learner:
         self._baseline = resident()
         plan = self._plan(config, classes, buffer, frozenset({"memory", "batch", "predict_batch"} - set(given)))
         identity = f"learner {self.spec.shape} {dtype}"
-        self._parts = build_parts(plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=root_key)
+        self._parts = build_parts(
+            plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=root_key
+        )
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
         self._governor = make_governor(plan.config, self._trainer, self._rest)

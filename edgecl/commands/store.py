@@ -13,20 +13,34 @@ from ..errors import BadInput
 from .show import print_table
 
 if TYPE_CHECKING:
-    from ..storage import SampleStore
+    from ..storage import KeyFile, SampleStore
 
 app = typer.Typer(help="The sample store on flash.", no_args_is_help=True)
 FOLDER = typer.Argument(..., metavar="DIR")
 JSON = typer.Option(False, "--json", help="print JSON")
+KEY = typer.Option(None, "--root-key-file", metavar="FILE", help="the root key of an encrypted store")
 
 
-def open_store(folder: str, read_only: bool = True) -> SampleStore:
-    """The store of a folder, as it is on flash."""
+def root_key(file: str | None, folder: str) -> KeyFile | None:
+    """The key in ``file``, which must exist and lie outside the store."""
+    from ..storage import KeyFile
+
+    if file is None:
+        return None
+    if not Path(file).is_file():
+        raise BadInput(f"There is no key file '{file}'.", "Give the one that the store was made with.")
+    if Path(folder).resolve() in Path(file).resolve().parents:
+        raise BadInput(f"The key file '{file}' lies in the store.", "Keep it elsewhere, best on another medium.")
+    return KeyFile(file)
+
+
+def open_store(folder: str, read_only: bool = True, key: str | None = None) -> SampleStore:
+    """The store of a folder, as it is on flash. key: the file of its root key."""
     from ..storage import SampleStore
 
     if not Path(folder).is_dir():
         raise BadInput(f"'{folder}' is not a folder.", "Give the --store folder of a run.")
-    return SampleStore(folder, read_only=read_only)
+    return SampleStore(folder, read_only=read_only, root_key=root_key(key, folder))
 
 
 def flash_figures(device: str) -> tuple[float, ...]:
@@ -52,9 +66,10 @@ def print_json(value: Any) -> None:
 def stats(
     folder: str = FOLDER,
     device: str = typer.Option(None, "--device", help="a device profile: forecasts the life of its flash"),
+    key: str = KEY,
     as_json: bool = JSON,
 ) -> None:
-    with open_store(folder) as store:
+    with open_store(folder, key=key) as store:
         s = store.stats()
         shape = {"shape": list(store.schema.sample_shape), "dtype": store.schema.sample_dtype}
         if device is not None:
@@ -81,8 +96,8 @@ def stats(
 
 
 @app.command("verify", help="Read every record and check it. Exit status 0 when the store is sound, 1 when not.")
-def verify(folder: str = FOLDER, as_json: bool = JSON) -> int:
-    with open_store(folder) as store:
+def verify(folder: str = FOLDER, key: str = KEY, as_json: bool = JSON) -> int:
+    with open_store(folder, key=key) as store:
         damaged = store.verify()
         s = store.stats()
     if as_json:
@@ -96,8 +111,8 @@ def verify(folder: str = FOLDER, as_json: bool = JSON) -> int:
 
 
 @app.command("compact", help="Give back all the space that can be given back.")
-def compact(folder: str = FOLDER, as_json: bool = JSON) -> None:
-    with open_store(folder, read_only=False) as store:
+def compact(folder: str = FOLDER, key: str = KEY, as_json: bool = JSON) -> None:
+    with open_store(folder, read_only=False, key=key) as store:
         given = store.compact()
         left = store.bytes
     result = {"bytes_given_back": given, "flash_bytes": left}
@@ -107,13 +122,37 @@ def compact(folder: str = FOLDER, as_json: bool = JSON) -> None:
         print(f"{megabytes(given)} given back, {megabytes(left)} left")
 
 
+@app.command(
+    "forget",
+    help="Take out every sample of a subject. A learner's saved states follow when it is opened next; its weights "
+    "still carry the subject.",
+)
+def forget(
+    folder: str = FOLDER,
+    subject: int = typer.Option(..., "--subject", metavar="N", help="whole number kept with the samples"),
+    key: str = KEY,
+    as_json: bool = JSON,
+) -> None:
+    from ..learning.forgetting import STILL_IN_WEIGHTS
+
+    with open_store(folder, read_only=False, key=key) as store:
+        receipt = store.forget(subject)
+    if as_json:
+        print_json({**dataclasses.asdict(receipt), "ids": receipt.ids.tolist(), "weights": STILL_IN_WEIGHTS})
+    else:
+        print(f"{len(receipt.ids)} samples of subject {subject} forgotten: {receipt.holds}. {STILL_IN_WEIGHTS}")
+
+
 @app.command("export", help="Write the samples to a new folder of safetensors files.")
 def export(
-    folder: str = FOLDER, to: str = typer.Argument(..., metavar="TO", help="a new folder"), as_json: bool = JSON
+    folder: str = FOLDER,
+    to: str = typer.Argument(..., metavar="TO", help="a new folder"),
+    key: str = KEY,
+    as_json: bool = JSON,
 ) -> None:
     from ..storage import export_store
 
-    with open_store(folder) as store:
+    with open_store(folder, key=key) as store:
         result = export_store(store, to)
     if as_json:
         print_json(result)
@@ -128,6 +167,7 @@ def import_(
     codec: str = typer.Option(
         None, "--codec", help="of a new store: raw, zstd, png, jpeg, int8"
     ),
+    key: str = KEY,
     as_json: bool = JSON,
 ) -> None:
     from ..storage import SampleStore, import_store
@@ -139,7 +179,7 @@ def import_(
         schema = schema if codec is None else dataclasses.replace(schema, codec=codec)
     elif codec is not None:
         raise BadInput(f"'{folder}' is a store already.", "Give --codec for a new store only.")
-    with SampleStore(folder, schema) as store:
+    with SampleStore(folder, schema, root_key=root_key(key, folder)) as store:
         result = import_store(store, source)
     if as_json:
         print_json(result)

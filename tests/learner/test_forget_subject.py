@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from edgecl.storage import KeyFile
 from test_learner import SHAPE, learner
 
 from edgecl import BadInput, EdgeclError, Learner
-from edgecl.storage import KeyFile
 
 
 @pytest.fixture(params=["clear", "encrypted"])
