@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .errors import StoreDamaged
+from .files import typed
 from .writing import Writing
 
 
@@ -19,12 +20,14 @@ class Checkpoints(Writing):
         self._check()
         return self._db.meta(key)
 
+    @typed
     def meta_set(self, values: Mapping[str, bytes]) -> None:
         """Sets small values in one transaction; on flash when it returns."""
         self._check(write=True)
         with self._lock:
             self._commit(meta=values)
 
+    @typed
     def state(self) -> dict[str, Any]:
         """The view as of now, for a checkpoint; everything in it is on flash when this returns.
 
@@ -54,6 +57,7 @@ class Checkpoints(Writing):
                 "field_epoch": self._field_epoch,
             }
 
+    @typed
     def load(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Rewinds the view to a checkpoint. Later samples stay on flash, hidden; appending them again shows
         them.

@@ -238,7 +238,9 @@ class Cleaner:
                     raw = os.pread(file.fileno(), length, int(item.offset[i]) + _storage.FIELD_HEAD)
                     s._write_field_bytes(name, item.ids[i : i + 1], np.frombuffer(raw, np.uint8).reshape(1, -1))
         s._field_epoch += 1
-        s._field.sync()
+        assert s._flusher is not None
+        with s._flusher.lock:  # who waits for his values must not take a flush that is under way for done
+            s._field.sync()
         s._index.drop_field_file(oldest)
         s._commit()
         self._remove(field_name(oldest))

@@ -15,7 +15,7 @@ import numpy as np
 from . import _storage
 from .codecs import Codec
 from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
-from .files import Lock, Writer, segment_name
+from .files import Lock, Writer, segment_name, typed
 from .index import Commit, Entry, IndexFile
 from .keys import RootKey
 from .layout import Description
@@ -147,6 +147,7 @@ class StoreCore:
         self.wear.add(self._db.commit(commit, entries, drop, meta, self.wear.pack()))
         self._pending.clear()
 
+    @typed
     def flush(self) -> None:
         """Returns when everything appended is on flash."""
         self._check(write=True)

@@ -10,7 +10,7 @@ from . import _storage
 from .arguments import values_of
 from .errors import BadRecord
 from .field_recovery import FieldFile, survey_fields
-from .files import Writer, field_name
+from .files import Writer, field_name, typed
 from .jsonfile import sync_directory
 from .layout import FIELDS, HEADER_BYTES, Header
 from .reading import Reading
@@ -20,6 +20,7 @@ from .ticket import Ticket
 class FieldFiles(Reading):
     """Writes field records; the latest of an id wins."""
 
+    @typed
     def update_field(self, name: str, ids: Any, values: Any, optional: bool = False) -> Ticket:
         """Stores [N, width] values of a field beside the samples ``ids``; later ones win.
 
@@ -39,7 +40,10 @@ class FieldFiles(Reading):
                 return Ticket(which[:0], self._flusher, self._flusher.flushed)
             self._afford(size)
             try:
-                people = None if self._sealing is None else self._read_rows(which, hidden=True)[2]
+                people = None
+                if self._sealing is not None:  # a sample that is gone has no subject, and needs no value
+                    _, _, people, _, status = self._read_rows(which, hidden=True)
+                    which, array, people = which[status == 0], array[status == 0], people[status == 0]
                 self._write_field(name, which, array, people)
             finally:
                 position = self._flusher.appended()
@@ -60,13 +64,14 @@ class FieldFiles(Reading):
         stride = _storage.field_stride(raw.shape[1])
         at = 0
         while at < len(ids):
+            # First, since cleaning may itself write to the open file or begin another.
+            self._cleaner.make_room(min(len(ids) - at, self._description.file_bytes // stride) * stride)
             room = 0 if self._field is None else (self._description.file_bytes - self._field.end) // stride
             if room < 1:
                 self._next_field_file()
                 continue
             assert self._field is not None
             k = min(room, len(ids) - at)
-            self._cleaner.make_room(k * stride)
             packed = np.empty(k * stride, np.uint8)
             part = np.ascontiguousarray(ids[at : at + k])
             _storage.pack_fields(packed, raw[at : at + k], number, spec.version, part, self._field.header.crc)

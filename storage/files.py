@@ -7,8 +7,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +38,22 @@ def io_error(error: OSError, what: str) -> StoreError:
     return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
 
 
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def typed(call: Call) -> Call:
+    """A method of an open store whose failing system calls surface as `StoreError`, wherever they were made."""
+
+    @functools.wraps(call)
+    def wrapper(store: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(store, *args, **kwargs)
+        except OSError as error:
+            raise io_error(error, f"The store '{store.path}' failed") from error
+
+    return wrapper  # type: ignore[return-value]
+
+
 class Writer:
     """An append-only file: ``end`` is where the next record goes; a failed write leaves ``end`` where it
     was.
@@ -49,6 +68,7 @@ class Writer:
         self.no = header.no
         self._new = end == 0  # its name is not on flash yet
         self._reserved = False
+        self._failed: StoreError | None = None
         try:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             if end == 0:
@@ -97,7 +117,11 @@ class Writer:
         return io_error(error, f"Cannot write '{self.path}'")
 
     def sync(self) -> None:
-        """Returns when everything appended is on flash, the file's name included."""
+        """Returns when everything appended is on flash, the file's name included. After a failure it always fails:
+        the kernel may have dropped what it could not write, and the next call would succeed without it.
+        """
+        if self._failed is not None:
+            raise self._failed
         if not self.dirty:
             return
         self.dirty = False  # before the call: what is appended meanwhile makes it dirty again
@@ -109,7 +133,9 @@ class Writer:
             else:
                 os.fdatasync(self.fd)
         except OSError as error:
-            raise io_error(error, f"Cannot flush '{self.path}'") from error
+            self.dirty = True
+            self._failed = io_error(error, f"Cannot flush '{self.path}'")
+            raise self._failed from error
 
     def close(self) -> None:
         """Gives what was reserved and not used back."""

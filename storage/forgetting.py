@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import BadRecord, StoreDamaged
+from .files import typed
 from .jsonfile import read_json, write_json
 from .writing import Writing
 
@@ -37,6 +38,7 @@ class Forgotten:
 class Forgetting(Writing):
     """Takes a subject's samples out of the store."""
 
+    @typed
     def forget(self, subject: int) -> Forgotten:
         """Removes every sample and field value of ``subject`` stored so far; a crash meanwhile does not bring
         them back: the next opening ends what was begun. Samples of the subject that arrive later are kept.

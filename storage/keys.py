@@ -75,9 +75,12 @@ class KeyFile:
 
 
 class SubjectKeys:
-    """The data keys of one store's subjects (-1: samples of no subject)."""
+    """The data keys of one store's subjects (-1: samples of no subject). A reader ends no rotation: the owner may be
+    in the middle of it.
+    """
 
-    def __init__(self, directory: Path, store: bytes, root: RootKey) -> None:
+    def __init__(self, directory: Path, store: bytes, root: RootKey, read_only: bool = False) -> None:
+        self._read_only = read_only
         self._directory, self._store, self._root = directory, store, root
         self._keys: dict[int, bytes] = {}
         self._ciphers: dict[int, Any] = {}
@@ -156,7 +159,7 @@ class SubjectKeys:
             if key is None:
                 raise StoreDamaged(f"The key of subject {subject} in '{path}' is damaged.", "Restore the file.")
             self._keys[subject] = key
-        if len(roots) > 1:  # a rotation that did not come to its end
+        if len(roots) > 1 and not self._read_only:  # a rotation that did not come to its end
             if fits[0] != roots[0]:
                 self._write(roots[0])
             self._root.retire()

@@ -45,7 +45,7 @@ class Sealing:
     def values(self, raw: np.ndarray, subjects: np.ndarray) -> np.ndarray:
         """Values of a field [N, bytes] uint8 -> [N, bytes + OVERHEAD] sealed."""
         texts = [self._seal(int(s), row.tobytes(), b"f") for s, row in zip(subjects, raw)]
-        return np.frombuffer(b"".join(texts), np.uint8).reshape(len(raw), -1)
+        return np.frombuffer(b"".join(texts), np.uint8).reshape(len(raw), raw.shape[1] + OVERHEAD)
 
     def decoder(self) -> Callable[[int, memoryview, memoryview], bool]:
         """As `make_decoder`, of sealed records; False also where the key is gone."""

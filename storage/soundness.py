@@ -6,13 +6,14 @@ import numpy as np
 
 from .core import DamagedRecord
 from .field_recovery import survey_fields
-from .files import field_name
+from .files import field_name, typed
 from .reading import Reading
 
 
 class Soundness(Reading):
     """Finds what is damaged and takes it out of use."""
 
+    @typed
     def verify(self) -> list[DamagedRecord]:
         """Reads and checks every record; the damaged ones, which are taken out of use. Safe while training
         runs.

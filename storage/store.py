@@ -20,6 +20,7 @@ from .checkpoints import Checkpoints
 from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
 from .errors import BadRecord, StoreFull
+from .files import typed
 from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
 from .schema import StreamSchema
@@ -42,6 +43,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
     `WrongKey`, `StoreDamaged`, `ReadOnly`, `MissingCodec`, `StoreError`.
     """
 
+    @typed
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -84,7 +86,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self.capacity = self._capacity(limit_bytes, limit_samples)
         try:
             if root_key is not None:
-                keys = SubjectKeys(self.path, description.store, root_key)
+                keys = SubjectKeys(self.path, description.store, root_key, read_only)
                 self._sealing = Sealing(keys, self.schema, make_codec(self.schema))
             self._open_calmly(durability)
         except BaseException:
@@ -130,6 +132,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
                 total += (self._directory / name).stat().st_blocks * 512
         return total
 
+    @typed
     def compact(self) -> int:
         """Returns all the space that can be returned: dead segments go, thin ones are merged, superseded field
         values dropped, and what only an older checkpoint still holds is let go. Bytes given back.
@@ -154,6 +157,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         now = process_bytes_written()
         return None if now is None or self._process_bytes is None else now - self._process_bytes
 
+    @typed
     def close(self) -> None:
         """Flushes, moves the commit point and gives the directory back. A second call does nothing."""
         if self._closed or os.getpid() != self._pid:

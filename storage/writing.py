@@ -12,7 +12,7 @@ from .arguments import ints_of, rows_of, times_of, values_of
 from .codecs import round_trip
 from .errors import BadRecord, ReplayMismatch
 from .fieldfiles import FieldFiles
-from .files import Writer, segment_name
+from .files import Writer, segment_name, typed
 from .index import Entry
 from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table
@@ -25,6 +25,7 @@ _SEGMENTS_PER_COMMIT = 8  # an opening after a crash reads the footers of as man
 class Writing(FieldFiles):
     """Adds samples in order of arrival."""
 
+    @typed
     def append(
         self,
         samples: Any,

@@ -145,3 +145,17 @@ def test_a_missing_segment_directory_and_a_lost_description(tmp_path):
     with SampleStore(tmp_path / "s") as store:
         assert store.count == 0 and store.next_id >= 100
         assert fill(store, 10).ids[0] >= 100
+
+
+def test_a_failed_flush_stays_failed_whoever_asked_for_it(tmp_path):
+    """A commit point meets the error first; the waiter behind it must not be told that its sample is on flash."""
+    store = SampleStore(tmp_path / "s", SCHEMA, durability="durable")
+    ticket = fill(store, 10)
+    os.close(store._tail.fd)  # from here on the kernel refuses every call on it
+    with pytest.raises(StoreError):
+        store.meta_set({"a": b"1"})
+    with pytest.raises(StoreError):
+        ticket.wait()
+    assert not ticket.done
+    with contextlib.suppress(StoreError):
+        store.close()

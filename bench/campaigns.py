@@ -1,0 +1,42 @@
+"""What the sample store survives: long campaigns of crashes (tests/storage has a short slice of each).
+
+    python bench/campaigns.py kills|power_cuts --json FILE [--rounds N] [--seed N] [--place DIR]
+
+kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
+shutdown on a loop device; root). Rounds: crashes. A row says what was run, what was lost and what was wrong
+(``failures``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+
+from common import arguments, write
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "storage"))
+HOMES = {"kills": "crash", "power_cuts": "crash"}
+ROUNDS = {"kills": 2000, "power_cuts": 500}
+
+
+def main() -> int:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("campaign", choices=HOMES)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--place", help="folder for the stores (default: a temporary one)")
+    options = parser.parse_args()
+    run = getattr(importlib.import_module(HOMES[options.campaign] + "_campaign"), options.campaign)
+    rounds = ROUNDS[options.campaign] if options.rounds is None else options.rounds
+    with tempfile.TemporaryDirectory(dir=options.place) as place:
+        row = {"campaign": options.campaign, "seed": options.seed, **run(Path(place), rounds, options.seed)}
+    for name, value in row.items():
+        print(f"{name}: {value}")
+    write("campaigns", [row], options.json, key=("campaign",))
+    return 1 if row["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
