@@ -61,8 +61,8 @@ class StreamBuffer:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
-                held = (self.samples, self.labels, self.ids, self.subjects)
-                self.samples, self.labels, self.ids, self.subjects = (a[surplus:] for a in held)
+                self.samples, self.labels = self.samples[surplus:], self.labels[surplus:]
+                self.ids, self.subjects = self.ids[surplus:], self.subjects[surplus:]
                 self.learned = max(0, self.learned - surplus)
             free = self.capacity - len(self.samples)
             # samples in RAM are always the first ones of the task

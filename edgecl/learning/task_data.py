@@ -21,7 +21,9 @@ class TaskData(Protocol):
 
     labels: Array
     ids: Array
-    subjects: Array | None
+
+    @property
+    def subjects(self) -> Array | None: ...
 
     def read(self, positions: Array) -> Array:
         """Samples [k, *shape], a copy."""
