@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import shutil
 import signal
@@ -57,11 +58,14 @@ class Ledger:
     forgetting: dict[int, int] = field(default_factory=dict)  # subject -> ids below may be gone
     forgotten: dict[int, int] = field(default_factory=dict)  # ... are gone
 
-    def note(self, text: str, counts: Counter[str]) -> None:
+    def note(self, text: str, counts: Counter[str], cut: float = math.inf) -> None:
         for line in text.splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue  # cut off by the kill: not reported
             what, *words = line.split()
+            if what in "wu" and float(words[2]) > cut:  # there is no machine any more that could promise anything
+                counts["promises after the cut"] += 1
+                continue
             if what == "a":
                 self.appended |= dict.fromkeys(self._ids(words), float(words[2]))
             elif what == "w":
@@ -177,14 +181,14 @@ def start(kind: Kind, path: Path, key: Path, seed: int) -> tuple[int, int]:
     return pid, read
 
 
-def end(pid: int, pipe: int, ledger: Ledger, counts: Counter[str]) -> None:
+def end(pid: int, pipe: int, ledger: Ledger, counts: Counter[str], cut: float = math.inf) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with open(pipe) as file:
         text = file.read()
     counts["while opening"] += not text.startswith("o")
     counts["while forgetting"] += text.count("\nf ") > text.count("\nF ")
-    ledger.note(text, counts)
+    ledger.note(text, counts, cut)
 
 
 def moment(rng: np.random.Generator) -> float:
@@ -259,7 +263,7 @@ def power_cuts(place: Path, rounds: int, seed: int) -> dict[str, Any]:
         card.cut()
         time.sleep(0.01)  # the child lives on: from now on it must get errors, not promises
         try:
-            end(pid, pipe, ledger, counts)
+            end(pid, pipe, ledger, counts, cut)
         finally:
             card.off()
             card.on()

@@ -1,7 +1,7 @@
 """The process that a crash campaign ends: it appends, updates, forgets and compacts, and reports each promise.
 
 Reports go to a pipe, a line each, at once: ``o`` opened; ``a first n time`` `append` returned at a monotonic time;
-``w first n`` a ticket's `wait` returned True; ``u first n`` the same of field values; ``m value`` a small value was
+``w first n time`` a ticket's `wait` returned True; ``u first n time`` the same of field values; ``m value`` a small value was
 set; ``f subject below`` a `forget` begins, ``F subject`` it returned; ``e name`` it ended with a typed error, ``x``
 with any other.
 """
@@ -99,11 +99,11 @@ def _work(store, kind, rng, number, lock, say) -> None:
                 say("a", ids[0], n, time.monotonic())
             if kind.durability == "durable" or rng.random() < 0.1:
                 assert ticket.wait()
-                say("w", ids[0], n)
+                say("w", ids[0], n, time.monotonic())
         else:
             time.sleep(0.002)
         if rng.random() < 0.1 and store.update_field("weight", ids, weight_of(ids)).wait():
-            say("u", ids[0], n)
+            say("u", ids[0], n, time.monotonic())
         if number == 0 and rng.random() < 0.03:
             value = store.next_id
             store.meta_set({"seen": str(value).encode()})
