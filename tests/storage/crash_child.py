@@ -1,9 +1,9 @@
 """The process that a crash campaign ends: it appends, updates, forgets and compacts, and reports each promise.
 
 Reports go to a pipe, a line each, at once: ``o`` opened; ``a first n time`` `append` returned at a monotonic time;
-``w first n time`` a ticket's `wait` returned True; ``u first n time`` the same of field values; ``m value`` a small value was
-set; ``f subject below`` a `forget` begins, ``F subject`` it returned; ``e name`` it ended with a typed error, ``x``
-with any other.
+``w first n time`` a ticket's `wait` returned True; ``u first n time`` the same of field values; ``m value`` a small
+value was set; ``f subject below`` a `forget` begins, ``F subject`` it returned; ``e name`` it ended with a typed error,
+``x`` with any other.
 """
 
 from __future__ import annotations
