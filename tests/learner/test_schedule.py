@@ -17,7 +17,7 @@ def at(step, steps, schedule="cosine"):
 def test_cosine_falls_from_lr_to_zero_over_a_task():
     rates = [at(k, 100) for k in range(100)]
     assert rates[0] == pytest.approx(0.2) and rates[50] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(rates, rates[1:]))
+    assert rates == sorted(set(rates), reverse=True)
     assert rates[-1] == pytest.approx(0.1 * (1 + math.cos(math.pi * 0.99)))
 
 
