@@ -27,7 +27,7 @@ STREAM = "split-mnist5k"
 COMMON = {"stream": STREAM, "device": "rpi_4b"}
 NAIVE = {"method": "naive"}
 SPARCL = {
-    **{"method": "der++", "alpha": 0.2, "beta": 1, "batch": 16, "lr-schedule": "cosine"},  # chosen on validation
+    **{"method": "der++", "alpha": 0.2, "beta": 1, "lr-schedule": "cosine"},  # chosen on validation
     **{"sparsity": 0.9, "gradient-keep": 0.8, "remove": 0.3},
 }
 # Minutes on an emulated board: fewer samples, the same batch, memory slots, store and so the same memory plan.

@@ -36,7 +36,7 @@ def test_the_slice_shows_what_the_demo_claims(slice_of_demo):
 def test_the_slice_keeps_the_memory_plan_of_the_whole_demo(slice_of_demo):
     _, sparcl = records(slice_of_demo[1])
     plan = sparcl["plan"]
-    assert (plan["batch"], plan["memory_slots"], plan["choices"]) == (16, 500, [])
+    assert (plan["batch"], plan["memory_slots"], plan["choices"]) == (32, 500, [])
     assert len(sparcl["stream"]["labels"]) == 10 and len(sparcl["accuracy_matrix"]) == 2
     assert sparcl["memory"]["budget_bytes"] == 96_000_000
 

@@ -82,6 +82,7 @@ def test_compacting_gives_everything_back_that_is_not_live(tmp_path):
 
 
 def test_the_commands(tmp_path):
+    pytest.importorskip("zstandard")
     path = make(tmp_path / "s")
     out = command("stats", path, "--json")
     assert out.returncode == 0 and json.loads(out.stdout)["samples"] == 3000
