@@ -4,11 +4,12 @@ line."""
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -62,7 +63,8 @@ def stop_on_interrupt() -> Iterator[Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        print("\nstopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
+        with suppress(OSError):  # not by print: the interrupt may come within one, which refuses a second
+            os.write(2, b"\nstopping after this step (Ctrl-C again to stop at once)\n")
 
     before = signal.signal(signal.SIGINT, handle)
     try:

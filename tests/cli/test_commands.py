@@ -133,6 +133,26 @@ def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(envir
     assert json.loads(resumed.stdout)["status"]["resumed_from"] == record["steps"]
 
 
+WRITES_WITHOUT_END = """
+import sys
+from edgecl.commands.train import stop_on_interrupt
+with stop_on_interrupt() as stop:
+    while not stop.is_set():
+        print("x" * 1000, file=sys.stderr, flush=True)
+"""
+
+
+def test_ctrl_c_in_the_midst_of_a_line_of_progress_still_stops_in_order(environment):
+    command = [sys.executable, "-P", "-c", WRITES_WITHOUT_END]
+    buffered = {k: v for k, v in environment.items() if k != "PYTHONUNBUFFERED"}
+    child = subprocess.Popen(command, env=buffered, stderr=subprocess.PIPE, text=True)
+    child.stderr.read(1)
+    time.sleep(0.2)  # the pipe is full by now: the child waits within its print
+    os.kill(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 0 and "stopping after this step" in err and "Traceback" not in err
+
+
 MISTAKES = [
     (["run", "--sparsity", "1.0"], "sparsity"),
     (["run", "--sparsity", "-0.1"], "sparsity"),
