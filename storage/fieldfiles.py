@@ -50,13 +50,14 @@ class FieldFiles(Reading):
         return Ticket(which, self._flusher, position)
 
     def _write_field(self, name: str, ids: np.ndarray, values: np.ndarray, subjects: np.ndarray | None) -> None:
+        if not len(ids):  # sent again, or all of them gone meanwhile
+            return
         raw = values.view(np.uint8).reshape(len(values), -1)
         if self._sealing is not None:
             assert subjects is not None
             raw = self._sealing.values(raw, subjects)
         self._write_field_bytes(name, ids, raw)
-        if len(ids):
-            self._widest[name] = max(self._widest[name], values.shape[1])
+        self._widest[name] = max(self._widest[name], values.shape[1])
 
     def _write_field_bytes(self, name: str, ids: np.ndarray, raw: np.ndarray) -> None:
         """Values [N, bytes] uint8 as they stand on flash."""

@@ -92,6 +92,15 @@ def test_samples_that_come_later_are_kept(tmp_path, root):
         assert (store.read([N])["samples"] == sample([N], [3])).all()
 
 
+def test_a_late_refresh_of_forgotten_samples_stores_nothing(tmp_path, root):
+    with SampleStore(tmp_path / "s", SCHEMA, root_key=root) as store:
+        fill(store)
+        store.forget(2)
+        gone = np.arange(2, N, 5)
+        store.update_field("logits", gone, value(gone)).wait()
+        check(store, [2])
+
+
 def test_a_lost_index_does_not_bring_a_subject_back(tmp_path, root):
     path = tmp_path / "store"
     with SampleStore(path, SCHEMA, root_key=root) as store:

@@ -155,6 +155,13 @@ def test_an_id_that_was_appended_is_not_appended_again(tmp_path):
             store.append(sample_of([16]), 1, ids=[16])
 
 
+def test_a_source_may_send_everything_twice(tmp_path):
+    with SampleStore(tmp_path / "s", SCHEMA) as store:
+        for _ in range(2):
+            store.append(sample_of(range(5)), 1, fields={"logits": logits_of(range(5))}, ids=range(5)).wait()
+        assert store.count == store.next_id == 5
+
+
 def test_a_wait_returns_when_the_samples_are_on_flash(tmp_path):
     with SampleStore(tmp_path / "d", SCHEMA, durability="durable") as store:
         ticket = store.append(sample_of([0]), 0)
