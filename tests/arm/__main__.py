@@ -17,7 +17,6 @@ import sys
 import time
 
 import counts
-import cycles
 import demo
 import machine
 import suite
@@ -55,7 +54,7 @@ def main() -> None:
             elif name == "boot":
                 machine.run_slice()
             elif name == "cycles":
-                cycles.report()
+                suite.check_cycles()
             elif name == "full":
                 demo.run_whole()
             elif name == "wheels":

@@ -1,9 +1,11 @@
-"""The core tests in the emulated Python."""
+"""The core tests in the emulated Python; the inner loops against the device profiles."""
 
 from __future__ import annotations
 
-from emulator import emulate
-from tools import OUT, REPOSITORY
+import sys
+
+from emulator import emulate, folder
+from tools import LOOP_PROGRAMS, OUT, REPOSITORY, require, run
 
 # What the oldest processor runs: every folder whose tests need no torch and little time.
 FOLDERS = ["kernels", "engine", "compiler", "graph", "methods", "sparsity", "storage", "data", "learner", "budget",
@@ -37,3 +39,10 @@ def check_import() -> None:
     from wheels import USE
 
     emulate("cortex-a53", ["-P", "-c", USE], cwd=OUT)
+
+
+def check_cycles() -> None:
+    """The NEON inner loops on models of the cores: every device profile holds what they give."""
+    require(LOOP_PROGRAMS)
+    bench = REPOSITORY / "bench" / "neon_cycles.py"
+    run([sys.executable, bench, "--check", "--json", folder("counts") / "cycles.json"], cwd=OUT)

@@ -28,6 +28,7 @@ PROGRAMS = {
     "unshare": "util-linux",
 }
 SYSTEM_PROGRAMS = {"qemu-system-aarch64": "qemu-system-arm", "cpio": "cpio", "mkfs.ext4": "e2fsprogs", "gzip": "gzip"}
+LOOP_PROGRAMS = {"llvm-mca-19": "llvm-19"}
 
 
 def require(programs: Mapping[str, str] = PROGRAMS) -> None:

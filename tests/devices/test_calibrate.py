@@ -1,9 +1,15 @@
 """The host profile: measured once, kept, and of the same schema as every other."""
 
 import dataclasses
+import json
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import reference_rates
 
 from edgecl.devices import CostModel, Operation, load_profile, operations
 from edgecl.devices.calibrate import Measurements, host_profile, keep_calibrated, profile_tables
@@ -120,6 +126,22 @@ def test_a_calibration_becomes_a_profile_that_predicts_what_it_was_made_from(tim
         assert 0.7 < cost.band[0] <= 0.9 and 1.1 <= cost.band[1] < 1.4
     keep_calibrated(data)
     assert host_profile(lambda cores: pytest.fail("measured again")) == parse_profile(data, "host")
+    shipped = json.loads(reference_rates.to_text(reference_rates.reference(profile, "a made-up machine")))
+    checked = {(r["kind"], r["phase"]): r for r in shipped["rates"]}
+    assert checked.keys() == profile.kernels.keys()
+    best = max(v for row in checked["conv", "weight"]["efficiency"] for v in row)
+    assert shipped["weight_loop"]["value"] == pytest.approx(best, rel=1e-3)
+    assert all(r["source"].endswith("on a made-up machine") for r in shipped["rates"])
+
+
+def test_the_shipped_rates_have_the_form_that_the_bench_writes():
+    text = reference_rates.TARGET.read_text()
+    assert reference_rates.to_text(json.loads(text)) == text
+
+
+def test_rates_that_were_not_measured_are_no_reference():
+    with pytest.raises(SystemExit, match="not measured"):
+        reference_rates.reference(load_profile("rpi_4b"), "x")
 
 
 def test_the_peak_is_never_below_our_fastest_kernel():

@@ -1,6 +1,7 @@
 """Times published by others are predicted by the committed constants, which are what the fit gives."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import cost_model
+import neon_cycles
 
 from edgecl.devices import load_profile
 from edgecl.devices.fit import fit_constants, leave_one_out
@@ -88,11 +90,21 @@ def test_the_committed_host_run_is_within_its_limits():
     assert off[len(off) // 2] <= 0.15 and off[-1] <= 0.35
 
 
-def test_simulated_loops_of_the_profiles_are_those_of_the_committed_run():
+def test_simulated_loops_of_every_profile_are_those_of_the_committed_run():
     record = json.loads((Path(cost_model.__file__).parent / "results" / "neon_cycles.json").read_text())
-    for device, core in (("rpi_zero_2w", "cortex-a53"), ("rpi_4b", "cortex-a72"), ("rpi_5", "neoverse-n1")):
-        for loop in ("forward", "weight"):
-            found = [r["efficiency"] for r in record["rows"]
-                     if r["core"] == core and r["kernel"] in (f"{loop} 2x8", f"{loop} 4x4")]  # fmt: skip
-            figure = load_profile(device).figure("kernels", f"{loop}_loop")
-            assert figure.mark == "modelled" and figure.value == pytest.approx(np.mean(found), abs=0.006)
+    assert neon_cycles.differences(record["rows"], record["simulator"]) == []
+    a53, x1 = (neon_cycles.loops_of(core, record["rows"], "llvm-mca-19") for core in ("Cortex-A53", "Cortex-X1"))
+    n1 = neon_cycles.loops_of("Cortex-A78AE", record["rows"], "llvm-mca-19")
+    assert a53["weight_loop"]["value"] < a53["forward_loop"]["value"] < n1["forward_loop"]["value"]
+    assert x1["forward_loop"]["value"] == pytest.approx(0.75 * n1["forward_loop"]["value"], abs=0.006)
+
+
+def test_loops_are_fed_into_a_profile_with_mark_and_source(tmp_path):
+    record = json.loads((Path(cost_model.__file__).parent / "results" / "neon_cycles.json").read_text())
+    rows = [{**r, "efficiency": r["efficiency"] / 2} for r in record["rows"]]
+    shutil.copy(Path(cost_model.__file__).parents[1] / "device_profiles" / "rpi_4b.toml", tmp_path)
+    assert neon_cycles.feed(rows, "llvm-mca-20", tmp_path) == ["rpi_4b.toml"]
+    figure, before = (load_profile(p).figure("kernels", "forward_loop") for p in (tmp_path / "rpi_4b.toml", "rpi_4b"))
+    assert figure.value == pytest.approx(before.value / 2, abs=0.006) and figure.mark == "modelled"
+    assert "llvm-mca 20" in figure.source
+    assert neon_cycles.feed(rows, "llvm-mca-20", tmp_path) == []
