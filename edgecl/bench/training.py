@@ -18,7 +18,7 @@ from ..commands.fresh import GIVE_BACK
 from ..config import Config
 from ..data import fetch_stream_data
 from ..errors import BadInput, EdgeclError, unknown_name
-from ..report.record import check_schema, host_facts
+from ..report.record import check_schema, host_facts, read_object
 from .measure import Conditions, Spread
 from .show import quantity
 
@@ -210,12 +210,7 @@ def check_result(result: Mapping[str, Any]) -> None:
 
 def read_result(path: Path) -> dict[str, Any]:
     """A checked result file."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"'{path}' is not a readable result: {error}.", "Give the file of --out.") from error
-    if not isinstance(result, dict):
-        raise BadInput(f"'{path}' is not a result.", "Give the file of --out.")
+    result = read_object(path, "result", "Give the file of --out.")
     check_result(result)
     return result
 

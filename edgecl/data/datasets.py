@@ -92,10 +92,8 @@ FASHION_LABELS = (
 
 
 def _obtain_fashion(work: Path) -> Path:
-    deb = fetch.apt_download("dataset-fashion-mnist", work, FASHION_HINT)
-    fetch.check_sha256(deb, FASHION_SHA256, f"Try 'apt-get update', or {FASHION_HINT}")
-    fetch.unpack_deb(deb, work / "tree")
-    return work / "tree/usr/share/datasets/fashion-mnist"
+    tree = fetch.debian_package("dataset-fashion-mnist", FASHION_SHA256, work, FASHION_HINT)
+    return tree / "usr/share/datasets/fashion-mnist"
 
 
 def _convert_fashion(folder: Path, out: Path) -> None:

@@ -38,23 +38,19 @@ def pip_download(requirement: str, folder: Path, binary: bool, hint: str) -> Pat
     return _only_file(folder, f"pip downloaded nothing for {requirement}", hint)
 
 
-def apt_download(package: str, folder: Path, hint: str) -> Path:
-    """``apt-get download`` of one package into ``folder``; the .deb file."""
+def debian_package(package: str, sha256: str, work: Path, hint: str) -> Path:
+    """``apt-get download`` of one package and its files under ``work``/tree, which is returned; runs none of its
+    scripts. Several packages may share a tree."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise FetchError(f"'{tool}' is not available on this machine.", hint)
+    folder, tree = work / package, work / "tree"
+    folder.mkdir()
     _run(["apt-get", "-q", "download", package], folder, f"apt-get could not download {package}", hint)
-    return _only_file(folder, f"apt-get downloaded nothing for {package}", hint)
-
-
-def unpack_deb(file: Path, folder: Path) -> None:
-    """Extract a .deb's files into ``folder``; runs none of its scripts."""
-    _run(
-        ["dpkg-deb", "-x", str(file), str(folder)],
-        folder.parent,
-        f"{file.name} could not be unpacked",
-        "Fetch it again.",
-    )
+    file = _only_file(folder, f"apt-get downloaded nothing for {package}", hint)
+    check_sha256(file, sha256, f"Debian 12's version is expected: try 'apt-get update', or {hint}")
+    _run(["dpkg-deb", "-x", str(file), str(tree)], work, f"{file.name} could not be unpacked", "Fetch it again.")
+    return tree
 
 
 def check_sha256(file: Path, expected: str, hint: str) -> None:

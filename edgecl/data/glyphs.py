@@ -41,10 +41,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 
 
 def _obtain(work: Path) -> Path:
-    deb = fetch.apt_download("fonts-noto-core", work, HINT)
-    fetch.check_sha256(deb, NOTO_SHA256, f"Debian 12's version is expected: try 'apt-get update', or {HINT}")
-    fetch.unpack_deb(deb, work / "tree")
-    return work / "tree/usr/share/fonts/truetype/noto"
+    return fetch.debian_package("fonts-noto-core", NOTO_SHA256, work, HINT) / "usr/share/fonts/truetype/noto"
 
 
 def _convert(folder: Path, out: Path) -> None:

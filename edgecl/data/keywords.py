@@ -50,12 +50,8 @@ def _obtain(work: Path) -> Path:
     if known is None:
         raise fetch.FetchError(f"flite's packages are not known for {machine}.", HINT)
     for package, sha256 in known.items():
-        folder = work / package
-        folder.mkdir()
-        deb = fetch.apt_download(package, folder, HINT)
-        fetch.check_sha256(deb, sha256, f"Debian 12's version is expected: try 'apt-get update', or {HINT}")
-        fetch.unpack_deb(deb, work / "tree")
-    libraries = next((work / "tree/usr/lib").glob("*-linux-gnu"))
+        tree = fetch.debian_package(package, sha256, work, HINT)
+    libraries = next((tree / "usr/lib").glob("*-linux-gnu"))
     sounds = work / "sounds"
     for word in WORDS:
         (sounds / word).mkdir(parents=True)
@@ -63,7 +59,7 @@ def _obtain(work: Path) -> Path:
             for number in range(len(STRETCHES) * len(PITCHES)):
                 stretch, relative = STRETCHES[number // len(PITCHES)], PITCHES[number % len(PITCHES)]
                 target = sounds / word / f"{voice}-{number:02d}.wav"
-                _say(work / "tree/usr/bin/flite", libraries, word, voice, stretch, pitch * relative, target)
+                _say(tree / "usr/bin/flite", libraries, word, voice, stretch, pitch * relative, target)
     return sounds
 
 

@@ -112,11 +112,17 @@ def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """A checked run record. Raises `BadInput`."""
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"'{path}' is not a readable run record: {error}.", "Give the run.json of a run.") from error
-    if not isinstance(record, dict):
-        raise BadInput(f"'{path}' is not a run record.", "Give the run.json of a run.")
+    record = read_object(path, "run record", "Give the run.json of a run.")
     check_record(record)
     return record
+
+
+def read_object(path: str | Path, what: str, remedy: str) -> dict[str, Any]:
+    """The object of a JSON file that should be a ``what``. Raises `BadInput`."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadInput(f"'{path}' is not a readable {what}: {error}.", remedy) from error
+    if not isinstance(found, dict):
+        raise BadInput(f"'{path}' is not a {what}.", remedy)
+    return found
