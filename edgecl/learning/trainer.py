@@ -14,7 +14,7 @@ from ..config import Config
 from ..data.augment import Augmentation
 from ..engine.base import Engine, Meters
 from ..errors import BadInput
-from ..methods import Batch, Draw, Method, StepResult, gate
+from ..methods import Batch, Draw, Method, Replayed, StepResult, gate
 from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
 from .ledger import Ledger
@@ -141,15 +141,8 @@ class Trainer:
         if p.carousel is None or info.task == 0:
             return
         for draw, logits in zip(replay, result.logits_replay):
-            chosen = self._gate(
-                logits,
-                draw.y,
-                draw.slots,
-                ratio=p.config.swap_ratio,
-                rng=p.random["gate"],
-                epoch=info.epoch,
-                epochs=info.epochs,
-            )
+            rows = Replayed(logits, draw.y, draw.slots, p.random["gate"], p.config.swap_ratio, info.epoch, info.epochs)
+            chosen = self._gate(rows)
             if chosen.size:
                 p.carousel.request(self.steps, chosen, p.random["carousel"])
 

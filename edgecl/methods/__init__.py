@@ -4,7 +4,7 @@ from .base import Method, Needs, NonFiniteLoss, StepResult
 from .batch import Batch, Draw, Replay
 from .derpp import DER, DERpp
 from .er import ER
-from .gates import gate, gates
+from .gates import Replayed, gate, gates
 from .joint import Joint
 from .losses import cross_entropy, entropy, mse_logits
 from .metrics import accuracy_metrics, evaluate_logits
@@ -23,6 +23,7 @@ __all__ = [
     "Needs",
     "NonFiniteLoss",
     "Replay",
+    "Replayed",
     "StepResult",
     "accuracy_metrics",
     "cross_entropy",

@@ -6,6 +6,7 @@ A gate sees only what the training step computed anyway: logits and labels of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,63 +14,45 @@ from ..errors import BadInput, unknown_name
 from ..storage import _storage  # native, as it runs in every step
 
 Array = np.ndarray
-Gate = Callable[..., Array]
 
 
-def none(
-    logits: Array,
-    y: Array,
-    slots: Array,
-    *,
-    ratio: float = 0.5,
-    rng: np.random.Generator,
-    epoch: int | None = None,
-    epochs: int | None = None,
-) -> Array:
+class Replayed(NamedTuple):
+    """What a gate may look at: the replayed rows of a training step.
+
+    logits float32 [R, C], y int [R], slots int [R] in the order they were replayed
+    ratio : share to exchange;  epoch, epochs : present and planned of the task, None in an open-ended stream
+    """
+
+    logits: Array
+    y: Array
+    slots: Array
+    rng: np.random.Generator
+    ratio: float = 0.5
+    epoch: int | None = None
+    epochs: int | None = None
+
+
+Gate = Callable[[Replayed], Array]  # slots to exchange, int64
+
+
+def none(r: Replayed) -> Array:
     """No exchange."""
     return np.zeros(0, np.int64)
 
 
-def every(
-    logits: Array,
-    y: Array,
-    slots: Array,
-    *,
-    ratio: float = 0.5,
-    rng: np.random.Generator,
-    epoch: int | None = None,
-    epochs: int | None = None,
-) -> Array:
+def every(r: Replayed) -> Array:
     """``all``: every replayed sample, whatever the ratio (CarM-100)."""
-    return np.asarray(slots, np.int64)
+    return np.asarray(r.slots, np.int64)
 
 
-def at_random(
-    logits: Array,
-    y: Array,
-    slots: Array,
-    *,
-    ratio: float = 0.5,
-    rng: np.random.Generator,
-    epoch: int | None = None,
-    epochs: int | None = None,
-) -> Array:
+def at_random(r: Replayed) -> Array:
     """``random``: ceil(ratio * R) of the slots, uniformly, in the order they were replayed."""
-    slots = np.asarray(slots, np.int64)
-    take = rng.choice(slots.size, quota(ratio, slots.size), replace=False)
+    slots = np.asarray(r.slots, np.int64)
+    take = r.rng.choice(slots.size, quota(r.ratio, slots.size), replace=False)
     return slots[np.sort(take)]
 
 
-def hybrid_balanced_p(
-    logits: Array,
-    y: Array,
-    slots: Array,
-    *,
-    ratio: float = 0.5,
-    rng: np.random.Generator,
-    epoch: int | None = None,
-    epochs: int | None = None,
-) -> Array:
+def hybrid_balanced_p(r: Replayed) -> Array:
     """Per class, first the correctly predicted by entropy ascending, then the wrong by entropy descending.
 
     Class c gives floor(ratio * n_c); the units missing to ceil(ratio * R) go to classes with a fractional
@@ -77,30 +60,21 @@ def hybrid_balanced_p(
     of the rows.
     """
     rows = _storage.choose_balanced(
-        np.ascontiguousarray(logits, np.float32),
-        np.ascontiguousarray(y, np.int64),
-        _checked(ratio),
-        rng.bit_generator.capsule,
+        np.ascontiguousarray(r.logits, np.float32),
+        np.ascontiguousarray(r.y, np.int64),
+        _checked(r.ratio),
+        r.rng.bit_generator.capsule,
     )
-    return np.asarray(slots, np.int64)[rows]
+    return np.asarray(r.slots, np.int64)[rows]
 
 
-def dynamic(
-    logits: Array,
-    y: Array,
-    slots: Array,
-    *,
-    ratio: float = 0.5,
-    rng: np.random.Generator,
-    epoch: int | None = None,
-    epochs: int | None = None,
-) -> Array:
+def dynamic(r: Replayed) -> Array:
     """Random while epoch <= epochs / 2, hybrid_balanced_p afterwards: breadth first, then selectivity.
 
     Where epochs are unknown (an open-ended stream) it is hybrid_balanced_p throughout.
     """
-    early = epoch is not None and epochs is not None and epoch <= epochs / 2
-    return (at_random if early else hybrid_balanced_p)(logits, y, slots, ratio=ratio, rng=rng)
+    early = r.epoch is not None and r.epochs is not None and r.epoch <= r.epochs / 2
+    return (at_random if early else hybrid_balanced_p)(r)
 
 
 _GATES: dict[str, Gate] = {
@@ -113,10 +87,7 @@ _GATES: dict[str, Gate] = {
 
 
 def gates() -> dict[str, Gate]:
-    """Gate policies by name. Each is called as
-
-    gate(logits float32 [R, C], y int [R], slots int [R], ratio=, rng=, epoch=, epochs=) -> int64 slots.
-    """
+    """Gate policies by name."""
     return dict(_GATES)
 
 
