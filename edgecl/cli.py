@@ -6,11 +6,19 @@ from collections.abc import Sequence
 
 import typer
 
+from . import __version__
 from .commands import bench, compare, data, demo, devices, doctor, plan, run, store, tune
 from .commands.refusal import guarded, refuse
 
 # click's base of usage errors: some versions of typer carry a copy of their own
 ClickException = typer.BadParameter.__mro__[2]
+
+
+def say_version(asked: bool) -> None:
+    if asked:
+        print(f"edgecl {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="edgecl",
@@ -21,6 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=say_version, help="print it and stop"),
+) -> None:
+    """Takes the options that stand before a command."""
+
+
 app.command("run", help=run.HELP)(run.command)
 app.command("plan", help=plan.HELP)(plan.command)
 app.command("tune", help=tune.HELP)(tune.command)

@@ -133,6 +133,13 @@ def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(envir
     assert json.loads(resumed.stdout)["status"]["resumed_from"] == record["steps"]
 
 
+def test_it_says_its_version(edgecl):
+    from edgecl import __version__
+
+    done = edgecl("--version")
+    assert (done.returncode, done.stdout) == (0, f"edgecl {__version__}\n")
+
+
 WRITES_WITHOUT_END = """
 import sys
 from edgecl.commands.train import stop_on_interrupt
