@@ -33,12 +33,12 @@ class Need:
 def needs(budget: Budget, plan: RunPlan, joules: bool) -> list[Need]:
     """What the cost model says of the limits that are set. joules : whether energy is counted by the model."""
     found = []
-    if budget.seconds is not None and plan.step_seconds is not None:
-        need = plan.steps * plan.step_seconds
-        found.append(Need("training time", "--seconds", "s", float(budget.seconds), need, plan.step_band))
-    if budget.energy is not None and plan.step_joules is not None and joules:
-        need = plan.steps * plan.step_joules
-        found.append(Need("energy", "--energy", "J", float(budget.energy), need, plan.step_joules_band))
+    if budget.seconds is not None and plan.run_seconds is not None:
+        limit = float(budget.seconds)
+        found.append(Need("training time", "--seconds", "s", limit, plan.run_seconds, plan.step_band))
+    if budget.energy is not None and plan.run_joules is not None and joules:
+        limit = float(budget.energy)
+        found.append(Need("energy", "--energy", "J", limit, plan.run_joules, plan.step_joules_band))
     return found
 
 

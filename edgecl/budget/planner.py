@@ -25,7 +25,8 @@ class RunPlan:
     baseline : bytes resident before anything was allocated (0 counted when the scope is ``learner``)
     growth : predicted bytes by purpose on top of it
     steps : training steps of the whole run, 0 when open-ended
-    step_seconds, step_joules : of the cost model, within factors ``step_band`` and ``step_joules_band``
+    step_seconds, step_joules : of the cost model on a cool device, within factors ``step_band`` and
+        ``step_joules_band``;  warming : the whole run's seconds over those of its steps on a cool device
     flash_writes : bytes the store and the checkpoints of the whole run write
     choices : what the planner changed, in words
     """
@@ -41,6 +42,7 @@ class RunPlan:
     step_source: str | None = None
     step_band: tuple[float, float] = (1.0, 1.0)
     step_joules_band: tuple[float, float] = (1.0, 1.0)
+    warming: float = 1.0
     flash_writes: int = 0
     choices: tuple[str, ...] = field(default_factory=tuple)
 
@@ -53,11 +55,20 @@ class RunPlan:
         """Predicted peak resident set."""
         return self.baseline + self.growth_bytes
 
-    def _whole(self, of_a_step: float | None, band: tuple[float, float]) -> dict[str, Any]:
+    @property
+    def run_seconds(self) -> float | None:
+        """Training seconds of the whole run, by the cost model."""
+        return None if self.step_seconds is None else self.steps * self.step_seconds * self.warming
+
+    @property
+    def run_joules(self) -> float | None:
+        """Joules of the whole run, by the cost model."""
+        return None if self.step_joules is None else self.steps * self.step_joules
+
+    def _figure(self, value: float | None, band: tuple[float, float]) -> dict[str, Any]:
         """A figure of the whole run with its band and who says so."""
-        if of_a_step is None:
+        if value is None:
             return {"value": None, "band": None, "source": self.step_source or "no device profile"}
-        value = of_a_step * self.steps
         return {"value": value, "band": [value * factor for factor in band], "source": str(self.step_source)}
 
     def to_json(self) -> dict[str, Any]:
@@ -75,8 +86,8 @@ class RunPlan:
             "densities": dict(self.plan.densities),
             "steps": self.steps,
             "step_flops": self.step_flops,
-            "run_seconds": self._whole(self.step_seconds, self.step_band),
-            "run_joules": self._whole(self.step_joules, self.step_joules_band),
+            "run_seconds": self._figure(self.run_seconds, self.step_band),
+            "run_joules": self._figure(self.run_joules, self.step_joules_band),
             "flash_write_bytes": self.flash_writes,
             "growth_bytes": dict(self.growth),
             "baseline_bytes": self.baseline,

@@ -48,6 +48,8 @@ def show_plan(job: Mapping[str, Any]) -> int:
             if about[name]["value"] is not None:
                 low, high = about[name]["band"]
                 rows.append(["the whole run", f"{about[name]['value']:.3g} {unit} ({low:.3g} to {high:.3g})"])
+        if plan.warming > 1.005:
+            rows.append(["of that, slower as it warms", f"{plan.warming:.2f} times"])
     if plan.flash_writes:
         rows.append(["written to flash", f"{plan.flash_writes / 1e6:.1f} MB"])
     print(plain_table(["what", "planned"], rows))

@@ -1,6 +1,6 @@
 """Device profiles, the cost model, and the calibration of this machine."""
 
-from .cost import CostModel, StepCost
+from .cost import CostModel, StepCost, warmed
 from .frameworks import EAGER_TORCH, NCNN, Family
 from .profile import Cluster, Figure, Profile, list_profiles, load_profile
 from .workload import Operation, operations
@@ -18,4 +18,5 @@ __all__ = [
     "list_profiles",
     "load_profile",
     "operations",
+    "warmed",
 ]

@@ -8,6 +8,9 @@ The band is (low, high): factors on the seconds within which the true value is e
 the spread of steps measured there and left out of the calibration. Elsewhere nobody has measured our engine: kernel
 rates are carried over (`Profile.kernels`), and the band is assumed as wide as the profile says. Power was measured
 under integer loads; a matrix product draws more (``power_band_high``).
+
+A long run slows as the device warms (`warmed`). Its joules are those of cool steps: a throttled core runs at a lower
+voltage, and idle power is drawn for longer; which of the two weighs more is not known for these devices.
 """
 
 from __future__ import annotations
@@ -94,6 +97,23 @@ class CostModel:
         compute = padding(o.rows, self.profile.lanes) * work * rates.reciprocal(kind, o.density, o.positions)
         start = rates.start[0] + (rates.start[1] - rates.start[0]) * self._share
         return compute / self._rate + rates.traffic * o.bytes / bandwidth + start
+
+
+def warmed(profile: Profile, seconds: float) -> float:
+    """Seconds that work takes from a cool start, which at full speed would take ``seconds``.
+
+    Speed falls from 1 to the profile's ``sustained`` share s with its time constant tau: s + (1 - s) exp(-t / tau),
+    what a first-order thermal circuit with a governor at its limit does. Its integral to the answer is ``seconds``.
+    """
+    sustained, constant = (profile.figure("thermal", n) for n in ("sustained", "time_constant_s"))
+    if sustained is None or constant is None or sustained.value >= 1:
+        return seconds
+    s, tau = sustained.value, constant.value
+    t = seconds / s
+    for _ in range(50):  # Newton from above on a concave integral: it never overshoots
+        done = s * t + (1 - s) * tau * -math.expm1(-t / tau)
+        t -= (done - seconds) / (s + (1 - s) * math.exp(-t / tau))
+    return t
 
 
 def working_set(work: Sequence[Operation]) -> float:

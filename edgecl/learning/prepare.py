@@ -16,7 +16,7 @@ from ..budget.planner import RunPlan, plan_run
 from ..compiler import Plan
 from ..config import Config, normalise
 from ..data import Stream, load_stream
-from ..devices import CostModel, load_profile
+from ..devices import CostModel, load_profile, warmed
 from ..engine.select import import_engine
 from ..errors import BadInput, InfeasibleBudget
 from ..graph import Graph
@@ -138,9 +138,12 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)))
     if config.device is None:
         return plan
-    cost = CostModel(load_profile(config.device), config.threads).step(costs)
+    profile = load_profile(config.device)
+    cost = CostModel(profile, config.threads).step(costs)
+    cool = cost.seconds * steps
     return replace(
         plan,
+        warming=warmed(profile, cool) / cool if cool else 1.0,
         step_seconds=cost.seconds,
         step_joules=cost.joules,
         step_source=cost.label,
@@ -180,7 +183,7 @@ def with_flash_writes(plan: RunPlan, stream: Stream, spec: SampleSpec, method: M
     writes = stream.train_size * (spec.bytes + RECORD_BYTES + fields) + len(stream.tasks) * TASK_BYTES
     plan = replace(plan, flash_writes=writes)
     limit = config.flash_writes_per_day
-    days = max(1.0, plan.steps * (plan.step_seconds or 0.0) / 86400)
+    days = max(1.0, (plan.run_seconds or 0.0) / 86400)
     if limit is not None and writes > 0.98 * limit * days:
         raise InfeasibleBudget(
             f"The store would write about {writes / 1e6:.1f} MB, the flash may take {limit / 1e6:.1f} MB a day.",

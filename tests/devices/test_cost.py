@@ -1,10 +1,11 @@
 """The cost model: operations add up, ceilings bound, bands are honest about what was measured."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecl.devices import EAGER_TORCH, CostModel, list_profiles, load_profile, operations
+from edgecl.devices import EAGER_TORCH, CostModel, list_profiles, load_profile, operations, warmed
 from edgecl.devices.cost import padding
 from edgecl.devices.kernel_rates import CLASSES, classify
 from edgecl.devices.workload import Operation
@@ -89,6 +90,23 @@ def test_a_hot_phone_is_slower_by_what_it_sustains():
     phone = load_profile("pixel_8")
     share = phone.figure("thermal", "sustained").value
     assert step("pixel_8", 4, hot=True).seconds == pytest.approx(step("pixel_8", 4).seconds / share)
+
+
+@settings(deadline=None)
+@given(device=st.sampled_from(["pixel_8", "rpi_4b", "low_phone"]), seconds=st.floats(1e-3, 1e6))
+def test_a_long_run_slows_towards_the_sustained_speed_and_does_all_the_work(device, seconds):
+    p = load_profile(device)
+    share, tau = (p.figure("thermal", n).value for n in ("sustained", "time_constant_s"))
+    taken = warmed(p, seconds)
+    assert seconds <= taken * (1 + 1e-12) and taken <= seconds / share
+    times = np.linspace(0, taken, 20001)
+    speed = share + (1 - share) * np.exp(-times / tau)
+    assert np.sum((speed[1:] + speed[:-1]) / 2) * times[1] == pytest.approx(seconds, rel=1e-3)
+    assert warmed(p, 2 * seconds) >= 2 * taken - 1e-9  # the second half is not the faster one
+
+
+def test_a_device_with_a_fan_does_not_slow():
+    assert warmed(load_profile("jetson_orin_nano"), 1e5) == 1e5
 
 
 def test_every_operation_of_every_network_has_a_class():

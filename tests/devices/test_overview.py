@@ -26,7 +26,9 @@ def test_every_task_on_every_device_is_modelled_with_a_band(found):
             assert low < 1 < high
             assert r[f"{key}_joules_per_image"] > 0
             images = r["samples_per_task"] * r["passes"]
-            assert r[f"{key}_seconds_per_task"] == pytest.approx(r[f"{key}_seconds_per_image"] * images)
+            cool = r[f"{key}_seconds_per_image"] * images
+            sustained = load_profile(r["device"]).figure("thermal", "sustained").value
+            assert cool <= r[f"{key}_seconds_per_task"] < cool / sustained
 
 
 def test_a_task_has_its_streams_classes_and_the_long_stream_a_thousand():
