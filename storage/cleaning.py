@@ -31,7 +31,6 @@ class Cleaner:
 
     def __init__(self, store: Writing) -> None:
         self._store = store
-        self.pins_dropped = 0
         self._busy = False
         self._overwrite = False  # files that go are overwritten first
 
@@ -54,7 +53,6 @@ class Cleaner:
                 pass
             if self._used() > target:
                 # Space now is worth more than a resume from an old checkpoint.
-                self.pins_dropped += 1
                 s._index.release_all()
                 self._drop_dead()
                 while self._used() > target and (self._merge(0.999) or self._compact_field_file(force=True)):
@@ -196,7 +194,7 @@ class Cleaner:
         s._index.add_segment(head.no, first, head.crc, table.rel, True, nos)
         if s._codec.variable:
             s._index.seal_segment(head.no, end, Footer.offsets_at(size, len(table)))
-        self._replace(nos, (head.no, Entry(first, len(table), end, head.crc)))
+        self._replace(nos, (head.no, Entry(first, len(table), end, head.crc, table.rel)))
 
     # ------------------------------------------------------------------ field files
     def compact_fields(self) -> None:

@@ -102,13 +102,11 @@ class FieldFiles(Reading):
 
     def _open_fields(self) -> None:
         self._field = None
-        self._damaged_field_bytes = 0
         last = None
         for item in survey_fields(self._directory, self._description):
             self._index.add_field_file(item.header.no, item.header.crc)
             self._index_fields(item, item.end)
             self._files[field_name(item.header.no)] = item.end
-            self._damaged_field_bytes += item.damaged_bytes
             last = item
         if last is not None and not self.read_only:
             self._field = Writer(self._directory, field_name(last.header.no), last.header, last.end)

@@ -40,11 +40,6 @@ class ReadAhead:
         return int(self._mover.staging_bytes)
 
     @property
-    def stall_seconds(self) -> float:
-        """Seconds the caller waited for records that were on their way."""
-        return float(self._mover.counters[4])
-
-    @property
     def pending(self) -> int:
         """Batches named and not yet taken."""
         return len(self._batches)

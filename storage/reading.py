@@ -64,7 +64,3 @@ class Reading(Access):
         values[status != 0] = 0
         widths[status != 0] = 0
         return values.reshape(len(ids), width), widths
-
-    def field_width(self, name: str) -> int:
-        """The widest value of a field stored so far, in elements."""
-        return self._widest[name]
