@@ -118,6 +118,9 @@ class Config:
     max_load: float | None = _option(
         None, p.fraction(), "slow down, then pause, when others take more of all processors than this"
     )
+    governor_log: str | None = _option(
+        None, p.text, "a run record: slow down and pause at the steps where that run did, whatever the sensors say"
+    )
     device: str | None = _option(None, p.text, "device profile for modelled time and energy")
     threads: int = _option(1, p.count(1), "kernel threads")
     seed: int = _option(0, p.count(0), "seed of everything random")

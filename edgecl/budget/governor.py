@@ -101,6 +101,7 @@ class Governor:
         self._read, self._log, self._clock, self._wait = read, log, clock, wait
         self._levels = dict.fromkeys(self._bands, RUN)
         self._replay = None if replay is None else governed(replay)
+        self._replayed = 0
         self._next = float("-inf")
         self.level = RUN
         self.waited = 0.0
@@ -110,8 +111,9 @@ class Governor:
     def before_step(self, step: int, stopping: Callable[[], bool], on_pause: Callable[[], None] = lambda: None) -> None:
         """Decide, and stay here while paused. ``on_pause`` is called once when a pause begins (to save)."""
         if self._replay is not None:
-            while self._replay and self._replay[0][0] <= step:
-                self._enter(step, *self._replay.pop(0)[1:])
+            while self._replayed < len(self._replay) and self._replay[self._replayed][0] <= step:
+                self._enter(step, *self._replay[self._replayed][1:])
+                self._replayed += 1
             return
         self._decide(step)
         if self.level == PAUSE:
@@ -197,12 +199,22 @@ class Governor:
         }
 
     def state(self) -> dict[str, Any]:
-        return {"slowed": self.slowed, "pauses": self.pauses, "waited": self.waited, "hot": self.highest_temperature}
+        return {
+            "slowed": self.slowed,
+            "pauses": self.pauses,
+            "waited": self.waited,
+            "hot": self.highest_temperature,
+            "replayed": self._replayed,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on counting from `state`. The pace is decided anew: the device has had time to cool."""
+        """Go on counting from `state`. The pace is decided anew: the device has had time to cool. One that follows a
+        log goes on in it."""
         self.slowed, self.pauses, self.waited = int(state["slowed"]), int(state["pauses"]), float(state["waited"])
         self.highest_temperature = state["hot"]
+        self._replayed = int(state.get("replayed", 0))
+        if self._replay and self._replayed:
+            self.level = self._replay[self._replayed - 1][1]
 
 
 def governed(log: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -128,6 +128,22 @@ def test_a_replay_follows_the_log_and_not_the_sensors():
     assert (again.slowed, again.pauses) == (governor.slowed, governor.pauses) and again.waited == 0
 
 
+def test_a_replay_that_is_stopped_goes_on_where_it_was_in_the_log():
+    first = World(table(temperature=[60, 76, 80, 70, 60]))
+    _, taken = first.run(Limits(temperature=80), 12)
+    for stop in range(12):
+        world = World(table(temperature=[99]))
+        begun, head = world.run(Limits(), stop, replay=first.log)
+        later = Governor(Limits(), world.read, world.note, clock=world.clock, wait=world.wait, replay=first.log)
+        later.load(begun.state())
+        levels = [level for _, level in head]
+        for step in range(stop, 12):
+            later.before_step(step, stopping=lambda: False)
+            levels.append(later.level)
+            later.after_step(STEP)
+        assert world.log == first.log and levels == [level for _, level in taken]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(20, 110), min_size=1, max_size=40), st.floats(50, 95))
 def test_no_step_begins_at_or_above_the_limit_as_last_read(trace, limit):

@@ -120,6 +120,21 @@ def test_a_governed_run_waits_and_ends_with_the_bits_of_one_left_alone(options, 
     assert {why.split()[0] for _, _, why in log} <= {"temperature", "battery"}
 
 
+def test_a_run_can_follow_the_log_of_another_where_no_sensor_says_the_same(options, tmp_path, day, monkeypatch):
+    given = {**options, "epochs": 20}
+    first = run({**given, **LIMITS, "store": str(tmp_path / "s1"), "out": str(tmp_path / "o1")})
+    monkeypatch.setenv("EDGECL_SENSORS_ROOT", str(tmp_path / "nothing"))
+    log = str(tmp_path / "o1" / "run.json")
+    again = run({**given, "governor_log": log, "store": str(tmp_path / "s2"), "out": str(tmp_path / "o2")})
+    decisions = [[e for e in r["carousel"]["decisions"] if e[2].startswith("governor")] for r in (first, again)]
+    assert decisions[0] == decisions[1] != []
+    counted = [{k: r["governor"][k] for k in ("slowed_steps", "pauses")} for r in (first, again)]
+    assert counted[0] == counted[1] and again["governor"]["waited_seconds"] == 0
+    same_state(trained(tmp_path / "o1"), trained(tmp_path / "o2"))
+    with pytest.raises(BadInput, match="readable run record"):
+        run({**given, "governor_log": str(tmp_path / "none.json")})
+
+
 def test_a_governed_run_killed_and_resumed_ends_with_the_same_bits(options, tmp_path, day):
     given = {**options, "checkpoint_every": 9}
     alone = run({**given, "store": str(tmp_path / "s0"), "out": str(tmp_path / "o0")})
