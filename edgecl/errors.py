@@ -25,6 +25,10 @@ class InfeasibleBudget(EdgeclError):
     """No plan fits the budget; the cause names what does not fit, the remedy the nearest budget that would."""
 
 
+class CannotRetrain(EdgeclError):
+    """Training anew without a subject is not possible; the cause names what it would need and is not there."""
+
+
 class MissingExtra(EdgeclError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from .compiler import Plan
 from .config import Config, normalise
 from .devices import CostModel, load_profile
 from .errors import BadInput, EdgeclError
+from .learning import calls
 from .learning.buffer import StreamBuffer
+from .learning.calls import Call, CallLog
 from .learning.candidates import source_candidates, store_candidates
 from .learning.costs import step_costs
 from .learning.forgetting import Receipt, empty_slots, rewrite_saved, seal, unseal, without
 from .learning.head import widen_head
+from .learning.kept import KeptStates
 from .learning.labels import Label, LabelMap
 from .learning.ledger import DenseRows
 from .learning.parts import (
@@ -36,7 +39,9 @@ from .learning.parts import (
     make_graph,
     predicted_growth,
 )
+from .learning.retrain import Retrained, pending, retrain, take_over
 from .learning.samples import as_samples
+from .learning.starts import digest
 from .learning.task_loop import AHEAD, TaskLoop, check_schedules
 from .learning.trainer import Trainer
 from .learning.watch import make_energy_account, make_governor
@@ -112,6 +117,7 @@ class Learner:
     budget      : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
     root_key    : encrypts the store and what `save` writes, a key per subject (`storage.keys`); it is kept nowhere
     weights     : a safetensors file to start from, names as in `Learner.parameters`
+    keep_checkpoints : states kept at the ends of tasks, beside the saved ones, for `retrain_without` to start from
     options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
         device ...
 
@@ -133,6 +139,7 @@ class Learner:
         budget: Budget | None = None,
         weights: str | Path | None = None,
         root_key: RootKey | None = None,
+        keep_checkpoints: int = 0,
         **options: Any,
     ) -> None:
         for name in options:
@@ -152,13 +159,34 @@ class Learner:
         config = Config.make(given, {"method": "er", "memory": 200})
         if root_key is not None and config.store is None:
             raise BadInput("A root_key was given without a store.", "Give store=.")
+        if keep_checkpoints and (self.path is None or config.store is None):
+            raise BadInput("States can be kept only with a path and a store.", "Give path= and store=.")
+        self._root_key = root_key
+        self._kept = KeptStates(self.path, keep_checkpoints)
+        self._work = threading.RLock()  # learn, end_task, save, close
+        self._observing = threading.Lock()
+        self._stop = threading.Event()
+        self._folders = set() if self.path is None else {self.path}  # that may hold saved states
+        self._baseline = resident()
+        free = frozenset({"memory", "batch", "predict_batch"} - set(given))
+        self._build(config, classes, buffer, free, weights)
+        self._closed = False
+
+    def _build(
+        self,
+        config: Config,
+        classes: int,
+        buffer: int,
+        free: frozenset[str] = frozenset(),
+        weights: str | Path | None = None,
+    ) -> None:
+        """Everything that `close` gives back, as it is before the first sample."""
         graph = make_graph(config, self.spec, classes)
         start = None if weights is None else read_weights(weights, graph)
-        self._baseline = resident()
-        plan = self._plan(config, classes, buffer, frozenset({"memory", "batch", "predict_batch"} - set(given)))
-        identity = f"learner {self.spec.shape} {dtype}"
+        plan = self._plan(config, classes, buffer, free)
+        identity = f"learner {self.spec.shape} {self.spec.dtype}"
         self._parts = build_parts(
-            plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=root_key
+            plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=self._root_key
         )
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
@@ -169,17 +197,15 @@ class Learner:
         self._shed_at: int | None = None  # step of the latest shedding in the present call
         self._labels = LabelMap(self._stored_labels())
         self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
-        self._work = threading.RLock()  # learn, end_task, save, close
-        self._observing = threading.Lock()
-        self._stop = threading.Event()
+        self._calls = CallLog(classes, self._labels.labels, digest(weights))
+        self._note_stored()
         self._task = 0
         self._task_name: Any = None
         self._new_task = True
         self._next_id = 0
         self._train_seconds = 0.0
         self._unstored = 0  # samples that a spent write budget kept off flash
-        self._folders = set() if self.path is None else {self.path}  # that may hold saved states
-        self._closed = False
+        self._learning: int | None = None  # step at which the running `learn` began
         self._make_predictor()
 
     def _plan(self, config: Config, classes: int, buffer: int, free: frozenset[str]) -> RunPlan:
@@ -228,33 +254,54 @@ class Learner:
                 self.end_task()
             self._task_name = task
         with self._observing:
+            return self._take(x, y, np.full(len(x), -1 if subject is None else subject, np.int32))
+
+    def _take(
+        self, x: np.ndarray, y: Any, subjects: np.ndarray, times: np.ndarray | None = None, buffered: bool = True
+    ) -> Any:
+        """Checked samples of ``subjects`` [n], with ``_observing`` held; ``buffered``: also for the present task."""
+        if buffered:
             self._buffer.room(len(x))
-            known = len(self._labels)
-            units = self._labels.units(y, len(x))
-            store = self._parts.store
-            if store is None:
-                ticket: Any = Kept(np.arange(self._next_id, self._next_id + len(x), dtype=np.int64))
-                ids = np.full(len(x), -1, np.int64)
-                self._next_id += len(x)
-            else:
-                if len(self._labels) > known:  # the map is on flash before the first record that needs it
-                    store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
-                subjects = None if subject is None else np.full(len(x), subject, np.int32)
-                ticket = self._store(x, units, subjects)
-                ids = ticket.ids
-            self._buffer.append(x, units, ids, -1 if subject is None else subject)
+        known = len(self._labels)
+        units = self._labels.units(y, len(x))
+        store = self._parts.store
+        if store is None:
+            ticket: Any = Kept(np.arange(self._next_id, self._next_id + len(x), dtype=np.int64))
+            ids = np.full(len(x), -1, np.int64)
+            self._next_id += len(x)
+        else:
+            if len(self._labels) > known:  # the map is on flash before the first record that needs it
+                store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
+            ticket = self._store(x, units, subjects, times)
+            ids = ticket.ids
+            since = self._learning
+            during = calls.NOT_DURING if since is None else self._trainer.steps - since
+            if ids.size and ids[0] >= 0:
+                what = (calls.OBSERVED, during) if buffered else (calls.STORED, 0)
+                self._calls.add(Call(what[0], int(ids[0]), len(x), what[1]))
+        self._calls.subjects.update(np.unique(subjects[subjects >= 0]).tolist())
+        if buffered:
+            self._buffer.append(x, units, ids, subjects)
         return ticket
 
-    def _store(self, x: np.ndarray, units: np.ndarray, subjects: np.ndarray | None) -> Any:
+    def _note_stored(self) -> None:
+        """Samples that the store holds and the log of calls does not know."""
+        store = self._parts.store
+        if store is not None and store.next_id > self._calls.next_id:
+            self._calls.add(Call(calls.STORED, self._calls.next_id, store.next_id - self._calls.next_id))
+            self._calls.subjects.update(s for s in store.subjects() if s >= 0)
+
+    def _store(self, x: np.ndarray, units: np.ndarray, subjects: np.ndarray, times: np.ndarray | None) -> Any:
         """A ticket of the store. When its daily write budget is spent the samples stay in RAM while it has room."""
         store = self._parts.store
         assert store is not None
         try:
-            return store.append(x, units.astype(np.int32), subjects)
+            return store.append(x, units.astype(np.int32), subjects, times)
         except WriteBudgetSpent:
             if self._parts.config.memory_policy == "balanced" or not self._buffer.fits(len(x)):
                 raise
             self._unstored += len(x)
+            self._calls.add(Call(calls.UNSTORED, 0, len(x)))
             decision = f"flash budget: {len(x)} samples kept in RAM only"
             self._trainer.log.append((self._trainer.steps, -1, decision))
             return Kept(np.full(len(x), -1, np.int64))
@@ -277,7 +324,10 @@ class Learner:
                 raise BadInput(f"learn({name}={value}) asks for nothing.", "Give a number above 0.")
         with self._work:
             self._stop.clear()
-            return self._learn(steps, epochs, seconds)
+            try:
+                return self._learn(steps, epochs, seconds)
+            finally:
+                self._learning = None
 
     def stop(self) -> None:
         """End a running `learn` after its present step; from any thread."""
@@ -293,9 +343,13 @@ class Learner:
             if p.memory is not None and len(self._buffer):
                 p.policy.end_task(p.memory, p.random["memory"], self._candidates())
             p.method.end_task(p.engine, p.memory)
-            self._buffer.clear()
-            self._task += 1
-            self._new_task = True
+            with self._observing:
+                self._buffer.clear()
+                self._task += 1
+                self._new_task = True
+                self._calls.add(Call(calls.TASK_ENDED))
+                if self._kept.most:
+                    self._kept.add(self._task - 1, seal(self._state(), self._sealing))
 
     def predict(self, x: Any, proba: bool = False) -> Any:
         """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
@@ -351,19 +405,73 @@ class Learner:
             raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
         with self._work, self._observing:
             self._check_open()
-            p = self._parts
-            ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
-            if p.store is not None:
-                try:
-                    done = p.store.forget(subject)
-                except StoreError as error:
-                    raise EdgeclError(error.cause, error.remedy) from error
-                ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
-            swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
-            slots, buffered = empty_slots(p, subject, ids), self._buffer.forget(subject)
-            if self._sealing is None:
-                files += rewrite_saved(self._folders, subject)
-            return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
+            return self._forget(subject)
+
+    def retrain_without(self, subject: int) -> Retrained:
+        """`forget` a subject, and make the weights again as if it had never been there: bit for bit those of a
+        learner that got the same calls without its samples (`learning.retrain` says exactly which).
+
+        Starts from the newest state of ``keep_checkpoints`` that is older than the subject's first sample, else from
+        the seed, and repeats the calls since. Meanwhile `observe` and `predict` work, and RAM holds a second
+        learner. A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of
+        samples are given anew. Every folder saved to gets the new state.
+        Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
+        """
+        self._check_open()
+        if not 0 <= subject < 2**31:
+            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        with self._work:
+            self._check_open()
+            self._stop.clear()
+            return retrain(self, subject)
+
+    def _forget(self, subject: int) -> Receipt:
+        p = self._parts
+        ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
+        if p.store is not None:
+            try:
+                done = p.store.forget(subject)
+            except StoreError as error:
+                raise EdgeclError(error.cause, error.remedy) from error
+            ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
+        if subject in self._calls.subjects:
+            self._calls.add(Call(calls.FORGOT, subject))
+        swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
+        slots, buffered = empty_slots(p, subject, ids), self._buffer.forget(subject)
+        files += self._kept.forget(subject)
+        if self._sealing is None:
+            files += rewrite_saved(self._folders, subject)
+        return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
+
+    def _like(self, options: Mapping[str, Any], **changed: Any) -> Learner:
+        """Another learner for the same samples."""
+        s = self.spec
+        ours = {k: v for k, v in options.items() if k not in _NOT_OURS}
+        return Learner(
+            input_shape=s.shape,
+            dtype=s.dtype,
+            mean=s.mean,
+            std=s.std,
+            buffer=self._buffer.capacity,
+            root_key=self._root_key,
+            keep_checkpoints=self._kept.most,
+            **changed,
+            **ours,
+        )
+
+    def _reopen(self) -> None:
+        """After the store was replaced: everything as it was saved beside the new one."""
+        saved = pending(self._parts.config.store)
+        assert saved is not None
+        try:
+            self._buffer.close()
+            close_parts(self._parts)
+            self._build(self._parts.config, saved["learner"]["classes"], self._buffer.capacity)
+            take_over(self)
+            self._load(unseal(saved, self._sealing))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def _sealing(self) -> Any:
@@ -384,6 +492,8 @@ class Learner:
         store was asked to forget since then is taken out of the saved states first.
         """
         saved = checkpoint.load(path)
+        if saved is not None and "learner" in saved:
+            saved = pending(store or saved["learner"]["config"]["store"]) or saved
         if saved is None or "learner" not in saved:
             raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
         about = saved["learner"]
@@ -401,10 +511,16 @@ class Learner:
             path=path,
             budget=budget,
             root_key=root_key,
+            keep_checkpoints=about.get("keep_checkpoints", 0),
             **options,
         )
         try:
-            learner._load(learner._without_forgotten(unseal(saved, learner._sealing)))
+            take_over(learner)
+            saved, forgotten = learner._without_forgotten(unseal(saved, learner._sealing))
+            learner._load(saved)
+            for subject in forgotten:
+                learner._calls.add(Call(calls.FORGOT, subject))
+                learner._kept.forget(subject)
         except BaseException:
             learner.close()
             raise
@@ -454,7 +570,14 @@ class Learner:
 
     # -- inside
 
-    def _learn(self, steps: int | None, epochs: int | None, seconds: float | None) -> LearnLog:
+    def _learn(
+        self,
+        steps: int | None,
+        epochs: int | None,
+        seconds: float | None,
+        arrive: Callable[[int], None] | None = None,
+    ) -> LearnLog:
+        """arrive : called before each step with the number of steps done"""
         data = self._buffer.view()
         if not len(data.labels):
             raise BadInput("There is no sample to learn from.", "Call observe() first.")
@@ -482,9 +605,14 @@ class Learner:
         losses: list[float] = []
         warnings: list[str] = []
         stopped = self._shed_at = None
+        undone = False
         began = self._working_time()
         self._energy.begin()
+        number = self._calls.add(Call(calls.LEARNED, epochs or 0, steps or 0, 0))
+        self._learning = trainer.steps
         while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
+            if arrive is not None:
+                arrive(len(losses))
             used = self._working_time() - began
             if seconds is not None and used >= seconds:
                 break
@@ -505,11 +633,16 @@ class Learner:
                 self._forget_logits(offered)
                 stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
                 warnings.append(error.cause)
+                undone = True
                 break
             if log is not None:
                 losses.append(log.loss)
+                self._calls.ended_after(number, len(losses))
             if self._governor is not None:
                 self._governor.after_step(time.monotonic() - before)
+        self._learning = None
+        if seconds is None and (stopped is None or undone):
+            self._calls.ended_after(number, calls.TO_ITS_END)
         used = self._working_time() - began
         self._energy.end()
         self._train_seconds += used
@@ -602,6 +735,10 @@ class Learner:
                 "train_seconds": self._train_seconds,
                 "unstored": self._unstored,
                 "forgotten": [] if self._parts.store is None else [list(f) for f in self._parts.store.forgotten()],
+                "forgotten_count": 0 if self._parts.store is None else self._parts.store.forgotten_count,
+                "calls": self._calls.state(),
+                "keep_checkpoints": self._kept.most,
+                "kept": self._kept.tasks,
                 "energy": self._energy.state(),
             },
             "stream_buffer": self._buffer.state(),
@@ -609,15 +746,17 @@ class Learner:
             "trainer": self._trainer.state(),
         }
 
-    def _without_forgotten(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """A saved state without the subjects that the store forgot after it was written."""
+    def _without_forgotten(self, saved: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """A saved state without the subjects that the store forgot after it was written; which these are."""
+        found = []
         known = {(int(s), float(at)) for s, at in saved["learner"].get("forgotten", ())}
         for subject, at in [] if self._parts.store is None else self._parts.store.forgotten():
             if (subject, at) not in known:
                 saved, _ = without(saved, subject)
+                found.append(subject)
                 if self._sealing is None:
                     rewrite_saved(self._folders, subject)
-        return saved
+        return saved, found
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         about = saved["learner"]
@@ -631,6 +770,12 @@ class Learner:
         self._task, self._new_task = about["task"], about["new_task"]
         self._next_id, self._train_seconds = about["next_id"], about["train_seconds"]
         self._unstored = about.get("unstored", 0)
+        self._kept.tasks = [int(t) for t in about.get("kept", ())]
+        if "calls" in about:
+            self._calls.load(about["calls"])
+        else:  # saved before calls were logged
+            self._calls.cut()
+        self._note_stored()
         self._energy.load(about.get("energy", {"joules": None}))
         self._make_predictor()
 

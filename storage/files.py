@@ -152,8 +152,10 @@ class Lock:
     pid.
     """
 
+    NAME = "LOCK"
+
     def __init__(self, directory: Path) -> None:
-        path = directory / "LOCK"
+        path = directory / self.NAME
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:

@@ -9,7 +9,9 @@ removed. A wear-levelled card may still hold old pages that no file shows.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +37,18 @@ class Forgotten:
     files: list[str] = field(default_factory=list)
 
 
+class _Note(NamedTuple):
+    """A request as it stands on flash: ids below ``below`` of ``subject``; ``live``: samples that all requests for it
+    took out.
+    """
+
+    subject: int
+    below: int
+    time: float
+    done: bool
+    live: int = 0
+
+
 class Forgetting(Writing):
     """Takes a subject's samples out of the store."""
 
@@ -50,17 +64,31 @@ class Forgetting(Writing):
         with self._lock:
             self._flusher.flush()
             now, below = time.time(), self._index.physical_next
+            live = self._forgotten_before(subject) + len(self._index.ids_of_subject(subject))
             # From here on the records are never served again, whatever happens.
-            self._note(subject, below, now, done=False)
+            self._note(subject, below, now, live, done=False)
             ids = self._index.forget(subject, below)
             receipt = Forgotten(subject, ids, now, *self._erase(subject, ids))
-            self._note(subject, below, now, done=True)
+            self._note(subject, below, now, live, done=True)
             return receipt
+
+    def note_forgotten(self, notes: Iterable[tuple[int, float]]) -> None:
+        """What another store, whose samples this one has taken over, was asked to forget: (subject, time) each."""
+        for subject, at in notes:
+            self._note(subject, 0, at, 0, done=True)
 
     def forgotten(self) -> list[tuple[int, float]]:
         """(subject, time) of every `forget` so far."""
         self._check()
-        return [(subject, at) for subject, _, at, _ in self._notes()]
+        return [(n.subject, n.time) for n in self._notes()]
+
+    @property
+    def forgotten_count(self) -> int:
+        """Samples that were live when they were forgotten."""
+        return sum(n.live for n in self._notes())
+
+    def _forgotten_before(self, subject: int) -> int:
+        return sum(n.live for n in self._notes() if n.subject == subject)
 
     def _erase(self, subject: int, ids: np.ndarray) -> tuple[str, list[str]]:
         if self._sealing is not None:
@@ -69,24 +97,25 @@ class Forgetting(Writing):
             return KEY_DROPPED, []
         return OVERWRITTEN, self._cleaner.scrub(ids) if len(ids) else []
 
-    def _notes(self) -> list[tuple[int, int, float, bool]]:
+    def _notes(self) -> list[_Note]:
         path = self.path / FILE
         if not path.exists():
             return []
         try:
-            return [(int(s), int(b), float(t), bool(d)) for s, b, t, d in read_json(path)]
+            return [_Note(int(s), int(b), float(t), bool(d), *map(int, n)) for s, b, t, d, *n in read_json(path)]
         except (ValueError, TypeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it from a copy of the store.") from error
 
-    def _note(self, subject: int, below: int, at: float, done: bool) -> None:
-        notes = [n for n in self._notes() if n[0] != subject]
-        write_json(self.path / FILE, [*notes, (subject, below, at, done)])
+    def _note(self, subject: int, below: int, at: float, live: int, done: bool) -> None:
+        notes = [n for n in self._notes() if n.subject != subject]
+        write_json(self.path / FILE, [*notes, _Note(subject, below, at, done, live)])
 
-    def _forget_again(self) -> list[tuple[int, int, float, np.ndarray]]:
+    def _forget_again(self) -> list[tuple[_Note, np.ndarray]]:
         """At an opening: records of forgotten subjects that still stand in a file; those of unended requests."""
-        unended = []
-        for subject, below, at, done in self._notes():
-            ids = self._index.forget(subject, below)
-            if not done:
-                unended.append((subject, below, at, ids))
-        return unended
+        found = [(note, self._index.forget(note.subject, note.below)) for note in self._notes()]
+        return [(note, ids) for note, ids in found if not note.done]
+
+    def _end_forgetting(self, unended: list[tuple[_Note, np.ndarray]]) -> None:
+        for note, ids in unended:
+            self._erase(note.subject, ids)
+            self._note(note.subject, note.below, note.time, note.live, done=True)

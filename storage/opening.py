@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import _storage
+from . import _storage, replacing
 from .cleaning import Cleaner
 from .codecs import make_decoder
 from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
@@ -43,6 +43,7 @@ class Opening(Forgetting):
                 raise io_error(error, f"Cannot make the store '{self.path}'") from error
             self._lockfile = Lock(self.path)
             try:
+                replacing.finish(self.path)
                 description = Description.read(self.path)
                 if description is None:
                     if schema is None:
@@ -173,9 +174,7 @@ class Opening(Forgetting):
             if self._description.format != FORMAT:
                 self._description = replace(self._description, format=FORMAT)
                 self._description.write(self.path)
-            for subject, below, at, ids in unended:
-                self._erase(subject, ids)
-                self._note(subject, below, at, done=True)
+            self._end_forgetting(unended)
 
     def _load(self, found: Survey, known: Commit) -> int:
         """Brings the segments into the index one by one; the next id on flash.

@@ -87,7 +87,7 @@ def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str
             n = len(t["samples"])
             ticket = store.append(t["samples"], t["classes"], t["subjects"], t["times"])
             for name in store.schema.fields:
-                _put_field(store, name, ticket.ids, t[f"field.{name}"], t[f"width.{name}"])
+                put_field(store, name, ticket.ids, t[f"field.{name}"], t[f"width.{name}"])
         except (SafetensorError, KeyError) as error:
             raise StoreError(f"'{path}' is damaged ({error}).", "Export again.") from error
         done, files = done + n, files + 1
@@ -95,7 +95,8 @@ def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str
     return {"samples": done, "files": files, "first_id": first}
 
 
-def _put_field(store: SampleStore, name: str, ids: np.ndarray, values: np.ndarray, widths: np.ndarray) -> None:
+def put_field(store: SampleStore, name: str, ids: np.ndarray, values: np.ndarray, widths: np.ndarray) -> None:
+    """Stores values [N, widest] of samples ``ids`` at their own widths [N]; width 0 is no value."""
     for width in np.unique(widths[widths > 0]):
         rows = np.flatnonzero(widths == width)
         store.update_field(name, ids[rows], values[rows, :width])

@@ -73,6 +73,13 @@ class WriteMeter:
         self.total += n
         self._bins[0] += n
 
+    def take(self, other: WriteMeter) -> None:
+        """``other`` ends, and what it counted counts here from now on."""
+        other._tick()
+        self._tick()
+        self.total += other.total
+        self._bins = [a + b for a, b in zip(self._bins, other._bins)]
+
     @property
     def last_day(self) -> int:
         """Bytes written in the last 24 hours (up to 25: bins of an hour)."""

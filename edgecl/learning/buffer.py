@@ -57,7 +57,7 @@ class StreamBuffer:
         """Whether ``count`` more samples would all be held in RAM."""
         return len(self.samples) == len(self) and len(self) + count <= self.capacity
 
-    def append(self, x: Array, units: Array, ids: Array, subject: int = -1) -> None:
+    def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
@@ -70,7 +70,7 @@ class StreamBuffer:
                 self.samples = np.concatenate([self.samples, x[:free]])
             self.labels = np.concatenate([self.labels, units])
             self.ids = np.concatenate([self.ids, ids])
-            self.subjects = np.concatenate([self.subjects, np.full(len(x), subject, np.int32)])
+            self.subjects = np.concatenate([self.subjects, np.full(len(x), subjects, np.int32)])
 
     def forget(self, subject: int) -> int:
         """Take out a subject's samples, overwriting those in RAM; how many. No view made before may be used."""

@@ -1,0 +1,122 @@
+"""CallLog: what a learner was asked to do, in order, so that it can be done again without a subject's samples.
+
+It is part of the saved state, so the two never disagree. Samples are named by their ids in the store. What a clock, a
+load or a caller in another thread decided stands beside the call it belongs to: the steps after which a `learn` was
+ended early, and the steps that a running `learn` had done when samples arrived.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED = range(6)
+MOST = 65_536  # entries; beyond it the older half goes (32 bytes each, in RAM and in every saved state)
+NOT_DURING = TO_ITS_END = -1
+
+
+class Call(NamedTuple):
+    """kind            a                b                      c
+    OBSERVED           first id         samples                steps a running `learn` had done, or -1
+    STORED             first id         samples                0: in the store, but never in the stream buffer
+    LEARNED            epochs or 0      steps or 0             steps after which it was ended early, or -1
+    TASK_ENDED         0                0                      0
+    FORGOT             subject          0                      0
+    UNSTORED           0                samples                0: kept in RAM only
+    """
+
+    kind: int
+    a: int = 0
+    b: int = 0
+    c: int = 0
+
+
+class CallLog:
+    """first : number of the oldest call it still holds (calls are numbered from 0)
+    subjects : every subject observed so far, forgotten ones included
+    next_id : of the store, after the last sample in the log
+    classes, labels : head units and labels when the learner was made
+    weights : (path, sha256) of the file it started from, or None
+    """
+
+    def __init__(
+        self, classes: int = 0, labels: list[str | int] | None = None, weights: tuple[str, str] | None = None
+    ) -> None:
+        self.classes, self.labels, self.weights = classes, list(labels or []), weights
+        self.first = 0
+        self.next_id = 0
+        self.subjects: set[int] = set()
+        self._closed = 0  # calls below this number grow no more
+        self._entries = array("q")
+
+    @property
+    def end(self) -> int:
+        """The number of the next call."""
+        return self.first + len(self._entries) // 4
+
+    def add(self, call: Call) -> int:
+        """Its number. Samples that follow on those of the call before become part of it."""
+        if call.kind in (OBSERVED, STORED):
+            self.next_id = call.a + call.b
+            if self.end > max(self.first, self._closed):
+                last = self[self.end - 1]
+                if (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a):
+                    self._entries[-2] += call.b
+                    return self.end - 1
+        self._entries.extend(call)
+        if len(self._entries) > 4 * MOST:
+            gone = MOST // 2
+            del self._entries[: 4 * gone]
+            self.first += gone
+        return self.end - 1
+
+    def ended_after(self, number: int, steps: int) -> None:
+        """A `learn` that was ended early, after so many steps."""
+        if number >= self.first:
+            self._entries[4 * (number - self.first) + 3] = steps
+
+    def __getitem__(self, number: int) -> Call:
+        at = 4 * (number - self.first)
+        return Call(*self._entries[at : at + 4])
+
+    def since(self, number: int) -> list[Call]:
+        """The calls from ``number`` on, which it must still hold; none of them grows any more."""
+        self._closed = self.end
+        return [self[n] for n in range(number, self.end)]
+
+    def renumbered(self, ids: np.ndarray) -> None:
+        """Samples have other ids from now on: ``ids``, ascending, were the ones that are 0, 1, 2 ... now. Samples
+        that are none of these leave the log.
+        """
+        old, self._entries = [self[n] for n in range(self.first, self.end)], array("q")
+        for call in old:
+            if call.kind in (OBSERVED, STORED):
+                low, high = (int(k) for k in np.searchsorted(ids, (call.a, call.a + call.b)))
+                call = Call(call.kind, low, high - low, call.c)
+            self._entries.extend(call)
+        self.next_id = len(ids)
+
+    def cut(self) -> None:
+        """Hold no call so far: what they name is no longer there."""
+        self.first, self._entries = self.end, array("q")
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes,
+            "labels": self.labels,
+            "weights": self.weights,
+            "first": self.first,
+            "next_id": self.next_id,
+            "subjects": np.array(sorted(self.subjects), np.int32),
+            "entries": np.array(self._entries, np.int64),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.classes, self.labels = int(state["classes"]), list(state["labels"])
+        self.weights = None if state["weights"] is None else (state["weights"][0], state["weights"][1])
+        self.first, self.next_id = int(state["first"]), int(state["next_id"])
+        self.subjects = set(state["subjects"].tolist())
+        self._entries = array("q", state["entries"].tobytes())
