@@ -15,6 +15,7 @@ from .writing import Writing
 class Checkpoints(Writing):
     """The view as a value, and small values of the caller."""
 
+    @typed
     def meta_get(self, key: str) -> bytes | None:
         """A value set with `meta_set`."""
         self._check()
@@ -26,6 +27,7 @@ class Checkpoints(Writing):
         self._check(write=True)
         with self._lock:
             self._commit(meta=values)
+            self._keep_values()
 
     @typed
     def state(self) -> dict[str, Any]:

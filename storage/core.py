@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from collections import deque
@@ -17,6 +18,7 @@ from .codecs import Codec
 from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
 from .files import Lock, Writer, segment_name, typed
 from .index import Commit, Entry, IndexFile
+from .jsonfile import read_json, write_json
 from .keys import RootKey
 from .layout import Description
 from .recovery import Table
@@ -27,6 +29,9 @@ from .wear import WriteMeter
 
 if TYPE_CHECKING:
     from .cleaning import Cleaner
+
+
+VALUES = "values.json"  # beside the index
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,6 @@ class StoreCore:
     _tail: Writer | None  # the segment appended to
     _tail_tables: list[Table]
     _field: Writer | None  # the field file appended to
-    _damaged_field_bytes: int
 
     def _check(self, write: bool = False) -> None:
         if os.getpid() != self._pid:
@@ -146,6 +150,17 @@ class StoreCore:
         entries = {no: e for no, e in {**self._pending, **(put or {})}.items() if no not in set(drop)}
         self.wear.add(self._db.commit(commit, entries, drop, meta, self.wear.pack()))
         self._pending.clear()
+
+    def _keep_values(self) -> None:
+        """A second copy of the caller's small values, for when the index has to be rebuilt."""
+        kept = {name: base64.b64encode(value).decode() for name, value in self._db.values().items()}
+        write_json(self.path / VALUES, kept)
+
+    def _kept_values(self) -> dict[str, bytes]:
+        try:
+            return {str(name): base64.b64decode(text) for name, text in read_json(self.path / VALUES).items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
 
     @typed
     def flush(self) -> None:

@@ -1,12 +1,15 @@
 """The LMDB side of the store: one entry per full segment, the commit point and the caller's small values.
 
-Every value carries its own checksum: LMDB detects no rot. Promises: a transaction is on flash when `commit`
-returns. Caveat: LMDB maps its file, so it is kept to a few pages; records never go into it.
+Every value carries a checksum of itself and its key: LMDB detects no rot. Promises: a transaction is on flash when
+`commit` returns. Caveat: LMDB maps its file, so it is kept to a few pages; records never go into it. A mapped page
+that the device cannot give kills a process, a read that fails does not: before LMDB is used the file is read.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,22 +19,28 @@ import numpy as np
 
 from ._storage import crc32c
 from .errors import StoreDamaged, StoreError, StoreFull, StoreLocked
-from .index_check import unsound
+from .index_check import STAMP, unsound
 
 _ENTRY = struct.Struct("<QIQI")
 _COMMIT = struct.Struct("<qqQIQIQQQIBI")
 _PAGES_PER_COMMIT = 5  # root, leaf, free list, meta: what one small transaction writes
 _MAP_BYTES = 8 << 20
+_KINDS = (b"c", b"s", b"i", b"w", b"m", STAMP)  # commit, segment, its ids, wear, a value of the caller's, transaction
 
 
 @dataclass
 class Entry:
-    """A full segment: first id, number of records, where they end in the file, header checksum."""
+    """A full segment: first id, number of records, where they end in the file, header checksum.
+
+    rel: ids relative to the first, of a compacted segment, until they stand in the index: should the file's end be
+    lost, they say whose records went with it.
+    """
 
     first_id: int
     count: int
     end: int
     seed: int
+    rel: np.ndarray | None = None
 
 
 @dataclass
@@ -80,13 +89,22 @@ class Commit:
         return commit
 
 
-def _seal(value: bytes) -> bytes:
-    return value + struct.pack("<I", crc32c(value))
+def _seal(key: bytes, value: bytes) -> bytes:
+    return value + struct.pack("<I", crc32c(key + value))
 
 
-def _open_seal(value: bytes) -> bytes | None:
+def _open_seal(key: bytes, value: bytes) -> bytes | None:
     body = value[:-4]
-    return body if len(value) >= 4 and struct.unpack("<I", value[-4:])[0] == crc32c(body) else None
+    if len(value) < 4:
+        return None
+    crc = struct.unpack("<I", value[-4:])[0]
+    return body if crc in (crc32c(key + body), crc32c(body)) else None  # the second: as it was written before
+
+
+def _bits(rel: np.ndarray) -> bytes:
+    there = np.zeros(int(rel[-1]) + 1 if len(rel) else 0, bool)
+    there[rel] = True
+    return zlib.compress(np.packbits(there), 1)
 
 
 class IndexFile:
@@ -95,7 +113,6 @@ class IndexFile:
     def __init__(self, directory: Path, read_only: bool) -> None:
         self.path = directory / "index"
         self.damaged = 0
-        self.commits = 0
         self.wear: bytes | None = None  # packed `WriteMeter`
         if reason := unsound(self.path / "data.mdb"):
             raise StoreDamaged(f"The index '{self.path}' is damaged ({reason}).", "It can be rebuilt.")
@@ -117,6 +134,16 @@ class IndexFile:
                     f"'{directory}' is already open in this process.", "Close the other handle."
                 ) from error
             raise StoreDamaged(f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt.") from error
+        self._fd = os.open(self.path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+
+    def _bring(self) -> None:
+        """Brings the pages of the file into memory, or fails as a read does."""
+        at = 0
+        while part := os.pread(self._fd, 1 << 20, at):
+            at += len(part)
+        if at < self._size:
+            raise StoreDamaged(f"The index '{self.path}' was cut off while it was open.", "Open the store again.")
 
     @property
     def size(self) -> int:
@@ -126,19 +153,18 @@ class IndexFile:
     def load(self) -> tuple[Commit | None, dict[int, Entry]]:
         """The commit point and the entries by segment number."""
         commit, entries = None, {}
+        self._bring()
         try:
             with self._env.begin() as txn:
                 for key, value in txn.cursor():
-                    if key[:1] not in (b"c", b"s", b"w"):
-                        continue
-                    body = _open_seal(value)
-                    if body is None:
+                    body = _open_seal(key, value)
+                    if body is None or key[:1] not in _KINDS:
                         self.damaged += 1
-                    elif key[:1] == b"w":
+                    elif key == b"w":
                         self.wear = body
-                    elif key[:1] == b"c":
+                    elif key == b"c":
                         commit = Commit.unpack(body)
-                    else:
+                    elif key[:1] == b"s":
                         entries[struct.unpack(">I", key[1:])[0]] = Entry(*_ENTRY.unpack(body))
         except (lmdb.Error, struct.error, ValueError) as error:
             raise StoreDamaged(f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt.") from error
@@ -156,25 +182,33 @@ class IndexFile:
         pages).
         """
         extra = 0
+        self._bring()
         while True:
             try:
                 with self._env.begin(write=True) as txn:
                     for no in drop:
                         txn.delete(b"s" + struct.pack(">I", no))
+                        txn.delete(b"i" + struct.pack(">I", no))
                     for no, entry in (put or {}).items():
                         value = _ENTRY.pack(entry.first_id, entry.count, entry.end, entry.seed)
-                        txn.put(b"s" + struct.pack(">I", no), _seal(value))
+                        key = b"s" + struct.pack(">I", no)
+                        txn.put(key, _seal(key, value))
+                        if entry.rel is not None:
+                            bits, key = _bits(entry.rel), b"i" + key[1:]
+                            txn.put(key, _seal(key, bits))
+                            extra += len(bits)
                     for name, value_or_none in (meta or {}).items():
                         key = b"m" + name.encode()
                         if value_or_none is None:
                             txn.delete(key)
                         else:
-                            txn.put(key, _seal(value_or_none))
+                            txn.put(key, _seal(key, value_or_none))
                             extra += len(value_or_none)
                     if wear is not None:
-                        txn.put(b"w", _seal(wear))
+                        txn.put(b"w", _seal(b"w", wear))
                     if commit is not None:
-                        txn.put(b"c", _seal(commit.pack()))
+                        txn.put(b"c", _seal(b"c", commit.pack()))
+                    txn.put(STAMP, _seal(STAMP, struct.pack("<Q", txn.id())))
                 break
             except lmdb.MapFullError:
                 size = self._env.info()["map_size"] * 2
@@ -185,14 +219,39 @@ class IndexFile:
                 raise StoreFull(f"The index cannot be written: {error}.", "Free some space on the device.") from error
             except lmdb.Error as error:
                 raise StoreError(f"The index cannot be written: {error}.", "Check the device.") from error
-        self.commits += 1
+        self._size = os.fstat(self._fd).st_size
+        for entry in (put or {}).values():
+            entry.rel = None
         return _PAGES_PER_COMMIT * 4096 + extra
 
     def meta(self, name: str) -> bytes | None:
         """A value set by the caller; None when absent or damaged."""
+        key = b"m" + name.encode()
+        self._bring()
         with self._env.begin() as txn:
-            value = txn.get(b"m" + name.encode())
-        return None if value is None else _open_seal(value)
+            value = txn.get(key)
+        return None if value is None else _open_seal(key, value)
+
+    def ids_of(self, no: int) -> np.ndarray | None:
+        """Ids of a compacted segment, relative to its first (uint32); None: nothing is known."""
+        key = b"i" + struct.pack(">I", no)
+        self._bring()
+        with self._env.begin() as txn:
+            value = txn.get(key)
+        bits = None if value is None else _open_seal(key, value)
+        if bits is None:
+            return None
+        return np.flatnonzero(np.unpackbits(np.frombuffer(zlib.decompress(bits), np.uint8))).astype(np.uint32)
+
+    def values(self) -> dict[str, bytes]:
+        """All values set by the caller."""
+        self._bring()
+        with self._env.begin() as txn:
+            found = {k[1:].decode(): _open_seal(k, v) for k, v in txn.cursor() if k[:1] == b"m"}
+        return {k: v for k, v in found.items() if v is not None}
 
     def close(self) -> None:
         self._env.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -153,7 +153,7 @@ class Opening(Forgetting):
             self.wear.restore(self._db.wear)
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
-        found = survey(self._directory, self._description, commit, entries)
+        found = survey(self._directory, self._description, commit, entries, self._db.ids_of)
         physical = self._load(found, known)
         unended = self._forget_again()
         self._tail = None
@@ -174,6 +174,8 @@ class Opening(Forgetting):
             if self._description.format != FORMAT:
                 self._description = replace(self._description, format=FORMAT)
                 self._description.write(self.path)
+            if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
+                self._keep_values()
             self._end_forgetting(unended)
 
     def _load(self, found: Survey, known: Commit) -> int:
@@ -231,6 +233,8 @@ class Opening(Forgetting):
         if (self.path / "index").exists():
             os.rename(self.path / "index", aside)
         self._db = IndexFile(self.path, False)
+        if values := self._kept_values():
+            self._db.commit(meta=values)
         return None, {}
 
     def _adopt(self, found: Survey, physical: int, commit: Commit | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,8 +124,14 @@ def scan(fd: int, end: int, header: Header, variable: bool) -> tuple[Table, int]
     return out, last
 
 
-def survey(directory: Path, description: Description, commit: Commit | None, entries: dict[int, Entry]) -> Survey:
-    """Looks at every segment file. Changes nothing on flash."""
+def survey(
+    directory: Path,
+    description: Description,
+    commit: Commit | None,
+    entries: dict[int, Entry],
+    ids_of: Callable[[int], np.ndarray | None],
+) -> Survey:
+    """Looks at every segment file. Changes nothing on flash. ids_of: a compacted segment's ids, as in the index."""
     found = Survey()
     names = {int(m[1], 16): m[0] for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory)) if m}
     found.lost_entries = [no for no in entries if no not in names]
@@ -135,7 +142,7 @@ def survey(directory: Path, description: Description, commit: Commit | None, ent
         if entry is None and commit is not None and no < commit.tail_no:
             found.orphans.append(path)  # a compaction took its records over but was stopped before it could remove it
             continue
-        item = _look(path, no, description, commit, entry, loose)
+        item = _look(path, no, description, commit, entry, loose, ids_of)
         if item is None:
             found.lost_entries.append(no)
         elif item.header.compacted and entry is None and not item.footer:
@@ -147,7 +154,13 @@ def survey(directory: Path, description: Description, commit: Commit | None, ent
 
 
 def _look(
-    path: Path, no: int, description: Description, commit: Commit | None, entry: Entry | None, before: list[Found]
+    path: Path,
+    no: int,
+    description: Description,
+    commit: Commit | None,
+    entry: Entry | None,
+    before: list[Found],
+    ids_of: Callable[[int], np.ndarray | None],
 ) -> Found | None:
     """One segment file; None when it belongs to another store."""
     codec = description.codec
@@ -181,7 +194,10 @@ def _look(
         vouched = entry.count if entry else 0
         if commit is not None and is_tail:
             vouched = max(vouched, commit.physical_next - commit.tail_first)
-        table, end = scan(fd, entry.end if entry else size, header, codec.variable)
+        table, end = scan(fd, min(entry.end, size) if entry else size, header, codec.variable)
+        known = ids_of(no) if header.compacted else None
+        if known is not None:
+            table = _filled(table, known, codec.variable)
         if not header.compacted:
             table = _cut(table, vouched, codec.variable)
         if not codec.variable:
@@ -206,6 +222,19 @@ def _cut(table: Table, vouched: int, variable: bool) -> Table:
     rel = np.concatenate([table.rel[:have], np.arange(have, n, dtype=np.uint32)])
     offsets = pad(table.offsets, 0) if variable else NO_OFFSETS
     return Table(pad(table.ok, 0), rel, pad(table.classes, -1), pad(table.subjects, -1), offsets)
+
+
+def _filled(table: Table, rel: np.ndarray, variable: bool) -> Table:
+    """A compacted segment's table with all the ids it had; those that are not found are damaged."""
+    n = len(rel)
+    none = np.full(n, -1, np.int32)
+    out = Table(np.zeros(n, np.uint8), rel, none, none.copy(), np.zeros(n, np.uint32) if variable else NO_OFFSETS)
+    sound = np.flatnonzero(table.ok.astype(bool) & np.isin(table.rel, rel))
+    at = np.searchsorted(rel, table.rel[sound])
+    out.ok[at], out.classes[at], out.subjects[at] = 1, table.classes[sound], table.subjects[sound]
+    if variable:
+        out.offsets[at] = table.offsets[sound]
+    return out
 
 
 def _rebuilt_header(description: Description, no: int, entry: Entry) -> Header | None:
@@ -236,5 +265,6 @@ def _order(
     for item in found.segments:
         item.full = item.full or item is not found.segments[-1]  # a lost footer: later segments stand behind it
         if item.full and item.header.no not in entries:
-            entry = Entry(item.header.first_id, item.count, item.end, item.header.crc)
+            rel = item.load().rel if item.header.compacted else None
+            entry = Entry(item.header.first_id, item.count, item.end, item.header.crc, rel)
             found.new_entries[item.header.no] = entry

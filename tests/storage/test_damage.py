@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from damage_campaign import damage
 from edgecl.storage import Carousel, EpisodicMemory, SampleStore
 from edgecl.storage.errors import StoreError
 from hypothesis import given, settings
@@ -77,7 +78,7 @@ def test_the_open_segment_cut_at_every_offset_of_its_end(sound, tmp_path):
     shutil.copytree(path, tmp_path / "keep")
     size = tail.stat().st_size
     first = 4000 - (size - 64) // STRIDE
-    for cut in [*range(size - 2 * STRIDE - 3, size), 64, 63, 10, 0]:
+    for cut in [*range(size - STRIDE - 3, size), 64, 63, 10, 0]:
         shutil.rmtree(path)
         shutil.copytree(tmp_path / "keep", path)
         # a crash: the commit point does not vouch for the last records
@@ -156,6 +157,25 @@ def test_flipped_bytes_in_the_index(sound, tmp_path):
         except StoreError as error:
             assert error.cause
         shutil.rmtree(tmp_path / str(i))
+
+
+def test_damage_at_boundaries_and_in_pages_of_the_index_costs_what_it_hit_and_nothing_else(tmp_path):
+    row = damage(tmp_path, 301, 7, ("raw, compacted", "zstd", "raw, many compacted segments"))
+    assert not row["failures"] and row["rounds"] > 20
+
+
+def test_the_open_file_of_an_index_that_is_cut_kills_nobody(sound, tmp_path):
+    path = copy(sound, tmp_path)
+    with pytest.raises(StoreError, match="cut off"), SampleStore(path, limit_bytes=1 << 20) as store:
+        (path / "index" / "data.mdb").write_bytes(b"")
+        store.meta_set({"a": b"1"})
+
+
+def test_small_values_survive_a_lost_index(sound, tmp_path):
+    path = copy(sound, tmp_path)
+    (path / "index" / "data.mdb").write_bytes(b"rot" * 4000)
+    with SampleStore(path, limit_bytes=1 << 20) as store:
+        assert store.rebuilt and store.meta_get("who") == b"me"
 
 
 def test_a_damaged_record_never_enters_the_memory(sound, tmp_path):
