@@ -151,11 +151,19 @@ def _modelled(name: str, wanted: Any, devices: str, threads: int, to: str, plot:
     return _finish(record(name, _command(), rows, BASELINE, None), to, plot)
 
 
+def _figure(record: dict[str, Any]) -> str:
+    return "joules" if record["bench"] == "energy" else "seconds"
+
+
 def _finish(record: dict[str, Any], to: str, plot: str) -> int:
     from ..bench import show
 
-    head, rows = show.table(record["rows"])
-    print_table(head, rows)
+    if len({r.get("device") for r in record["rows"]}) > 1:
+        for i, (head, rows) in enumerate(show.comparison(record["rows"], _figure(record))):
+            print("\n" * (i > 0), end="")
+            print_table(head, rows)
+    else:
+        print_table(*show.table(record["rows"]))
     conditions = record["conditions"]
     if conditions is not None:
         after = conditions["after"]

@@ -106,6 +106,28 @@ def test_a_comparison_across_devices_is_modelled_labelled_and_banded():
     assert any(r["engine"] == "torch" for r in rows)  # modelled whether or not torch is here
 
 
+def test_devices_stand_side_by_side_a_line_each_in_the_benchs_own_unit():
+    rows = modelled_rows(work.cases(["cnn"], 32, [0.1], ["train", "predict"]), ["rpi_4b", "rpi_5"], 2)
+    for figure, unit in (("seconds", "s"), ("joules", "J")):
+        tables = show.comparison(rows, figure)
+        assert [head[0] for head, _ in tables] == ["cnn train", "cnn predict"]
+        for head, cells in tables:
+            assert head[1:] == ["threads", "edgecl dense", "edgecl 10% living", "torch dense"]
+            assert [line[0] for line in cells] == ["modelled(rpi_4b)", "modelled(rpi_5)"]
+            assert all(unit in cell for line in cells for cell in line[2:])
+
+
+@pytest.mark.parametrize("bench", ["latency", "energy", "flash"])
+def test_a_plot_is_drawn_of_measured_rows_and_of_devices(tmp_path, bench):
+    pytest.importorskip("matplotlib")
+    if bench == "flash":
+        rows = [{"what": f"{u} of a disk", **Spread.of([1.0, 2.0, 4.0]).row(u)} for u in ("B/s", "1/s", "s")]
+    else:
+        rows = modelled_rows(work.cases(["mlp"], 8, [0.1], ["train"]), ["rpi_4b", "rpi_5"], 1)
+    show.plot(record(bench, "x", rows, work.BASELINE, None), tmp_path / "p.png")
+    assert (tmp_path / "p.png").stat().st_size > 5000
+
+
 def test_all_names_every_shipped_device():
     assert "rpi_4b" in profiles_of("all") and "host" not in profiles_of("all")
     assert profiles_of("a,b") == ["a", "b"]
