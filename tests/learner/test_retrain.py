@@ -1,83 +1,17 @@
-"""`Learner.retrain_without`: bit for bit the learner that never saw the subject, or a reason why not."""
+"""`Learner.retrain_without`: bit for bit the learner that never saw the subject."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import threading
 
 import numpy as np
 import pytest
 from edgecl.storage import KeyFile
-from test_learner import learner as plain_learner
+from retrain_story import EPOCHS, STORY, assert_same, bring, make, tell
 from test_learner import samples
 
-from edgecl import BadInput, Learner
-
-# der++ with logits, sparse masks that move, gradient masks, data removal and a carousel
-SPARCL = {
-    "method": "der++", "sparsity": 0.7, "mask": "tdm", "gradient_keep": 0.8, "remove": 0.3, "memory": 24, "batch": 8,
-    "augment": "none", "momentum": 0.9,
-}  # fmt: skip
-EPOCHS = 10
-# (task, subject, classes): who brings what, in order
-STORY = [(0, 1, (0, 1)), (0, 2, (0, 1)), (1, 3, (2, 3)), (1, 1, (2, 3)), (2, 2, (4, 5)), (2, 4, (4, 5))]
-
-
-def make(folder, name, root=None, **options) -> Learner:
-    given = SPARCL | {"store": str(folder / name), "path": folder / f"{name}.saved", "root_key": root} | options
-    return plain_learner(**given)
-
-
-def tell(ours: Learner, story, without=(), epochs=EPOCHS, between=lambda ours, task: ours) -> Learner:
-    """The story, a `learn` after each task's last sample."""
-    tasks = sorted({t for t, _, _ in story})
-    for task in tasks:
-        for t, subject, classes in story:
-            if t == task and subject not in without:
-                x, y = samples(classes, count=14, seed=10 * t + subject)
-                ours.observe(x, [f"class {k}" for k in y], subject=subject)
-        with contextlib.suppress(BadInput):  # nobody else had a sample
-            ours.learn(epochs=epochs)
-        if task != tasks[-1]:
-            ours.end_task()
-        ours = between(ours, task)
-    return ours
-
-
-VOLATILE = {"train_seconds", "energy", "config", "forgotten", "forgotten_count", "calls", "kept", "keep_checkpoints"}
-
-
-def everything(ours: Learner) -> dict[str, object]:
-    """Flat: all that decides what the learner does from now on, and the values on flash."""
-    flat: dict[str, object] = {}
-
-    def walk(name, value):
-        if isinstance(value, dict):
-            for k, v in value.items():
-                walk(f"{name}/{k}", v)
-        else:
-            flat[name] = value
-
-    state = ours._state()
-    walk("learner", {k: v for k, v in state.pop("learner").items() if k not in VOLATILE})
-    for name in ("choices", "store", "decisions"):
-        state["trainer"].pop(name)
-    if state["trainer"]["carousel"] is not None:
-        for name in ("counters", "time"):
-            state["trainer"]["carousel"].pop(name, None)
-    walk("", state)
-    store = ours._parts.store
-    if store is not None:
-        got = store.read(np.arange(store.next_id))
-        walk("store", {k: got[k] for k in ("samples", "classes", "subjects", "ok")} | {"fields": got["fields"]})
-    return flat
-
-
-def assert_same(ours: Learner, other: Learner) -> None:
-    found, wanted = everything(ours), everything(other)
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        np.testing.assert_equal(found[name], value, err_msg=name)
+from edgecl import Learner
 
 
 @pytest.fixture(params=["clear", "encrypted"])
@@ -92,8 +26,8 @@ def root(request, tmp_path):
 @pytest.mark.parametrize("keep", [0, 3], ids=["seed", "kept"])
 def test_it_is_bit_for_bit_the_learner_that_never_saw_the_subject(tmp_path, subject, keep):
     with make(tmp_path, "ours", keep_checkpoints=keep) as ours, make(tmp_path, "never") as never:
-        tell(ours, STORY)
-        tell(never, STORY, without=(subject,))
+        tell(ours)
+        tell(never, without=(subject,))
         with pytest.raises(AssertionError):
             assert_same(ours, never)
         receipt = ours.retrain_without(subject)
@@ -109,27 +43,129 @@ def test_it_is_bit_for_bit_the_learner_that_never_saw_the_subject(tmp_path, subj
         assert_same(ours, never)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"memory_policy": "balanced", "replay_forward": "separate"},
+        {"method": "er", "gate": "none", "sparsity": 0, "augment": "none"},
+        {"refresh_logits": True, "gate": "all", "keep_checkpoints": 2},
+        {"optimizer": "adam", "momentum": 0, "lr": 0.001, "memory_policy": "ring", "buffer": 20},
+        {"carousel": "live"},  # what it makes anew is a run in exact mode
+    ],
+    ids=["balanced", "er without a carousel", "refreshed logits", "samples that come back from flash", "live"],
+)
+def test_whatever_the_options(tmp_path, options):
+    with make(tmp_path, "ours", **options) as ours, make(tmp_path, "never", **options | {"carousel": "exact"}) as never:
+        tell(ours)
+        tell(never, without=(3,))
+        assert ours.retrain_without(3).start == "the seed"
+        assert_same(ours, never)
+
+
+def test_labels_that_only_the_subject_brought_go_and_the_head_with_them(tmp_path):
+    story = [(0, 9, (3, 2)), (0, 1, (0, 1)), (1, 9, (4, 5)), (2, 1, (2, 3))]
+    with make(tmp_path, "ours", classes=2) as ours, make(tmp_path, "never", classes=2) as never:
+        tell(ours, story)
+        tell(never, story, without=(9,))
+        assert len(ours.labels) == 6
+        ours.retrain_without(9)
+        assert ours.labels == never.labels == ("class 0", "class 1", "class 2", "class 3")
+        assert_same(ours, never)
+        x, _ = samples((0, 1, 2, 3), count=14, seed=5)
+        np.testing.assert_array_equal(ours.predict(x, proba=True), never.predict(x, proba=True))
+
+
 def test_after_it_the_saved_states_are_the_new_ones_also_encrypted(tmp_path, root):
     with make(tmp_path, "ours", root, keep_checkpoints=2) as ours:
-        tell(ours, STORY, between=lambda ours, task: ours.save() and ours)
+        tell(ours, between=lambda ours, task: ours.save() and ours)
         ours.retrain_without(3)
     with make(tmp_path, "never") as never, Learner.open(tmp_path / "ours.saved", root_key=root) as again:
-        tell(never, STORY, without=(3,))
+        tell(never, without=(3,))
         assert_same(again, never)
-        again.retrain_without(4)  # from a state that was kept before, and came with the new store
+        # from a state that was kept before, and came with the new store
+        assert again.retrain_without(4).start == "the end of task 2"
         with make(tmp_path, "neither") as neither:
-            tell(neither, STORY, without=(3, 4))
+            tell(neither, without=(3, 4))
             assert_same(again, neither)
 
 
-def test_a_life_of_saving_and_opening_is_repeated_as_well(tmp_path):
+def test_a_life_of_saving_dying_and_opening_is_repeated_as_well(tmp_path):
     def opened(ours: Learner, task: int) -> Learner:
         ours.save()
+        bring(ours, task, 5, (0, 1), count=3).wait()  # on flash, but in no saved state
         ours.close()
-        return Learner.open(tmp_path / "ours.saved")
+        return Learner.open(ours.path)
 
-    ours = tell(make(tmp_path, "ours", keep_checkpoints=1), STORY, between=opened)
-    with ours, make(tmp_path, "never") as never:
-        tell(never, STORY, without=(1,))
+    ours = tell(make(tmp_path, "ours", keep_checkpoints=1), between=opened)
+    never = tell(make(tmp_path, "never"), without=(1,), between=opened)
+    with ours, never:
         assert ours.retrain_without(1).start == "the seed"
+        assert_same(ours, never)
+
+
+def test_subjects_forgotten_before_are_left_out_too(tmp_path):
+    def forget(ours: Learner, task: int) -> Learner:
+        if task == 1:
+            ours.forget(2)
+        return ours
+
+    with make(tmp_path, "ours", keep_checkpoints=3) as ours, make(tmp_path, "never") as never:
+        tell(ours, between=forget)
+        tell(never, [line for line in STORY if line[:2] != (0, 2)], without=(3,))  # 2 came again in the last task
+        receipt = ours.retrain_without(3)
+        assert receipt.without == [2, 3] and receipt.start == "the seed"
+        assert_same(ours, never)
+
+
+def test_a_learn_that_a_clock_or_a_caller_ended_ends_at_the_same_step(tmp_path):
+    with make(tmp_path, "ours") as ours, make(tmp_path, "never") as never:
+        for subject in (1, 2):
+            bring(ours, 0, subject, (0, 1))
+        bring(never, 0, 2, (0, 1))
+        done = ours.learn(seconds=0.05).steps
+        never.learn(steps=done)
+        step = ours._trainer.step
+
+        def stopping(*given, **named):
+            if ours._trainer.steps == done + 3:
+                ours.stop()
+            return step(*given, **named)
+
+        ours._trainer.step = stopping
+        assert ours.learn(epochs=EPOCHS).stopped == "stop() was called"
+        never._learn(4, EPOCHS, None)  # after the step in which it was called
+        ours.retrain_without(1)
+        assert_same(ours, never)
+
+
+def test_samples_that_come_while_it_learns_and_while_it_learns_anew(tmp_path):
+    options = {"gate": "none"}  # without swaps the moment of their coming changes nothing
+    with make(tmp_path, "ours", **options) as ours, make(tmp_path, "never", **options) as never:
+        for one in (ours, never):
+            bring(one, 0, 2, (0, 1))
+        bring(ours, 0, 1, (0, 1))
+        threads = [threading.Thread(target=bring, args=(ours, 7, 2, (0, 1)))]
+        step = ours._trainer.step
+
+        def coming(*given, **named):
+            if ours._trainer.steps == 5:
+                threads[0].start()
+                threads[0].join()
+            return step(*given, **named)
+
+        ours._trainer.step = coming
+        ours.learn(epochs=EPOCHS)
+        never.learn(epochs=EPOCHS)
+        bring(never, 7, 2, (0, 1))
+        for one in (ours, never):
+            one.learn(epochs=EPOCHS)
+        threads.append(threading.Thread(target=ours.retrain_without, args=(1,)))
+        threads[1].start()
+        while len(ours._parts.store.forgotten()) == 0 and threads[1].is_alive():
+            pass
+        for n in range(8, 11):
+            bring(ours, n, 2, (0, 1), count=2).wait()
+        threads[1].join()
+        for n in range(8, 11):
+            bring(never, n, 2, (0, 1), count=2)
         assert_same(ours, never)
