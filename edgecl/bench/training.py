@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ def result_schema() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("training_result.schema.json").read_text())
 
 
-def options_of(task: str, division: str, given: Mapping[str, Any], quick: bool) -> dict[str, Any]:
+def options_of(
+    task: str, division: str, given: Mapping[str, Any], quick: bool, store: str | None = None
+) -> dict[str, Any]:
     """The options of a run. Raises `BadInput` for what the division fixes, and for anything that moves the test set."""
     if task not in TASKS:
         raise unknown_name("training task", task, TASKS)
@@ -83,7 +86,7 @@ def options_of(task: str, division: str, given: Mapping[str, Any], quick: bool) 
     options = {**fixed, **METHOD, **given}
     if quick:
         options["limit_train"] = TASKS[task].quick
-    Config.make(options)
+    Config.make({**options, "store": store})
     return options
 
 
@@ -95,9 +98,13 @@ def run_task(
     quick: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
+    store: Path | None = None,
 ) -> dict[str, Any]:
-    """Seeds 0..seeds-1, each in a fresh process; the result, checked."""
-    options = options_of(task, division, given or {}, quick)
+    """Seeds 0..seeds-1, each in a fresh process; the result, checked.
+
+    store : a folder below which every seed has a sample store of its own while it runs
+    """
+    options = options_of(task, division, given or {}, quick, None if store is None else str(store))
     if seeds < 1:
         raise BadInput(f"{seeds} seeds run nothing.", "Give at least 1; 3 for a result.")
     fetch_stream_data(options["stream"])
@@ -105,7 +112,7 @@ def run_task(
     for seed in range(seeds):
         say(f"{task}: seed {seed}, {seed + 1} of {seeds}")
         conditions = Conditions([])
-        record = _fresh_run({**options, "seed": seed})
+        record = _stored_run({**options, "seed": seed}, store)
         runs.append(
             {
                 "seed": seed,
@@ -135,7 +142,8 @@ def run_task(
         "method": record["config"]["method"],
         "memory_bytes": sample,
         "passes": options["epochs"],
-        "options": {k: v for k, v in record["config"].items() if k not in ("seed", "out")},
+        "options": {k: v for k, v in record["config"].items() if k not in ("seed", "out", "store")},
+        "store": store is not None,
         "runs": runs,
         "summary": summary([run["figures"] for run in runs]),
     }  # fmt: skip
@@ -171,6 +179,18 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             middle = Spread.of(values).median
             found[name] = round(middle) if isinstance(first, int) else middle
     return found
+
+
+def _stored_run(options: Mapping[str, Any], below: Path | None) -> dict[str, Any]:
+    """A fresh run, with an empty store ``below`` a folder where there is one."""
+    if below is None:
+        return _fresh_run(options)
+    try:
+        below.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".edgecl-bench-", dir=below) as place:
+            return _fresh_run({**options, "store": f"{place}/store"})
+    except OSError as error:
+        raise BadInput(f"'{below}' takes no store: {error.strerror}.", "Give --store a folder to write in.") from error
 
 
 def _fresh_run(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def training(
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="runs; a result to publish has at least 3")] = 3,
     division: Annotated[str, typer.Option("--division", metavar="closed|open", help="see the rules")] = "closed",
     given: Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="an option of a run")] = None,
+    store: Annotated[str, typer.Option("--store", metavar="DIR", help="below it each seed has a sample store")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="a fraction of the data: a trial, not a result")] = False,
     check: Annotated[str, typer.Option("--check", metavar="FILE", help="check a result against schema and rules")] = "",
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="write the result")] = "",
@@ -100,7 +101,8 @@ def training(
     else:
         options = dict(_option(text) for text in given or [])
         say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-        result = bench.run_task(task, seeds, division, options, quick, _command(), say)
+        place = Path(store) if store else None
+        result = bench.run_task(task, seeds, division, options, quick, _command(), say, place)
         if out:
             Path(out).parent.mkdir(parents=True, exist_ok=True)
             Path(out).write_text(json.dumps(result, indent=1) + "\n")

@@ -114,6 +114,18 @@ def test_a_task_runs_from_end_to_end_and_its_file_is_read_back(stream, tmp_path,
     assert len(rows) == 2 and len(head) == len(rows[0])
 
 
+def test_every_seed_has_a_store_of_its_own_and_none_is_left(stream, tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "image", training.TrainingTask(stream, "mlp", 16, 2, 24, 40))
+    monkeypatch.setattr(training, "fetch_stream_data", lambda name: None)
+    made = training.run_task("image", 2, "closed", {"gate": "all"}, False, "x", store=tmp_path / "below")
+    assert made["store"] and "store" not in made["options"] and list((tmp_path / "below").iterdir()) == []
+    samples = made["stream"]["train_samples"]
+    assert all(run["figures"]["flash_bytes_written"] > samples for run in made["runs"])
+    check_result(made)
+    with pytest.raises(BadInput, match="store"):
+        options_of("image", "closed", {"gate": "all"}, False)
+
+
 def test_an_unreadable_file_is_refused(tmp_path):
     (tmp_path / "r.json").write_text("{")
     with pytest.raises(BadInput, match="not a readable result"):
