@@ -1,4 +1,4 @@
-# make demo | test | sanitize | bench | bench-kernels | arm | arm-full | wheels | lint | clean
+# make demo | test | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | wheels | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test wheel-test sanitize bench bench-kernels arm arm-full wheels arm-tools lint clean
+.PHONY: demo test wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full wheels arm-tools lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -55,6 +55,19 @@ bench-kernels:
 	$(RUN) $(PY) bench/memory.py --scopes import --json $(RESULTS)/memory.json
 	$(PY) bench/memory.py --scopes bare run --json $(RESULTS)/memory.json
 	$(PY) bench/performance.py
+
+# `edgecl bench` as a user sees it, on this machine and modelled for every device: JSON and plots in bench/results/edgecl.
+EDGECL := $(VENV)/bin/edgecl
+NETS := --net cnn,resnet20
+SHOWN := $(RESULTS)/edgecl
+bench-edgecl:
+	mkdir -p $(SHOWN)
+	set -e; for b in latency memory; do \
+	  $(RUN) $(EDGECL) bench $$b $(NETS) --json $(SHOWN)/$$b.json --plot $(SHOWN)/$$b.svg; done
+	$(RUN) $(EDGECL) bench flash --json $(SHOWN)/flash.json --plot $(SHOWN)/flash.svg
+	set -e; for b in latency energy; do \
+	  $(EDGECL) bench $$b $(NETS) --device all --threads 4 --json $(SHOWN)/$${b}_devices.json \
+	    --plot $(SHOWN)/$${b}_devices.svg; done
 
 # The aarch64 wheel, run, counted and booted under QEMU; needs root and Debian's cross tools (docs/arm.md).
 arm-tools: $(PY)
