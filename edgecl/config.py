@@ -84,6 +84,9 @@ class Config:
     )
     store: str | None = _option(None, p.text, "folder of the sample store on flash")
     store_limit: int | str | None = _option(None, p.store_limit, "largest store: a size, or '5000 samples'")
+    root_key_file: str | None = _option(
+        None, p.text, "encrypt store and checkpoints with the root key in this file, made if new; keep it off the card"
+    )
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(
         None,
@@ -141,7 +144,7 @@ class Config:
     def checked(self) -> Config:
         """Self, after the rules that involve more than one option."""
         if self.store is None:
-            for name in ("store_limit", "flash_writes_per_day"):
+            for name in ("store_limit", "flash_writes_per_day", "root_key_file"):
                 if getattr(self, name) is not None:
                     raise BadInput(f"{flag_name(name)} was given without a store.", "Add --store DIR.")
             if self.miro is not None:

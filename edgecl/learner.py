@@ -67,6 +67,7 @@ _NOT_OURS = {
     "energy",
     "seconds",
     "flash",
+    "root_key_file",
 }
 
 

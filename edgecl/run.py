@@ -18,10 +18,12 @@ from .budget.guard import Guard
 from .budget.miro import Resources
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
+from .learning.forgetting import seal, unseal
 from .learning.ledger import DenseRows
 from .learning.miro import make_miro
 from .learning.parts import APPEND, build_parts, close_parts
 from .learning.prepare import Prepared, prepare
+from .learning.root_key import root_key
 from .learning.task_data import SourceData
 from .learning.task_loop import TaskLoop
 from .learning.trainer import Trainer
@@ -32,10 +34,10 @@ from .report.record import write_record
 from .storage.errors import StoreError, WriteBudgetSpent
 
 SHED = "RAM came near its budget"
-# what a resumed run may change: budgets, and who watches
+# what a resumed run may change: budgets, who watches, and where the key lies
 CHANGEABLE = (
     "ram", "flops", "energy", "energy_source", "seconds", "flash_writes_per_day",
-    "max_temperature", "min_battery", "max_load",
+    "max_temperature", "min_battery", "max_load", "root_key_file",
 )  # fmt: skip
 
 
@@ -124,7 +126,8 @@ class Run:
         self.resumed_from: int | None = None
         if self.out is not None:
             start_folder(self.out, self.config.to_json())
-        self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity)
+        key = root_key(self.config.root_key_file, self.config.store, self.config.out, make=True)
+        self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity, root_key=key)
         self.trainer = Trainer(self.parts)
         slots = 0 if self.parts.memory is None else self.config.memory
         self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")
@@ -361,32 +364,35 @@ class Run:
         """Write a checkpoint; ``loop`` None means the task has not begun."""
         if self.out is None:
             return
-        checkpoint.save(
-            self.out,
-            {
-                "identity": self.stream.identity,
-                "task": task,
-                "loop": None if loop is None else loop.state(),
-                "ids": {str(i): a for i, a in enumerate(self.ids) if a is not None},
-                "stored_tasks": len(self.ids),
-                "dense": self.dense.state(),
-                "class_il": self.class_il,
-                "task_il": self.task_il,
-                "warnings": self.warnings,
-                "train_seconds": self.train_seconds,
-                "energy": self.energy.state(),
-                "governor": None if self.governor is None else self.governor.state(),
-                "miro": None if self.miro is None else self.miro.state(),
-                "trainer": self.trainer.state(),
-            },
-        )
+        state = {
+            "identity": self.stream.identity,
+            "task": task,
+            "loop": None if loop is None else loop.state(),
+            "ids": {str(i): a for i, a in enumerate(self.ids) if a is not None},
+            "stored_tasks": len(self.ids),
+            "dense": self.dense.state(),
+            "class_il": self.class_il,
+            "task_il": self.task_il,
+            "warnings": self.warnings,
+            "train_seconds": self.train_seconds,
+            "energy": self.energy.state(),
+            "governor": None if self.governor is None else self.governor.state(),
+            "miro": None if self.miro is None else self.miro.state(),
+            "trainer": self.trainer.state(),
+        }
+        checkpoint.save(self.out, seal(state, self.sealing))
+
+    @property
+    def sealing(self) -> Any:
+        """What seals checkpoints; None without a root key."""
+        return None if self.parts.store is None else self.parts.store._sealing
 
     def restore(self, saved: Mapping[str, Any]) -> tuple[int, TaskLoop | None]:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
             raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
         with _readable_store_errors(self.config.store):
-            self.trainer.load(saved["trainer"])
+            self.trainer.load(unseal(saved, self.sealing)["trainer"])
         self.dense.load(saved["dense"])
         self.class_il, self.task_il = list(saved["class_il"]), list(saved["task_il"])
         self.warnings = list(saved["warnings"])

@@ -15,6 +15,7 @@ from ..parsing import flag
 _METAVARS = {
     "stream": "NAME|PATH",
     "store": "DIR",
+    "root_key_file": "FILE",
     "out": "DIR",
     "ram": "SIZE",
     "flash": "SIZE",

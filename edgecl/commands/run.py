@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from ..config import Config
+from ..config import Config, normalise
 from .fresh import become
 from .options import with_config_options
 
@@ -34,7 +34,10 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours."""
-    Config.make(options)
+    if resume is None:
+        Config.make(options)
+    else:  # alone they make no configuration: the rest is the earlier run's
+        normalise(options)
     job = {
         "options": options,
         "resume": resume,

@@ -10,28 +10,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import BadInput
+from ..learning.root_key import root_key
 from .show import print_table
 
 if TYPE_CHECKING:
-    from ..storage import KeyFile, SampleStore
+    from ..storage import SampleStore
 
 app = typer.Typer(help="The sample store on flash.", no_args_is_help=True)
 FOLDER = typer.Argument(..., metavar="DIR")
 JSON = typer.Option(False, "--json", help="print JSON")
 KEY = typer.Option(None, "--root-key-file", metavar="FILE", help="the root key of an encrypted store")
-
-
-def root_key(file: str | None, folder: str) -> KeyFile | None:
-    """The key in ``file``, which must exist and lie outside the store."""
-    from ..storage import KeyFile
-
-    if file is None:
-        return None
-    if not Path(file).is_file():
-        raise BadInput(f"There is no key file '{file}'.", "Give the one that the store was made with.")
-    if Path(folder).resolve() in Path(file).resolve().parents:
-        raise BadInput(f"The key file '{file}' lies in the store.", "Keep it elsewhere, best on another medium.")
-    return KeyFile(file)
 
 
 def open_store(folder: str, read_only: bool = True, key: str | None = None) -> SampleStore:
@@ -125,15 +113,32 @@ def compact(folder: str = FOLDER, key: str = KEY, as_json: bool = JSON) -> None:
 @app.command(
     "forget",
     help="Take out every sample of a subject. A learner's saved states follow when it is opened next; its weights "
-    "still carry the subject.",
+    "still carry the subject, unless --retrain makes them again as if it had never been there.",
 )
 def forget(
     folder: str = FOLDER,
     subject: int = typer.Option(..., "--subject", metavar="N", help="whole number kept with the samples"),
+    retrain: str = typer.Option(
+        None, "--retrain", metavar="SAVED", help="also the weights: the folder of the saved learner that uses the store"
+    ),
     key: str = KEY,
     as_json: bool = JSON,
 ) -> None:
     from ..learning.forgetting import STILL_IN_WEIGHTS
+
+    if retrain is not None:
+        from ..learner import Learner
+
+        with Learner.open(retrain, store=folder, root_key=root_key(key, folder, retrain)) as learner:
+            done = learner.retrain_without(subject)
+        if as_json:
+            print_json(done.to_json())
+        else:
+            print(
+                f"{len(done.forgotten.ids)} samples of subject {subject} forgotten: {done.forgotten.holds}. Trained "
+                f"anew from {done.start}: {done.samples} samples, {done.steps} steps, {done.seconds:.1f} s."
+            )
+        return
 
     with open_store(folder, read_only=False, key=key) as store:
         receipt = store.forget(subject)

@@ -100,9 +100,11 @@ def seal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
     """``state`` with every row of samples and logits sealed with its subject's key; as it is without a root key."""
     if sealing is None:
         return dict(state)
-    buffer, trainer = dict(state["stream_buffer"]), dict(state["trainer"])
-    held = len(buffer["samples"])
-    buffer["samples"] = _sealed(buffer["samples"], buffer["subjects"][:held], sealing)
+    state, trainer = dict(state), dict(state["trainer"])
+    if "stream_buffer" in state:  # a run has none
+        buffer = state["stream_buffer"] = dict(state["stream_buffer"])
+        held = len(buffer["samples"])
+        buffer["samples"] = _sealed(buffer["samples"], buffer["subjects"][:held], sealing)
     memory = trainer["memory"]
     if memory is not None:
         rows = {k: _sealed(v, memory["subjects"], sealing) for k, v in memory.items() if _payload(k)}
@@ -112,23 +114,27 @@ def seal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
         rows = swaps["bytes"].reshape(len(swaps["due"]), -1)
         owners = np.where(swaps["ready"], swaps["subject"], -1)  # what could not be read brings nothing
         trainer["carousel"] = {**swaps, "bytes": _sealed(rows, owners, sealing)}
-    return {**state, "stream_buffer": buffer, "trainer": trainer}
+    return {**state, "trainer": trainer}
 
 
 def unseal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
     """The inverse of `seal`. Rows whose key is gone become empty slots, or are left out. A state that was saved in
     the clear stays as it is.
     """
-    if not _is_sealed(state["stream_buffer"]["samples"]):
+    memory = state["trainer"]["memory"]
+    buffer = state.get("stream_buffer")
+    if not any(_is_sealed(part["samples"]) for part in (memory, buffer) if part is not None):
         return dict(state)
     if sealing is None:
         raise EdgeclError("The saved learner is encrypted.", "Give the root_key it was saved with.")
-    buffer, trainer = dict(state["stream_buffer"]), dict(state["trainer"])
-    buffer["samples"], ok = _opened(buffer["samples"], sealing)
-    keep = np.concatenate([ok, np.ones(len(buffer["labels"]) - len(ok), bool)])
-    buffer = buffer_rows(buffer, keep)
-    if trainer["memory"] is not None:
-        memory, lost = dict(trainer["memory"]), np.zeros(len(trainer["memory"]["classes"]), bool)
+    state, trainer = dict(state), dict(state["trainer"])
+    if buffer is not None:
+        buffer = dict(buffer)
+        buffer["samples"], ok = _opened(buffer["samples"], sealing)
+        keep = np.concatenate([ok, np.ones(len(buffer["labels"]) - len(ok), bool)])
+        state["stream_buffer"] = buffer_rows(buffer, keep)
+    if memory is not None:
+        memory, lost = dict(memory), np.zeros(len(memory["classes"]), bool)
         for name in filter(_payload, list(memory)):
             memory[name], ok = _opened(memory[name], sealing)
             lost |= ~ok
@@ -136,7 +142,7 @@ def unseal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
     if trainer["carousel"] is not None and _is_sealed(trainer["carousel"]["bytes"]):
         rows, ok = _opened(trainer["carousel"]["bytes"], sealing)
         trainer["carousel"] = keep_swaps({**trainer["carousel"], "bytes": rows}, ok)
-    return {**state, "stream_buffer": buffer, "trainer": trainer}
+    return {**state, "trainer": trainer}
 
 
 def _payload(name: str) -> bool:

@@ -21,6 +21,7 @@ from ..engine.select import import_engine
 from ..errors import BadInput, InfeasibleBudget
 from ..graph import Graph
 from ..methods import Method
+from ..storage.keys import SEAL_BYTES
 from .costs import step_costs
 from .parts import (
     SampleSpec,
@@ -180,7 +181,8 @@ def with_flash_writes(plan: RunPlan, stream: Stream, spec: SampleSpec, method: M
     if config.store is None:
         return plan
     fields = 2 * stream.class_count + FIELD_BYTES if "logits" in method.needs.fields else 0
-    writes = stream.train_size * (spec.bytes + RECORD_BYTES + fields) + len(stream.tasks) * TASK_BYTES
+    sealed = 0 if config.root_key_file is None else SEAL_BYTES * (2 if fields else 1)
+    writes = stream.train_size * (spec.bytes + RECORD_BYTES + fields + sealed) + len(stream.tasks) * TASK_BYTES
     plan = replace(plan, flash_writes=writes)
     limit = config.flash_writes_per_day
     days = max(1.0, (plan.run_seconds or 0.0) / 86400)

@@ -21,7 +21,7 @@ def test_it_takes_out_a_subject_and_prints_a_receipt(edgecl, tmp_path, encrypted
         assert edgecl("store", "stats", "s").returncode == 2
         (tmp_path / "s" / "in.key").write_text((tmp_path / "root.key").read_text())
         inside = edgecl("store", "forget", "s", "--subject", 1, "--root-key-file", "s/in.key")
-        assert inside.returncode == 2 and "lies in the store" in inside.stderr
+        assert inside.returncode == 2 and "lies in 's'" in inside.stderr
     done = edgecl("store", "forget", "s", "--subject", 1, "--json", *key)
     assert done.returncode == 0, done.stderr
     receipt = json.loads(done.stdout)
