@@ -2,7 +2,11 @@
 
 A reduced sample of the task and of the stored classes trains a shared warm-up; from there each candidate trains on
 with its memory and buffer at the same reduction, and is scored on samples held out of that (never on test data).
-Engine and method are then put back as they were. All draws come from one generator: a run repeats its choices.
+All candidates train with the same draws, so that they differ in size only. Engine and method are then put back as they
+were. All draws come from one generator: a run repeats its choices.
+
+Trials cost joules too. What they found holds, as shares of later tasks, for as many tasks as there were until then: a
+stream of T tasks is profiled log2(T) times, and the profiles are averaged. Less RAM has the next task profiled anew.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..budget.miro import HELD_OUT, LEAST, REDUCTION, Resources, Score, Setting, candidates, choose
+from ..budget.miro import HELD_OUT, Resources, Score, Setting, averaged, candidates, choose, reduction
 from ..budget.planner import RunPlan
 from ..data import SampleSource
 from ..data.source import ArraySource
@@ -24,7 +28,7 @@ from .task_loop import TaskLoop, planned_steps
 from .trainer import Parts, Trainer
 
 Array = np.ndarray
-WARM_UP, TRIAL = 2, 1  # epochs
+WARM_UP, TRIAL = 2, 2  # epochs
 
 
 class Miro:
@@ -39,6 +43,9 @@ class Miro:
         self.memory, self.store = parts.memory, parts.store
         self.resources = Resources(parts.memory.slots)
         self.scores: list[Score] = []
+        self.scored_task = 1  # samples of the task that the scores are of
+        self.profiles = 0  # that the scores are averaged over
+        self.due = first  # the task that is profiled next
         self.rows: Array | None = None  # positions of the present task that are trained on, or None for all
         self.trial_steps = 0
         self._config = parts.config.replace(remove=0.0, sparsity=0.0, mask="none", gradient_keep=1.0)
@@ -51,34 +58,32 @@ class Miro:
         old = sorted(self.memory.class_histogram())
         if task < self.first or not old:
             return
-        stored = sum(self.store.count_of(c) for c in old)
-        found = candidates(self.plan.config.memory, len(train), stored, len(set(old) | set(train.labels.tolist())))
-        self.scores = self._profile(task, found, train, units, old)
+        if task >= self.due:
+            stored = sum(self.store.count_of(c) for c in old)
+            classes = len(set(old) | set(train.labels.tolist()))
+            found = candidates(self.resources.memory, len(train), stored, classes)
+            self.scores = averaged(self.scores, self.profiles, self._profile(task, found, train, units, old))
+            self.profiles += 1
+            self.scored_task, self.due = len(train), 2 * task + 1
         chosen = choose(self.scores, self.resources)
-        self._log("miro", chosen)
-        self._resize(chosen.setting.memory, old)
-        if chosen.setting.buffer < len(train):
-            self.rows = _balanced(train.labels, chosen.setting.buffer, self._rng)
+        buffer = max(1, round(len(train) * chosen.setting.buffer / self.scored_task))
+        text = f"miro: memory {self.resources.memory}, buffer {buffer} (held-out {chosen.accuracy:.3f}"
+        self.trainer.log.append((self.trainer.steps, -1, f"{text} of {len(self.scores)})"))
+        self._resize(self.resources.memory, old)
+        if buffer < len(train):
+            self.rows = _balanced(train.labels, buffer, self._rng)
 
     def changed(self, resources: Resources) -> None:
-        """Other resources within a task: the memory is cut at once, the buffer with the next task."""
+        """Other resources within a task: the memory is cut at once; the next task is profiled anew."""
         self.resources = resources
-        if not self.scores:
-            return
-        chosen = choose(self.scores, resources)
-        slots = min(chosen.setting.memory, resources.memory)
-        if slots < self.memory.slots:
-            self._log("miro, resources changed", chosen)
-            self._resize(max(slots, 1), sorted(self.memory.class_histogram()))
+        self.due = self.profiles = 0
+        if self.scores and resources.memory < self.memory.slots:
+            self.trainer.log.append((self.trainer.steps, -1, f"miro, less RAM: memory {max(resources.memory, 1)}"))
+            self._resize(max(resources.memory, 1), sorted(self.memory.class_histogram()))
 
     @property
     def _rng(self) -> np.random.Generator:
         return self.trainer.parts.random["miro"]
-
-    def _log(self, what: str, chosen: Score) -> None:
-        s = chosen.setting
-        text = f"{what}: memory {s.memory}, buffer {s.buffer} (held-out {chosen.accuracy:.3f} of {len(self.scores)})"
-        self.trainer.log.append((self.trainer.steps, -1, text))
 
     # -- trials
 
@@ -91,14 +96,15 @@ class Miro:
         rows = {int(c): rng.permutation(np.flatnonzero(train.labels == c)) for c in np.unique(train.labels)}
         ids = {c: rng.permutation(self.store.ids_of_class(c)) for c in old if c not in rows}
         held_x, held_y = self._held_out(train, rows, ids)
-        most = max(s.memory for s in found)
+        seed, scale = int(rng.integers(2**31)), reduction(found, len(rows))
+        most = Setting(max(s.memory for s in found), len(train))
         try:
-            self._train(task, train, rows, ids, Setting(most, len(train)), units, WARM_UP)
+            self._train(task, train, rows, ids, most, scale, units, WARM_UP, seed)
             warm = engine.state()
             scores = []
             for setting in found:
                 engine.load(warm)
-                self._train(task, train, rows, ids, setting, units, TRIAL)
+                self._train(task, train, rows, ids, setting, scale, units, TRIAL, seed)
                 accuracy = self._accuracy(held_x, held_y)
                 steps = planned_steps(parts.config, setting.buffer, config.epochs)
                 joules = steps * (self.plan.step_joules or float(self.plan.step_flops))
@@ -110,10 +116,10 @@ class Miro:
 
     def _held_out(self, train: SampleSource, rows: dict[int, Array], ids: dict[int, Array]) -> tuple[Array, Array]:
         """Samples and labels that no trial trains on; they are taken off the front of ``rows`` and ``ids``."""
-        x, y = [], []
+        x, y, each = [], [], max(1, HELD_OUT // (len(rows) + len(ids)))
         for pool, read in ((rows, train.read), (ids, self._stored)):
             for c, own in pool.items():
-                n = min(HELD_OUT, len(own) // 2)
+                n = min(each, len(own) // 2)
                 x.append(read(own[:n]))
                 y.append(np.full(len(x[-1]), c))
                 pool[c] = own[n:]
@@ -130,14 +136,16 @@ class Miro:
         rows: dict[int, Array],
         ids: dict[int, Array],
         setting: Setting,
+        scale: float,
         units: Array | None,
         epochs: int,
+        seed: int,
     ) -> None:
         """A trial: the reduced buffer for ``epochs``, with a reduced memory of the stored classes."""
         parts, config = self.trainer.parts, self._config.replace(epochs=epochs)
-        each = max(LEAST, round(REDUCTION * setting.buffer / len(rows)))
+        each = max(1, round(scale * setting.buffer / len(rows)))
         chosen = np.sort(np.concatenate([own[:each] for own in rows.values()]))
-        each = max(LEAST, round(REDUCTION * setting.memory / max(len(ids), 1)))
+        each = max(1, round(scale * setting.memory / max(len(ids), 1)))
         memory = EpisodicMemory(max(each * len(ids), 1), self.memory.schema)
         for own in ids.values():
             _fill(memory, self.store, own[:each])
@@ -148,7 +156,7 @@ class Miro:
                 engine=parts.engine,
                 method=parts.method,
                 sparse=self._plain,
-                random=Randomness(int(self._rng.integers(2**31))),
+                random=Randomness(seed),
                 ledger=ledger,
                 augment=parts.augment,
                 memory=memory,
@@ -163,8 +171,11 @@ class Miro:
         self.trial_steps += trial.steps
 
     def _accuracy(self, x: Array, y: Array) -> float:
-        """Mean over classes of the Class-IL accuracy over the units seen."""
-        engine, seen = self.trainer.parts.engine, self.trainer.seen
+        """Mean over classes of the Class-IL accuracy over the units seen. Counted as steps: a forward is a third."""
+        parts, seen = self.trainer.parts, self.trainer.seen
+        engine, config = parts.engine, parts.config
+        rows = config.batch + parts.method.needs.draws * config.replay_rows
+        self.trial_steps += -(-len(x) // (3 * rows))
         batch = engine.plan.predict_batch
         logits = engine.predictor(batch)(x)
         right = np.where(seen, logits, -np.inf).argmax(axis=1) == y
@@ -195,6 +206,7 @@ class Miro:
         return {
             "rows": self.rows,
             "resources": [self.resources.memory, self.resources.frugal],
+            "due": [self.due, self.scored_task, self.profiles],
             "scores": [[s.setting.memory, s.setting.buffer, s.accuracy, s.joules] for s in self.scores],
             "trial_steps": self.trial_steps,
         }
@@ -203,6 +215,7 @@ class Miro:
         """Continue from `state`; the memory's own state has its size."""
         self.rows = state["rows"]
         self.resources = Resources(int(state["resources"][0]), bool(state["resources"][1]))
+        self.due, self.scored_task, self.profiles = (int(n) for n in state["due"])
         self.scores = [Score(Setting(int(m), int(b)), float(a), float(j)) for m, b, a, j in state["scores"]]
         self.trial_steps = int(state["trial_steps"])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..budget.miro import HELD_OUT, LEAST, REDUCTION
+from ..budget.miro import HELD_OUT, LARGEST_REDUCTION, LEAST, REDUCTION, SHARES
 from ..budget.planner import PREDICT_BATCH, RunPlan
 from ..compiler import Optimizer, Plan
 from ..config import Config
@@ -163,9 +163,11 @@ def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:
 def _trial_bytes(
     config: Config, plan: Plan, sparse: SparseTraining, spec: SampleSpec, classes: int, samples: int
 ) -> int:
-    """Two copies of the model's state, the reduced task and memory, and the samples that score a trial."""
-    trial = max(int(REDUCTION * (samples + config.memory)), 2 * LEAST * classes) + HELD_OUT * classes
-    return 2 * _state_bytes(plan, sparse) + trial * (spec.bytes + 48)
+    """Two copies of the model's state, the reduced task and memory, and the samples that score a trial: at most."""
+    held_out = max(HELD_OUT, classes)
+    scale = min(LARGEST_REDUCTION, max(REDUCTION, LEAST * classes / (min(SHARES) * samples)))
+    trial = int(scale * (samples + config.memory)) + classes
+    return 2 * _state_bytes(plan, sparse) + (trial + held_out) * (spec.bytes + 48)
 
 
 def _state_bytes(plan: Plan, sparse: SparseTraining) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+WIDEST = 10  # tasks whose accuracy matrix is shown whole
+
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns in line; a column of figures is aligned to the right."""
@@ -53,17 +55,26 @@ def comparison(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str]
     return ["", *names], rows
 
 
+def _accuracy_table(tasks: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> str:
+    """The whole matrix where it fits on a terminal, else a line per task."""
+    if len(tasks) <= WIDEST:
+        rows = [[f"after {tasks[i]}", *("" if a is None else f"{a:.3f}" for a in row)] for i, row in enumerate(matrix)]
+        return plain_table(["Class-IL accuracy on", *tasks], rows)
+    rows = []
+    for i, row in enumerate(matrix):
+        seen = [a for a in row if a is not None]
+        mean = f"{sum(seen) / len(seen):.3f}" if seen else ""
+        rows.append([tasks[i], *("" if a is None else f"{a:.3f}" for a in (row[i], matrix[-1][i])), mean])
+    return plain_table(["Class-IL accuracy on", "after it", "at the end", "mean of all seen, after it"], rows)
+
+
 def run_table(record: Mapping[str, Any]) -> str:
     """What one run came to: accuracy after each task, then the figures."""
     tasks = [t["name"] for t in record["stream"]["tasks"]]
     lines = [f"{record['stream']['name']}, {record['config']['model']}, {record['config']['method']}: "
              f"{record['status']['reason']}"]  # fmt: skip
     if record["accuracy_matrix"]:
-        rows = [
-            [f"after {tasks[i]}", *("" if a is None else f"{a:.3f}" for a in row)]
-            for i, row in enumerate(record["accuracy_matrix"])
-        ]
-        lines += ["", plain_table(["Class-IL accuracy on", *tasks], rows)]
+        lines += ["", _accuracy_table(tasks, record["accuracy_matrix"])]
     shown = summary(record)
     memory, steps = record["memory"], record["device"]["step_seconds"]
     rows = [[key.replace("_", " "), _show(key, shown[key])] for key in list(shown)[7:-1]]

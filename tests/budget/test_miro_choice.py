@@ -2,7 +2,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecl.budget.miro import Resources, Score, Setting, candidates, choose
+from edgecl.budget.miro import (
+    CUTLINE,
+    FRUGAL_CUTLINE,
+    SHARES,
+    Resources,
+    Score,
+    Setting,
+    averaged,
+    candidates,
+    choose,
+    reduction,
+)
 from edgecl.errors import BadInput
 
 scores = st.lists(
@@ -24,8 +35,13 @@ def test_the_choice_fits_where_anything_fits_and_lies_above_the_cutline(found, s
     fitting = [s for s in found if s.setting.memory <= slots]
     if fitting:
         assert chosen in fitting
-        better = sum(s.accuracy > chosen.accuracy for s in fitting)
-        assert better < max(1, -(-len(fitting) * (8 if frugal else 5) // 10))
+        least = (1 - (FRUGAL_CUTLINE if frugal else CUTLINE)) * max(s.accuracy for s in fitting)
+        assert chosen.accuracy >= least
+        kept = [s for s in fitting if s.accuracy >= least]
+        if frugal:
+            assert chosen.joules == min(s.joules for s in kept)
+        else:
+            assert chosen.accuracy / chosen.joules == max(s.accuracy / s.joules for s in kept)
     else:
         assert chosen.setting.memory == min(s.setting.memory for s in found)
 
@@ -47,12 +63,25 @@ def test_less_ram_and_a_low_battery_lead_to_another_choice():
     assert choose(every, Resources(200, frugal=True)) == cheap
 
 
-def test_candidates_are_distinct_fit_the_plan_and_keep_every_class():
-    found = candidates(200, 1000, 5000, 4)
-    assert len(found) == len(set(found)) == 9 and found[0] == Setting(200, 1000)
-    assert candidates(200, 1000, 60, 4)[0].memory == 60
-    assert min(s.memory for s in candidates(6, 5, 5000, 4)) == 4
+def test_candidates_differ_in_what_costs_joules_and_keep_every_class():
+    assert candidates(200, 1000, 5000, 4) == [Setting(200, 1000), Setting(200, 500), Setting(200, 250)]
+    assert {s.memory for s in candidates(200, 1000, 60, 4)} == {60}
+    assert min(s.buffer for s in candidates(6, 5, 5000, 4)) == 4
     assert candidates(1, 1, 0, 3) == [Setting(1, 1)]
+
+
+@given(st.integers(1, 20000), st.integers(1, 60))
+def test_a_trial_is_a_small_part_that_keeps_the_ratios(task, new):
+    scale = reduction(candidates(100, task, 1000, new), new)
+    assert 0.05 <= scale <= 0.25
+    if scale < 0.25 and task * min(SHARES) >= new:
+        assert scale * min(s.buffer for s in candidates(100, task, 1000, new)) >= 8 * new - 1e-6
+
+
+def test_profiles_are_averaged_unless_the_candidates_changed():
+    one, two = [Score(Setting(9, 8), 0.5, 2.0)], [Score(Setting(9, 4), 0.8, 1.0)]
+    assert averaged(one, 2, two) == [Score(Setting(9, 4), pytest.approx(0.6), 1.0)]
+    assert averaged(one, 0, two) == two and averaged(one * 2, 1, two) == two
 
 
 def test_nothing_to_choose_from_is_refused():

@@ -34,7 +34,7 @@ def test_each_task_from_the_named_one_on_gets_its_sizes_and_the_log_says_which(o
     job, record = finished(options)
     said = [text for _, _, text in job.trainer.log if text.startswith("miro")]
     assert len(said) == len(job.stream.tasks) - 1
-    assert all("of 9)" in text for text in said)
+    assert all("of 3)" in text for text in said)
     assert job.parts.memory.slots <= 48 and job.miro.trial_steps > 0
     assert record["metrics"]["average_accuracy"] > 0.5
 
@@ -88,7 +88,13 @@ def test_less_ram_cuts_the_memory_at_once(options):
         loop.advance()
         job.miro.changed(Resources(10))
         assert job.parts.memory.slots <= 10 and len(job.parts.memory.class_histogram()) == 2
-        assert job.trainer.log[-1][2].startswith("miro, resources changed")
+        assert job.trainer.log[-1][2].startswith("miro, less RAM: memory 10")
+        tried = job.miro.trial_steps
+        while not loop.finished:
+            loop.advance()
+        job.end_task(1)
+        job.begin_task(2)
+        assert job.miro.trial_steps > tried and {s.setting.memory for s in job.miro.scores} == {10}
         for _ in range(5):
             loop.advance()
 
@@ -96,3 +102,21 @@ def test_less_ram_cuts_the_memory_at_once(options):
 def test_without_a_store_it_is_refused(options):
     with pytest.raises(BadInput, match="Miro"):
         prepare({**options, "store": None, "gate": None})
+
+
+def test_what_trials_found_holds_until_the_tasks_have_doubled_and_a_low_battery_chooses_among_it(options):
+    with Run(prepare(options), "test") as job:
+        job.begin_store()
+        loop = job.begin_task(0)
+        while not loop.finished:
+            loop.advance()
+        job.end_task(0)
+        job.begin_task(1)
+        tried, train = job.miro.trial_steps, job.stream.tasks[2].train
+        job.miro.begin_task(2, train, np.array(job.stream.tasks[2].classes), frugal=True)
+        assert job.miro.trial_steps == tried > 0
+        frugal = len(train) if job.miro.rows is None else len(job.miro.rows)
+        job.miro.begin_task(2, train, np.array(job.stream.tasks[2].classes))
+        assert frugal <= (len(train) if job.miro.rows is None else len(job.miro.rows))
+        job.miro.begin_task(3, train, np.array(job.stream.tasks[2].classes))
+        assert job.miro.trial_steps > tried and job.miro.profiles == 2

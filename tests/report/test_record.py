@@ -145,3 +145,13 @@ def test_the_page_holds_its_pictures():
 
     text = page(RECORD)
     assert text.count("data:image/png;base64,") == 3 and "Class-IL" in text
+
+
+def test_a_long_stream_gets_a_line_per_task_instead_of_a_matrix_wider_than_a_terminal():
+    tasks = [{**RECORD["stream"]["tasks"][0], "name": f"script {i}"} for i in range(23)]
+    matrix = [[(j + 1) / 100 + i / 1000 if j <= i else None for j in range(23)] for i in range(23)]
+    long = {**RECORD, "stream": {**RECORD["stream"], "tasks": tasks}, "accuracy_matrix": matrix}
+    table = run_table(long)
+    assert max(map(len, table.splitlines())) <= 100
+    line = next(x for x in table.splitlines() if x.startswith("script 2 "))
+    assert line.split()[2:] == ["0.032", "0.052", "0.022"]
