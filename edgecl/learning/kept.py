@@ -45,7 +45,7 @@ class KeptStates:
         if self.folder is None:
             return []
         gone = []
-        for path in sorted(self.folder.glob("kept-*.safetensors")):
+        for path in sorted(self.folder.glob("kept-*")):  # half-written ones too
             try:
                 state = checkpoint.read(path)
                 if subject not in state["learner"]["calls"]["subjects"]:

@@ -1,0 +1,77 @@
+"""A process that dies while `forget` rewrites saved states: a good state at every moment, the subject gone at the next
+opening."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from test_forget_subject import live_bytes, mark, taught
+
+from edgecl import Learner, checkpoint
+
+CHILD = """
+    import os, signal, sys
+    from edgecl import Learner
+    folder, file, function, line = sys.argv[1:]
+    ours = Learner.open(folder + "/saved", store=folder + "/s")
+    left = int(line)
+    def lines(frame, event, arg):
+        global left
+        left -= event == "line"
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return lines
+    def trace(frame, event, arg):
+        code = frame.f_code
+        return lines if code.co_filename.endswith(file) and code.co_name == function else None
+    print("ready", flush=True)
+    sys.settrace(trace)
+    ours.forget(2)
+"""
+REWRITE, OVERWRITE, WRITE = (
+    ("learning/forgetting.py", "rewrite_saved"), ("learning/forgetting.py", "overwrite"), ("checkpoint.py", "write"),
+)  # fmt: skip
+# before the first file, with a new one beside the old, replaced, half overwritten; then the same with the second file
+MOMENTS = [
+    (*REWRITE, 0), (*REWRITE, 14), (*WRITE, 7), (*WRITE, 13), (*WRITE, 19), (*OVERWRITE, 2), (*OVERWRITE, 5),
+    (*REWRITE, 20), (*WRITE, 30), (*OVERWRITE, 11), (*OVERWRITE, 14),
+]  # fmt: skip
+
+
+def kill_at(tmp_path, moments) -> None:
+    first = tmp_path / "first"
+    first.mkdir()
+    with taught(first, None, keep_checkpoints=2) as ours:
+        ours.save()  # both generations and a kept state hold the subject
+    for i, moment in enumerate(moments):
+        folder = tmp_path / str(i)
+        shutil.copytree(first, folder)
+        child = subprocess.run(
+            [sys.executable, "-P", "-c", textwrap.dedent(CHILD), str(folder), *map(str, moment)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert (child.stdout, child.returncode) == (b"ready\n", -signal.SIGKILL), moment
+        assert checkpoint.load(folder / "saved") is not None, moment
+        with Learner.open(folder / "saved", store=folder / "s") as again:
+            memory = again._parts.memory
+            assert 2 not in memory.subjects and 2 not in again._buffer.subjects
+            assert mark(2) not in live_bytes(folder), moment
+            assert mark(3) in live_bytes(folder) and {1, 3} <= set(memory.subjects.tolist())
+            left = sorted(p.name for p in (folder / "saved").iterdir())
+            assert left == ["checkpoint-a.safetensors", "checkpoint-b.safetensors"], moment
+
+
+def test_a_few_moments(tmp_path):
+    kill_at(tmp_path, [MOMENTS[4], MOMENTS[6], MOMENTS[8]])
+
+
+@pytest.mark.campaign
+def test_every_moment(tmp_path):
+    kill_at(tmp_path, MOMENTS)
