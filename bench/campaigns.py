@@ -1,9 +1,11 @@
 """What the sample store survives: long campaigns of crashes (tests/storage has a short slice of each).
 
-    python bench/campaigns.py kills|power_cuts --json FILE [--rounds N] [--seed N] [--place DIR]
+    python bench/campaigns.py kills|power_cuts|damage|stress --json FILE [--rounds N] [--seed N] [--place DIR]
 
 kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
-shutdown on a loop device; root). Rounds: crashes. A row says what was run, what was lost and what was wrong
+shutdown on a loop device; root). Rounds: crashes. damage: cuts and bit flips at every record boundary of the newest
+megabyte and in every page of the index, the opening in a child; rounds: every how many-th is tried. stress: writers,
+readers, verify and compact at once; rounds: seconds. A row says what was run, what was lost and what was wrong
 (``failures``).
 """
 
@@ -17,8 +19,8 @@ from pathlib import Path
 from common import arguments, write
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "storage"))
-HOMES = {"kills": "crash", "power_cuts": "crash"}
-ROUNDS = {"kills": 2000, "power_cuts": 500}
+HOMES = {"kills": "crash", "power_cuts": "crash", "damage": "damage", "stress": "stress"}
+ROUNDS = {"kills": 2000, "power_cuts": 500, "damage": 1, "stress": 600}
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import threading
 from collections import deque
@@ -152,9 +153,15 @@ class StoreCore:
         self._pending.clear()
 
     def _keep_values(self) -> None:
-        """A second copy of the caller's small values, for when the index has to be rebuilt."""
+        """A second copy of the caller's small values, for when the index has to be rebuilt. The index has them: where
+        there is no room for the copy, the next opening makes it.
+        """
         kept = {name: base64.b64encode(value).decode() for name, value in self._db.values().items()}
-        write_json(self.path / VALUES, kept)
+        try:
+            write_json(self.path / VALUES, kept)
+        except OSError:
+            with contextlib.suppress(OSError):
+                (self.path / f"{VALUES}.tmp").unlink()
 
     def _kept_values(self) -> dict[str, bytes]:
         try:

@@ -24,7 +24,7 @@ from .index_check import STAMP, unsound
 _ENTRY = struct.Struct("<QIQI")
 _COMMIT = struct.Struct("<qqQIQIQQQIBI")
 _PAGES_PER_COMMIT = 5  # root, leaf, free list, meta: what one small transaction writes
-_MAP_BYTES = 8 << 20
+_MAP_BYTES, _MOST_BYTES = 8 << 20, 1 << 30
 _KINDS = (b"c", b"s", b"i", b"w", b"m", STAMP)  # commit, segment, its ids, wear, a value of the caller's, transaction
 
 
@@ -104,7 +104,7 @@ def _open_seal(key: bytes, value: bytes) -> bytes | None:
 def _bits(rel: np.ndarray) -> bytes:
     there = np.zeros(int(rel[-1]) + 1 if len(rel) else 0, bool)
     there[rel] = True
-    return zlib.compress(np.packbits(there), 1)
+    return zlib.compress(np.packbits(there).tobytes(), 1)
 
 
 class IndexFile:
@@ -212,17 +212,24 @@ class IndexFile:
                 break
             except lmdb.MapFullError:
                 size = self._env.info()["map_size"] * 2
-                if size > 1 << 30:
-                    raise StoreFull("The index reached 1 GB.", "Store less in meta values.") from None
+                if size > _MOST_BYTES:
+                    what = f"The index reached {_MOST_BYTES >> 20} MB."
+                    raise StoreFull(what, "Store less in meta values.") from None
                 self._env.set_mapsize(size)
-            except lmdb.DiskError as error:
-                raise StoreFull(f"The index cannot be written: {error}.", "Free some space on the device.") from error
             except lmdb.Error as error:
+                if isinstance(error, lmdb.DiskError) or self._crowded(extra):  # LMDB calls a short write an I/O error
+                    what = f"The index cannot be written: {error}."
+                    raise StoreFull(what, "Free some space on the device.") from error
                 raise StoreError(f"The index cannot be written: {error}.", "Check the device.") from error
         self._size = os.fstat(self._fd).st_size
         for entry in (put or {}).values():
             entry.rel = None
         return _PAGES_PER_COMMIT * 4096 + extra
+
+    def _crowded(self, more: int) -> bool:
+        """Whether the device has no room for a transaction of ``more`` bytes."""
+        free = os.statvfs(self.path)
+        return free.f_bavail * free.f_frsize < more + 16 * 4096
 
     def meta(self, name: str) -> bytes | None:
         """A value set by the caller; None when absent or damaged."""

@@ -1,5 +1,9 @@
+import os
+import subprocess
+
 import numpy as np
 import pytest
+from failing_card import Card
 from store_samples import logits_of, sample_of
 
 
@@ -17,3 +21,16 @@ def fill():
         return ticket
 
     return run
+
+
+@pytest.fixture
+def card(tmp_path):
+    """A card of 8 MB that can be made to fail."""
+    if os.getuid() != 0:
+        pytest.skip("a card of its own needs root (loop device)")
+    try:
+        made = Card(tmp_path / "card")
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        pytest.skip(f"no loop device with ext4 here: {error}")
+    yield made
+    made.off()
