@@ -74,6 +74,21 @@ def test_a_rotation_cut_short_is_ended_by_the_next_opening(place, written):
     assert keys_of(place).open(4, sealed, b"") == b"another"
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_a_reader_beside_a_rotation_reads_and_leaves_it_to_the_owner(place, written):
+    keys = keys_of(place)
+    keys.need([4])
+    sealed = keys.seal(4, b"another", b"")
+    root = KeyFile(place / "root.key")
+    new = root.add()
+    if written:
+        keys._write(new)
+    both, file = root.keys(), (place / "store" / "keys.json").read_bytes()
+    reader = SubjectKeys(place / "store", STORE, root, read_only=True)
+    assert reader.open(4, sealed, b"") == b"another"
+    assert root.keys() == both and (place / "store" / "keys.json").read_bytes() == file
+
+
 def test_the_root_key_is_in_no_file_of_the_store(place):
     keys = keys_of(place)
     keys.need(range(5))
