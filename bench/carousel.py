@@ -281,7 +281,9 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         lines.append("| " + " | ".join([*cells, f"{t['stall_seconds']:.3f}"]) + " |")
     lines += ["", *NOTES]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    _, mark, others = page.partition("\n## ")  # sections that other benches wrote
+    Path(path).write_text("\n".join(lines) + "\n" + mark + others, encoding="utf-8")
 
 
 def load(path: str | None) -> dict[Key, dict[str, Any]]:
