@@ -14,6 +14,7 @@ one's place when everything is on flash: until then the old state is whole, what
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checkpoint
+from ..budget.give_back import give_back
 from ..errors import CannotRetrain
 from ..storage import SampleStore, replacing
 from ..storage.transfer import put_field
@@ -75,7 +77,7 @@ def retrain(learner: Learner, subject: int) -> Retrained:
     start = choose(learner, subject)
     store = learner._parts.store
     assert store is not None
-    _afford(store)
+    _afford(learner, store)
     with learner._observing:
         receipt = learner._forget(subject)
     folder, beside = replacing.begin(store.path)
@@ -96,7 +98,7 @@ def retrain(learner: Learner, subject: int) -> Retrained:
         if not replacing.committed(store.path):
             shutil.rmtree(folder.parent, ignore_errors=True)
         raise
-    return Retrained(
+    done = Retrained(
         subject=subject,
         start=start.name,
         without=sorted(start.without),
@@ -107,10 +109,19 @@ def retrain(learner: Learner, subject: int) -> Retrained:
         time=time.time(),
         forgotten=receipt,
     )
+    del replay
+    give_back()  # the two learners of before hold memory and open files
+    return done
 
 
-def _afford(store: SampleStore) -> None:
-    """The samples are written once more: refuse when the card or the day has no room for that."""
+def _afford(learner: Learner, store: SampleStore) -> None:
+    """The samples are written once more, and RAM holds a second learner: refuse when there is no room for that."""
+    ram, more = learner._guard.memory, learner.plan.growth_bytes
+    if ram.limit is not None and ram.use() + more > ram.limit:
+        raise CannotRetrain(
+            f"A second learner of {more / 1e6:.1f} MB does not fit the budget of {ram.limit / 1e6:.1f} MB of RAM.",
+            f"Learner.open(path, budget=Budget(ram={math.ceil((ram.use() + more) / 1e6)}_000_000)) gives it room.",
+        )
     need = store.bytes
     free = os.statvfs(store.path)
     if need > free.f_bavail * free.f_frsize:

@@ -126,3 +126,13 @@ def test_stop_ends_it_and_it_can_be_done_again(tmp_path, monkeypatch):
         never.learn(epochs=EPOCHS)
         ours.retrain_without(3)
         assert_same(ours, never)
+
+
+def test_a_ram_budget_that_a_second_learner_does_not_fit(tmp_path):
+    with make(tmp_path, "ours") as ours:
+        tell(ours, STORY[:2])
+        ours.save()
+    with Learner.open(tmp_path / "ours.saved", budget=Budget(ram=int(1.2 * ours.plan.growth_bytes))) as again:
+        refused(again, 1, "does not fit the budget")
+    with Learner.open(tmp_path / "ours.saved", budget=Budget(ram=100_000_000)) as again:
+        assert again.retrain_without(1).samples == 28
