@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import select
 import shutil
 import signal
 import struct
@@ -24,6 +25,8 @@ NO_LOG_FLUSH = 2  # drop everything that is not on the device
 CARD_BYTES = 256 << 20  # so that a segment's space is reserved ahead
 LIVES = 12  # crashes a store goes through
 WINDOW_MS = 50
+REPORTS = 250  # of a child before it is ended, at most
+PATIENCE = 5.0  # seconds, for them
 LATE = 1.0  # seconds that a busy machine may delay the flushing thread
 KINDS = [
     Kind(),
@@ -181,19 +184,30 @@ def start(kind: Kind, path: Path, key: Path, seed: int) -> tuple[int, int]:
     return pid, read
 
 
-def end(pid: int, pipe: int, ledger: Ledger, counts: Counter[str], cut: float = math.inf) -> None:
+def end(pid: int, pipe: int, heard: str, ledger: Ledger, counts: Counter[str], cut: float = math.inf) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     with open(pipe) as file:
-        text = file.read()
+        text = heard + file.read()
     counts["while opening"] += not text.startswith("o")
     counts["while forgetting"] += text.count("\nf ") > text.count("\nF ")
     ledger.note(text, counts, cut)
 
 
-def moment(rng: np.random.Generator) -> float:
-    """Seconds after the start: one in five falls into the opening."""
-    return float(rng.uniform(0, 0.02) if rng.random() < 0.2 else rng.uniform(0.02, 0.16))
+def await_moment(pipe: int, rng: np.random.Generator) -> str:
+    """Waits for a random moment: one in five falls into the opening, the others come some time after a random number of
+    reports, whatever the machine's load. What was reported so far.
+    """
+    if rng.random() < 0.2:
+        time.sleep(rng.uniform(0, 0.02))
+        return ""
+    heard, lines, until = b"", int(rng.integers(1, REPORTS)), time.monotonic() + PATIENCE
+    while heard.count(b"\n") < lines and (left := until - time.monotonic()) > 0:
+        if not select.select([pipe], [], [], left)[0] or not (part := os.read(pipe, 1 << 16)):
+            break
+        heard += part
+    time.sleep(rng.uniform(0, 0.005))
+    return heard.decode()
 
 
 class Course:
@@ -245,8 +259,7 @@ def kills(place: Path, rounds: int, seed: int) -> dict[str, Any]:
 
     def crash(kind, path, key, seed, ledger, counts) -> None:
         pid, pipe = start(kind, path, key, seed)
-        time.sleep(moment(course.rng))
-        end(pid, pipe, ledger, counts)
+        end(pid, pipe, await_moment(pipe, course.rng), ledger, counts)
 
     return course.run(rounds, crash)
 
@@ -258,12 +271,12 @@ def power_cuts(place: Path, rounds: int, seed: int) -> dict[str, Any]:
 
     def crash(kind, path, key, seed, ledger, counts) -> float:
         pid, pipe = start(kind, path, key, seed)
-        time.sleep(moment(course.rng))
+        heard = await_moment(pipe, course.rng)
         cut = time.monotonic()
         card.cut()
         time.sleep(0.01)  # the child lives on: from now on it must get errors, not promises
         try:
-            end(pid, pipe, ledger, counts, cut)
+            end(pid, pipe, heard, ledger, counts, cut)
         finally:
             card.off()
             card.on()
