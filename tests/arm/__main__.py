@@ -1,11 +1,11 @@
 """`python tests/arm STAGE...`: builds for arm64 and runs there without arm64 hardware. See docs/arm.md.
 
-make        everything below but full, wheels and cycles
-suite       the core tests on three processors
+make        all of the next five, as many at a time as there are processors
+suite       the core tests on three processors (--cpu: on one)
 demo        `edgecl demo --slice` on the oldest processor
 counts      executed instructions of the hot kernels against the committed ones (--update writes new ones)
 boot        a whole system with 512 MB runs the slice with the demo's own memory plan
-cycles      the inner loops on models of three cores (llvm-mca)
+cycles      the inner loops on models of the cores (llvm-mca) against the device profiles
 full        the whole demo, emulated: hours
 wheels      both manylinux wheels, built and tried
 """
@@ -22,33 +22,48 @@ import machine
 import suite
 import wheels
 from root import install, unpack_root
-from tools import OUT, require, stage
+from tools import OUT, Spent, require, side_by_side, stage
 
 STAGES = ["make", "suite", "demo", "counts", "boot", "cycles", "full", "wheels"]
-MAKE = ["counts", "suite", "demo", "boot"]
+# What `make` runs side by side, the longest first
+JOBS = {
+    **{f"suite {cpu} {part}": ["suite", "--cpu", cpu, "--part", part] for cpu in suite.CPUS for part in suite.PARTS},
+    "boot": ["boot"],
+    "counts": ["counts"],
+    "demo": ["demo"],
+    "cycles": ["cycles"],
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python tests/arm", description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="+", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--update", action="store_true", help="counts: keep what was measured as the committed figures")
+    parser.add_argument("--cpu", choices=suite.CPUS, action="append", help="suite: on these processors")
+    parser.add_argument("--part", choices=suite.PARTS, action="append", help="suite: these parts of it")
+    parser.add_argument("--built", action="store_true", help="the root and the wheel are in place")
     o = parser.parse_args()
-    stages = [s for given in o.stages for s in (MAKE if given == "make" else [given])]
     require()
-    seconds: dict[str, float] = {}
+    spent: dict[str, Spent] = {}
     begun = time.monotonic()
     OUT.mkdir(parents=True, exist_ok=True)
-    with stage("root", seconds):
-        unpack_root()
-    with stage("wheel", seconds):
-        wheel = wheels.build_aarch64()
-        install(wheel)
-    for name in stages:
-        with stage(name, seconds):
+    if not o.built:
+        with stage("root", spent):
+            unpack_root()
+        with stage("wheel", spent):
+            install(wheels.build_aarch64())
+    failed = []
+    for name in o.stages:
+        if name == "make":
+            demo.take_data()
+            here = [sys.executable, __file__.removesuffix("/__main__.py"), "--built"]
+            failed += side_by_side({job: [*here, *words] for job, words in JOBS.items()}, spent)
+            continue
+        with stage(name, spent):
             if name == "counts":
                 counts.gate(o.update)
             elif name == "suite":
-                suite.run_suite()
+                suite.run_suite(o.cpu or suite.CPUS, o.part or list(suite.PARTS))
             elif name == "demo":
                 demo.run_slice()
             elif name == "boot":
@@ -60,8 +75,11 @@ def main() -> None:
             elif name == "wheels":
                 wheels.check_install(wheels.build_x86_64())
                 suite.check_import()
-    print("\n".join(f"{name:8} {spent:6.0f} s" for name, spent in seconds.items()))
-    print(f"arm64: all of it holds, {time.monotonic() - begun:.0f} s")
+    print("\n".join(f"{name:24} {s.wall:6.0f} s {s.cpu:6.0f} s of processor time" for name, s in spent.items()))
+    if failed:
+        raise SystemExit(f"arm64: failed: {', '.join(failed)}")
+    if not o.built:
+        print(f"arm64: all of it holds, {time.monotonic() - begun:.0f} s")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,17 @@ from __future__ import annotations
 import bisect
 import json
 import subprocess
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from emulator import emulate_counted, folder
-from tools import HERE
+from tools import HERE, REPOSITORY
 from wheels import BUILD
 
 FIGURES = HERE / "counts.json"
+RESULT = REPOSITORY / "bench" / "results" / "arm_instructions.json"
 TOLERANCE = 0.02
 # Functions that a convolution consists of; a forward window holds the layer's normalisation too.
 PARTS = ("conv_", "weight_block", "reduce_vectors", "run_pass", "tile", "Threads", "Partials")
@@ -156,14 +158,34 @@ def failures(counts: list[Count], committed: dict[str, float]) -> list[str]:
     return found + [f"{name}: committed, but not measured" for name in sorted(missing)]
 
 
+def record(counts: list[Count]) -> dict[str, object]:
+    """What is committed beside the figures: the highest ratio by density, and every row."""
+    versions = {
+        name: subprocess.run([name, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        for name in ("aarch64-linux-gnu-g++", "qemu-aarch64")
+    }
+    judged = [c for c in counts if c.limit is not None]
+    highest = {f"{d:g}": max(c.ratio for c in judged if c.density == d) for d in sorted({c.density for c in judged})}
+    return {
+        "bench": "arm_instructions",
+        "command": "python tests/arm counts --update",
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": "cortex-a53, emulated",
+        "versions": versions,
+        "highest_ratio_by_density": highest,
+        "rows": [asdict(c) for c in counts],
+    }
+
+
 def gate(update: bool = False) -> None:
-    """Measure, print, and compare with the committed figures; ``update`` writes new ones instead."""
+    """Measure, print, and compare with the committed figures; ``update`` writes new ones first, and the record."""
     counts = measure()
     print(table(counts))
     (folder("counts") / "counts.json").write_text(json.dumps([asdict(c) for c in counts], indent=1))
     figures = {c.name: c.per_vector for c in counts}
     if update:
         FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+        RESULT.write_text(json.dumps(record(counts), indent=1) + "\n")
     committed = json.loads(FIGURES.read_text())
     found = failures(counts, committed)
     lower = [n for n, v in figures.items() if n in committed and v < committed[n] * (1 - TOLERANCE)]

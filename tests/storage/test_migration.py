@@ -18,7 +18,7 @@ COUNTS = {0: 270, 1: 270, 2: 270, 4: 271, 7: 271}  # as the store itself listed 
 @pytest.fixture
 def old(tmp_path):
     with tarfile.open(Path(__file__).parent / "data" / "format1.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return tmp_path / "format1"
 
 
