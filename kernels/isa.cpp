@@ -32,6 +32,8 @@ template <int W> const Kernels *make() {
     fill_tile<W, 0>(k);
     k.reduce = reduce_vectors<W>;
     k.halo = clear_halo<W>;
+    k.save = save<W>;
+    k.restore = restore<W>;
     k.plane_sums = plane_sums<W>;
     k.affine = affine<W>;
     k.mask = mask<W>;

@@ -103,7 +103,7 @@ struct Pool2d {
   Map in, out; // in backward: in = gradient of the input, out = gradient of the output
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
   bool maximum;
-  const Map *kept_in, *kept_out; // max pooling's backward
+  const Map *kept_in; // max pooling's backward
   bool accumulate;
 };
 
@@ -116,6 +116,8 @@ struct Kernels {
   // out[k] += sum of vector k, for `count` vectors
   void (*reduce)(const float *vectors, int count, float *out);
   void (*halo)(const Map &, int block, int channel); // zeroes the halo of one plane
+  void (*save)(const Map &, const Map &saved, int block, int channel); // one plane to bfloat16, without halo
+  void (*restore)(const Map &saved, const Map &, int block, int channel); // and back; zeroes the halo
   void (*plane_sums)(const Map &y, int block, int channel, int lanes, double *sums); // sum, sum of squares
   void (*affine)(const Affine &, int block, int channel, int lanes);
   void (*mask)(const Mask &, int block, int channel, double *sums);

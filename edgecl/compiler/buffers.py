@@ -11,6 +11,7 @@ ALIGNMENT = 64
 class Buffer:
     """Maps of one tensor or gradient: [blocks][channels][top+height+bottom][left+width+right][lanes] float32.
 
+    ``item`` 2: saved in 16 bits, see saved.py.
     ``first`` and ``last`` are indices into the program's operations (forward then backward).
     """
 
@@ -25,6 +26,7 @@ class Buffer:
     last: int = -1
     clean: bool = False  # the halo is zero after the latest write
     offset: int = 0
+    item: int = 4  # bytes of a value
 
     @property
     def rows(self) -> int:
@@ -48,7 +50,7 @@ class Buffer:
         self.last = max(self.last, operation)
 
     def bytes(self, blocks: int, lanes: int) -> int:
-        n = blocks * self.channels * self.rows * self.columns * lanes * 4
+        n = blocks * self.channels * self.rows * self.columns * lanes * self.item
         return (n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
     def row(self) -> list[int]:
@@ -62,6 +64,7 @@ class Buffer:
             self.left,
             self.rows,
             self.columns,
+            self.item,
         ]
 
     def plane(self) -> list[int]:

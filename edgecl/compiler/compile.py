@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
@@ -15,6 +16,7 @@ from .program import DEPTH, POINT, Lowering, fused_code, geometry
 LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38}
 # Bytes per living weight: value, gradient (4 each); forward and backward list entries of offset, value, position.
 WEIGHT_BYTES, LIST_BYTES = 8, 12
+ACTIVATIONS = ("float32", "bfloat16")
 # Bytes the native engine keeps per thread for sums and gradient accumulators (WEIGHT_CHUNK in kernels/conv.cpp).
 SCRATCH_VECTORS = 16384
 POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
@@ -46,14 +48,18 @@ def compile_plan(
     fetch: Sequence[str] = (),
     recompute: bool = True,
     blocking: Mapping[str, Blocks] | None = None,
+    activations: str = "float32",
 ) -> Plan:
     """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
 
     ``densities`` gives the highest density of each weight tensor over the schedule (absent: 1). ``lanes`` forces a
     vector width. ``fetch`` names tensors to fetch beside the logits. ``recompute`` (see `Lowering`)
     saves a third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
-    `choose_blocking` for some nodes. Nothing is allocated.
+    `choose_blocking` for some nodes. ``activations``: ``float32`` or ``bfloat16``, what maps are kept in from the
+    forward to the backward pass. Nothing is allocated.
     """
+    if activations not in ACTIVATIONS:
+        raise unknown_name("activations", activations, ACTIVATIONS)
     refuse_cost_only(graph)
     from .. import _kernels
 
@@ -62,7 +68,7 @@ def compile_plan(
     lanes = lanes or choose_lanes(batch, _kernels.lanes())
     predict_batch = predict_batch or batch
     fetched = (graph.logits, *(f for f in fetch if f not in ("logits", graph.logits)))
-    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched, recompute).program()
+    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched, recompute, activations == "bfloat16").program()
     predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
     memory = {
         "arena": train["arena_bytes"],
@@ -74,6 +80,7 @@ def compile_plan(
         "lanes": lanes,
         "isa": _kernels.isa(),
         "recompute": recompute,
+        "activations": activations,
         "blocking": choose_blocking(graph, densities, lanes, blocking),
         "train": train,
         "predict": predict,
