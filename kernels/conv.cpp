@@ -357,8 +357,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     if (!direct) (wide.columns > 1 ? *wide.kernels : k).reduce(accumulate, n, reduced);
     int place = 0;
     for (const Piece &p : pieces) {
-      const int *positions = lists.positions.data() + p.start;
-      for (int i = 0; i < p.count; i++) gradients[positions[i]] += reduced[place + i];
+      lists.add(gradients, reduced + place, p.start, p.start + p.count);
       place += p.count;
     }
   });

@@ -78,7 +78,13 @@ void Network::refresh_lists() {
   std::vector<Chunk> chunks;
   for (auto &w : weights) {
     auto add = [&](Lists &l) {
-      add_chunks(chunks, (int)lists.size(), (int64_t)l.values.size());
+      const int n = (int)l.values.size(), array = (int)lists.size();
+      for (int first = 0, cell = 0; first < n; first += CHUNK) { // whole cells
+        const auto end = std::lower_bound(l.pointers.begin(), l.pointers.end(), std::min<int64_t>(n, first + CHUNK));
+        const int next = (int)(end - l.pointers.begin());
+        if (next > cell) chunks.push_back({array, cell, next});
+        cell = next;
+      }
       lists.push_back({&l, w->values});
     };
     add(w->forward);
@@ -86,7 +92,7 @@ void Network::refresh_lists() {
   }
   threads.run((int)chunks.size(), [&](int item, int) {
     const Chunk &c = chunks[item];
-    lists[c.array].first->refresh(lists[c.array].second, c.first, c.last);
+    lists[c.array].first->refresh(lists[c.array].second, (int)c.first, (int)c.last);
   });
 }
 

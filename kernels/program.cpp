@@ -54,8 +54,8 @@ void Weight::build_gradient() {
 }
 
 void Weight::refresh() {
-  forward.refresh(values, 0, (int64_t)forward.values.size());
-  for (Lists &l : backward) l.refresh(values, 0, (int64_t)l.values.size());
+  forward.refresh(values, 0, forward.cells());
+  for (Lists &l : backward) l.refresh(values, 0, l.cells());
 }
 
 size_t Weight::bytes() const {

@@ -74,26 +74,44 @@ class Buffer:
 def place(buffers: list[Buffer], blocks: int, lanes: int) -> int:
     """Gives every buffer an offset such that buffers alive together do not overlap; returns the arena's bytes.
 
-    Largest first, each at the lowest offset that is free over its lifetime.
+    One after another, each at the lowest offset that is free over its lifetime; of several orders (largest first,
+    longest alive first, both) the one with the smallest arena.
     """
-    placed: list[Buffer] = []
+    sizes = [b.bytes(blocks, lanes) for b in buffers]
+    alive = [b.last - b.first + 1 for b in buffers]
+    orders = (
+        lambda i: (-sizes[i], buffers[i].first),
+        lambda i: (-alive[i], -sizes[i]),
+        lambda i: -sizes[i] * alive[i] ** 0.5,
+    )
+    tried = [_offsets(buffers, sizes, sorted(range(len(buffers)), key=order)) for order in orders]
+    end, offsets = min(tried, key=lambda t: t[0])
+    for buffer, offset in zip(buffers, offsets):
+        buffer.offset = offset
+    return end
+
+
+def _offsets(buffers: list[Buffer], sizes: list[int], order: list[int]) -> tuple[int, list[int]]:
+    """(bytes of the arena, offset of each buffer), placed in this order."""
+    offsets = [0] * len(buffers)
+    placed: list[int] = []
     end = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.bytes(blocks, lanes), b.first)):
-        size = buffer.bytes(blocks, lanes)
+    for i in order:
+        buffer = buffers[i]
         conflicts = sorted(
-            (p.offset, p.offset + p.bytes(blocks, lanes))
-            for p in placed
-            if p.first <= buffer.last and buffer.first <= p.last
+            (offsets[j], offsets[j] + sizes[j])
+            for j in placed
+            if buffers[j].first <= buffer.last and buffer.first <= buffers[j].last
         )
         offset = 0
         for start, stop in conflicts:
-            if offset + size <= start:
+            if offset + sizes[i] <= start:
                 break
             offset = max(offset, stop)
-        buffer.offset = offset
-        placed.append(buffer)
-        end = max(end, offset + size)
-    return end
+        offsets[i] = offset
+        placed.append(i)
+        end = max(end, offset + sizes[i])
+    return end, offsets
 
 
 def forward_halo(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
