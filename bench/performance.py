@@ -193,6 +193,29 @@ def memory(results: dict[str, Any]) -> str:
     return markdown(head, cells)
 
 
+def saved_activations(results: dict[str, Any]) -> str:
+    """Arena and time of a step, then accuracy of paired runs."""
+    from saved_activations import FORMATS, summary
+
+    timed = [r for r in results["rows"] if r["part"] == "time"]
+    cells = [
+        [f"{r['net']} b{r['batch']}", percent(r["density"]),
+         " / ".join(f"{r[f'{a}_arena_bytes'] / 1e6:.1f}" for a in FORMATS),
+         " / ".join(f"{r[f'{a}_ms']:.1f}" for a in FORMATS),
+         f"**{r['ratio_median']:.2f}x** ± {r['ratio_iqr'] / 2:.2f}", f"{r['ratio_cpu_median']:.2f}x"]
+        for r in timed
+    ]  # fmt: skip
+    head = ["network", "sparsity", "arena MB, float32 / bfloat16", "step ms", "time of a step", "CPU time"]
+    runs = [
+        [r["net"], r["seeds"], f"{r['float32']:.2%}", f"{r['bfloat16']:.2%}",
+         f"**{100 * r['difference']:+.2f}** ± {100 * r['standard_error']:.2f}", f"{100 * r['spread_float32']:.2f}"]
+        for r in summary([r for r in results["rows"] if r["part"] == "accuracy"])
+    ]  # fmt: skip
+    columns = ["network", "seeds", "float32", "bfloat16", "difference, points ± standard error", "spread of seeds"]
+    accuracy = "Average accuracy (Class-IL) of runs on split-fashion with ER at 90 % sparsity, paired by seed:"
+    return f"{markdown(head, cells)}\n\n{accuracy}\n\n{markdown(columns, runs)}"
+
+
 def contention(results: dict[str, Any]) -> str:
     cells = [
         [f"{r['net']} b{r['batch']}", r["contender"], f"{r['alone_ms']:.1f}", f"{r['busy_ms']:.1f}",
@@ -250,6 +273,11 @@ def page() -> str:
         section("Shapes", "shapes", "Time per non-zero over a grid of shapes.", plain),
         section("Inference", "inference", f"Against onnxruntime, dense; goal {INFERENCE_GOAL:g}x.", plain),
         section("Peak memory", "memory", "`bare`: numpy, the engine and a plan; `run`: the whole command.", memory),
+        section("Activations in bfloat16", "saved_activations",
+                "`--activations bfloat16`: what the backward pass reads again waits in 16 bits, without halo, rounded to "
+                "nearest even; the forward pass keeps its bits and all arithmetic is float32. The planner chooses it "
+                "where the RAM budget asks and nothing cheaper is left. Two threads, in turns with float32.",
+                saved_activations),
         section("With a busy neighbour", "contention",
                 "Two threads on two cores while another process keeps one core busy.", contention),
     ]  # fmt: skip
