@@ -71,7 +71,10 @@ for _ in range(3):
     if predict is not None:
         predict(x)
 planned = plan.bytes - (0 if predict is not None else plan.memory["predict_arena"])
-print(json.dumps({"baseline": baseline, "planned": baseline + planned}))
+arrays = [a for p in model.parameters.values() for a in (p.values, p.pattern, *p.moments.values()) if a is not None]
+held = sum(a.nbytes for a in arrays) + engine.gradients.flat.nbytes + engine._network.kernel_bytes()
+living = sum(p.living for p in model.parameters.values())
+print(json.dumps({"baseline": baseline, "planned": baseline + planned, "bytes_per_weight": held / living}))
 """
 
 IMPORT = """
@@ -120,7 +123,7 @@ def high_water_mark(pid: int) -> int:
     return 0
 
 
-def bare(net: str, batch: int, density: float, mode: str, activations: str) -> dict[str, int]:
+def bare(net: str, batch: int, density: float, mode: str, activations: str) -> dict[str, Any]:
     here = str(Path(__file__).resolve().parent)
     with tempfile.TemporaryDirectory() as folder:
         prepare = f"import sys; sys.path.insert(0, {here!r})\n{PREPARE}"
@@ -215,6 +218,7 @@ def main() -> None:
                             "planned_bytes": found["planned"],
                             "torch_peak_rss_bytes": peer,
                             "plan_error": planned / growth - 1,
+                            "bytes_per_weight": found.get("bytes_per_weight"),
                         }
                     )
                     table(rows[-1:])

@@ -19,10 +19,10 @@ FORMATS = ("float32", "bfloat16")
 STEPS = [("resnet18", 32), ("resnet18", 8), ("resnet20", 32), ("resnet20", 8), ("mobilenetv2", 32)]
 KEY = ("part", "net", "batch", "density", "threads", "activations", "seed")
 RUNS: dict[str, dict[str, Any]] = {
-    "cnn": {"model": "cnn", "limit_train": 10_000, "epochs": 2, "lr": 0.05},
-    "resnet20": {"model": "resnet20", "limit_train": 2_500, "epochs": 2, "lr": 0.05},
+    "cnn": {"model": "cnn", "limit_train": 5_000, "epochs": 1, "lr": 0.05},
+    "resnet20": {"model": "resnet20", "limit_train": 2_000, "epochs": 2, "lr": 0.05},
 }
-COMMON = {"stream": "split-fashion", "method": "er", "batch": 16, "memory": 500, "sparsity": 0.9, "threads": 2}
+COMMON = {"stream": "split-fashion", "method": "er", "batch": 16, "memory": 500, "sparsity": 0.9, "threads": 1}
 
 
 def times(net: str, batch: int, rounds: int, density: float = 0.1, threads: int = 2) -> dict[str, Any]:
@@ -116,9 +116,12 @@ def main() -> None:
             for net in o.nets or list(RUNS):
                 for activations in FORMATS:
                     if (net, activations, seed) not in done:
-                        rows.append(trained(net, activations, seed))
-                        table(rows[-1:], ("net", "activations", "seed", "accuracy", "train_seconds"))
-        table(summary(rows))
+                        rows = [trained(net, activations, seed)]
+                        table(rows, ("net", "activations", "seed", "accuracy", "train_seconds"))
+                        write("saved_activations", rows, o.json, (), KEY)
+        if o.json:
+            table(summary([r for r in json.loads(Path(o.json).read_text())["rows"] if r["part"] == "accuracy"]))
+        return
     write("saved_activations", rows, o.json, (), KEY)
 
 

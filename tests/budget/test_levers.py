@@ -58,7 +58,7 @@ def test_activations_wait_in_16_bits_before_samples_or_slots_are_given_up():
 def test_of_two_levers_the_one_that_costs_less_time_comes_first():
     whole = planned()
     plan = planned(int(whole.peak_bytes * 0.8), micro_batch="auto", batch=32)
-    first = [c for c in plan.choices if "evaluation" not in c][0]
+    first = next(c for c in plan.choices if "evaluation" not in c)
     assert first.startswith("micro-batch")  # full vectors either way: no time lost
     plan = planned(int(whole.peak_bytes * 0.15), micro_batch="auto", batch=8, memory=50)
     words = [c.split()[0] for c in plan.choices if "evaluation" not in c]
