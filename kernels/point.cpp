@@ -223,7 +223,7 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
         for (const Block &list : want.weights->blocks) {
           w.row0 = list.row0;
           w.row1 = list.row1;
-          w.pointers = want.weights->pointers.data() + list.base;
+          w.pointers = w.starts = want.weights->pointers.data() + list.base;
           k.weight[t.shape.shape][0](w);
         }
       }
