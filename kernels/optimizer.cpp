@@ -8,6 +8,7 @@ namespace edgecl {
 
 namespace {
 
+constexpr int64_t GROUP = 1 << 19;  // elements of the layers stepped together
 constexpr int64_t CHUNK = 32768; // elements of one work item: large layers come last and would leave a thread alone
 
 // Items of several arrays, cut into chunks.
@@ -66,35 +67,44 @@ void adam(const Parameter &p, const Optimizer &o, float lr, int64_t count, int64
 
 void Network::step(float lr, const std::vector<int64_t> &adam_counts) {
   std::unique_lock<std::shared_mutex> lock(mutex);
-  std::vector<Chunk> chunks;
   auto still = [](const Parameter &p) { return p.frozen || (p.subset && !p.subset_count); };
-  for (size_t i = 0; i < parameters.size(); i++) {
-    const Parameter &p = parameters[i];
-    add_chunks(chunks, (int)i, p.subset && !still(p) ? p.subset_count : p.count);
-  }
-  threads.run((int)chunks.size(), [&](int item, int) {
-    const Chunk &c = chunks[item];
-    const Parameter &p = parameters[c.array];
-    if (still(p)) {
-      std::memset(p.gradients + c.first, 0, (c.last - c.first) * sizeof(float));
-      return;
+  // A few layers at a time: their lists are refreshed while the new values are in the cache.
+  for (size_t i = 0; i < parameters.size();) {
+    std::vector<Chunk> chunks;
+    std::vector<Weight *> changed;
+    for (int64_t elements = 0; i < parameters.size() && elements < GROUP; i++) {
+      const Parameter &p = parameters[i];
+      add_chunks(chunks, (int)i, p.subset && !still(p) ? p.subset_count : p.count);
+      elements += p.count;
+      for (auto &w : weights)
+        if (w->values == p.values && !still(p)) changed.push_back(w.get());
     }
-    optimizer.adam ? adam(p, optimizer, lr, adam_counts[c.array], c.first, c.last)
-                   : sgd(p, optimizer, lr, c.first, c.last);
-  });
+    threads.run((int)chunks.size(), [&](int item, int) {
+      const Chunk &c = chunks[item];
+      const Parameter &p = parameters[c.array];
+      if (still(p)) {
+        std::memset(p.gradients + c.first, 0, (c.last - c.first) * sizeof(float));
+        return;
+      }
+      optimizer.adam ? adam(p, optimizer, lr, adam_counts[c.array], c.first, c.last)
+                     : sgd(p, optimizer, lr, c.first, c.last);
+    });
+    refresh_lists(changed);
+  }
   for (auto &n : norms) n->commit();
-  refresh_lists();
 }
 
 void Network::refresh() {
   std::unique_lock<std::shared_mutex> lock(mutex);
-  refresh_lists();
+  std::vector<Weight *> all;
+  for (auto &w : weights) all.push_back(w.get());
+  refresh_lists(all);
 }
 
-void Network::refresh_lists() {
+void Network::refresh_lists(const std::vector<Weight *> &some) {
   std::vector<std::pair<Lists *, const float *>> lists;
   std::vector<Chunk> chunks;
-  for (auto &w : weights) {
+  for (Weight *w : some) {
     auto add = [&](Lists &l) {
       const int n = (int)l.values.size(), array = (int)lists.size();
       for (int first = 0, cell = 0; first < n; first += CHUNK) { // whole cells
