@@ -1,6 +1,7 @@
 """Peak resident memory of sparse training against dense torch: a process a case, read from outside.
 
-`bare`: numpy, our engine and a plan from files, nothing else; it trains a few steps and, where noted, evaluates.
+`bare`: numpy, our engine and a plan from files, nothing else; it trains a few steps and, where noted, evaluates
+or keeps activations in bfloat16 between the passes (see saved_activations.py for what that costs).
 `run`: a whole `edgecl run` with an episodic memory and a store. `import`: what loading the package costs.
 `planned_bytes` is what the plan said before anything was allocated:
 baseline and growth (bare: the engine's arrays alone, without the slack that a run's plan counts). The torch
@@ -23,6 +24,7 @@ NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("resnet18", 32), ("
 RUN_NETS = [("resnet20", 8), ("resnet20", 32), ("resnet18", 8), ("cnn", 16)]
 DENSITIES = [0.1, 0.25, 1.0]
 STEPS = 12  # of a task in the whole run: the sparse schedule needs ten
+NOTES = {"bare": ("", "evaluates too", "bfloat16 activations"), "run": ("", "bfloat16 activations")}
 KEY = ("net", "batch", "density", "scope", "note")
 
 # Makes the model and its plan and leaves them in files, as a workstation would for a device.
@@ -31,7 +33,7 @@ import json, sys
 import numpy as np
 from ours import Step
 net, rows, density = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-step = Step(net, rows, density)
+step = Step(net, rows, density, activations=sys.argv[4])
 json.dump(step.engine.plan.to_json(), open("plan.json", "w"))
 state = {name: a for name, a in step.model.state().items() if "/moment/" not in name}
 json.dump(list(state), open("names.json", "w"))
@@ -69,7 +71,10 @@ for _ in range(3):
     if predict is not None:
         predict(x)
 planned = plan.bytes - (0 if predict is not None else plan.memory["predict_arena"])
-print(json.dumps({"baseline": baseline, "planned": baseline + planned}))
+arrays = [a for p in model.parameters.values() for a in (p.values, p.pattern, *p.moments.values()) if a is not None]
+held = sum(a.nbytes for a in arrays) + engine.gradients.flat.nbytes + engine._network.kernel_bytes()
+living = sum(p.living for p in model.parameters.values())
+print(json.dumps({"baseline": baseline, "planned": baseline + planned, "bytes_per_weight": held / living}))
 """
 
 IMPORT = """
@@ -118,11 +123,12 @@ def high_water_mark(pid: int) -> int:
     return 0
 
 
-def bare(net: str, batch: int, density: float, mode: str = "train") -> dict[str, int]:
+def bare(net: str, batch: int, density: float, mode: str, activations: str) -> dict[str, Any]:
     here = str(Path(__file__).resolve().parent)
     with tempfile.TemporaryDirectory() as folder:
         prepare = f"import sys; sys.path.insert(0, {here!r})\n{PREPARE}"
-        subprocess.run([sys.executable, "-c", prepare, net, str(batch), str(density)], cwd=folder, check=True)
+        command = [sys.executable, "-c", prepare, net, str(batch), str(density), activations]
+        subprocess.run(command, cwd=folder, check=True)
         peak, printed = peak_of([sys.executable, "-c", BARE, mode], folder)
     return {"peak": peak, **json.loads(printed)}
 
@@ -137,7 +143,7 @@ def imports(statement: str, times: int = 7) -> tuple[int, float]:
     return min(p for p, _ in found), min(s for _, s in found)
 
 
-def whole_run(net: str, batch: int, density: float) -> dict[str, int]:
+def whole_run(net: str, batch: int, density: float, activations: str) -> dict[str, int]:
     """`edgecl run` at this batch; replay doubles the rows of a forward."""
     options = {
         "stream": "split-fashion",
@@ -147,6 +153,7 @@ def whole_run(net: str, batch: int, density: float) -> dict[str, int]:
         "batch": batch,
         "epochs": 1,
         "sparsity": 1 - density,
+        "activations": activations,
         "memory": 200,
         "store": "store",
     }
@@ -191,11 +198,12 @@ def main() -> None:
             if not o.no_torch and net in ("resnet18", "resnet20"):
                 peer = torch_peak(net, forward_rows)
             for density in densities:
-                for note in ("", "evaluates too") if scope == "bare" else ("",):
+                for note in NOTES[scope]:
+                    activations = "bfloat16" if "bfloat16" in note else "float32"
                     if scope == "run":
-                        found = whole_run(net, batch, density)
+                        found = whole_run(net, batch, density, activations)
                     else:
-                        found = bare(net, batch, density, "predict" if note else "train")
+                        found = bare(net, batch, density, "predict" if "evaluates" in note else "train", activations)
                     growth, planned = found["peak"] - found["baseline"], found["planned"] - found["baseline"]
                     rows.append(
                         {
@@ -210,6 +218,7 @@ def main() -> None:
                             "planned_bytes": found["planned"],
                             "torch_peak_rss_bytes": peer,
                             "plan_error": planned / growth - 1,
+                            "bytes_per_weight": found.get("bytes_per_weight"),
                         }
                     )
                     table(rows[-1:])

@@ -46,6 +46,7 @@ class Step:
         threads: int = 1,
         allocation: str = "uniform",
         masks: dict[str, np.ndarray] | None = None,
+        activations: str = "float32",
     ) -> None:
         rng = np.random.default_rng(0)
         shape, classes = SAMPLES.get(net, SAMPLE)
@@ -66,6 +67,7 @@ class Step:
             densities={name: m.size / self.model[name].spec.size for name, m in masks.items()},
             optimizer=Optimizer(momentum=0.9, weight_decay=1e-4),
             threads=threads,
+            activations=activations,
         )
         self.engine = NativeEngine(self.model, plan)
         if keep < 1:

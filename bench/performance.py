@@ -174,7 +174,7 @@ def memory(results: dict[str, Any]) -> str:
         if r.get("scope") == "import":
             megabytes, ms = IMPORT_TARGETS.get(r["net"], (None, None))
             mb = r["peak_rss_bytes"] / 1e6
-            cells.append([r["net"], "", "", f"{mb:.0f}, {r['import_ms']:.0f} ms", "", "",
+            cells.append([r["net"], "", "", f"{mb:.0f}, {r['import_ms']:.0f} ms", "", "", "",
                           f"{megabytes[0]} / {megabytes[1]}, {ms[0]} / {ms[1]} ms" if megabytes else "",
                           verdict(mb, *megabytes, higher=False) if megabytes else ""])  # fmt: skip
             continue
@@ -186,11 +186,36 @@ def memory(results: dict[str, Any]) -> str:
         cells.append(
             [f"{r['net']} b{r['batch']}", percent(r["density"]), ", ".join(filter(None, [r["scope"], r.get("note")])),
              f"{mb:.0f}", f"{r['planned_bytes'] / 1e6:.0f}", f"{torch / 1e6:.0f}" if torch else "",
+             f"{r['bytes_per_weight']:.1f}" if r.get("bytes_per_weight") else "",
              f"{target[0]} / {target[1]}" if target else "",
              verdict(mb, *target, higher=False) if target else ""]
         )  # fmt: skip
-    head = ["program", "sparsity", "scope", "peak MB", "planned MB", "torch MB", "floor / goal", "reached"]
+    head = ["program", "sparsity", "scope", "peak MB", "planned MB", "torch MB", "bytes a weight", "floor / goal",
+            "reached"]  # fmt: skip
     return markdown(head, cells)
+
+
+def saved_activations(results: dict[str, Any]) -> str:
+    """Arena and time of a step, then accuracy of paired runs."""
+    from saved_activations import FORMATS, summary
+
+    timed = [r for r in results["rows"] if r["part"] == "time"]
+    cells = [
+        [f"{r['net']} b{r['batch']}", percent(r["density"]),
+         " / ".join(f"{r[f'{a}_arena_bytes'] / 1e6:.1f}" for a in FORMATS),
+         " / ".join(f"{r[f'{a}_ms']:.1f}" for a in FORMATS),
+         f"**{r['ratio_median']:.2f}x** ± {r['ratio_iqr'] / 2:.2f}", f"{r['ratio_cpu_median']:.2f}x"]
+        for r in timed
+    ]  # fmt: skip
+    head = ["network", "sparsity", "arena MB, float32 / bfloat16", "step ms", "time of a step", "CPU time"]
+    runs = [
+        [r["net"], r["seeds"], f"{r['float32']:.2%}", f"{r['bfloat16']:.2%}",
+         f"**{100 * r['difference']:+.2f}** ± {100 * r['standard_error']:.2f}", f"{100 * r['spread_float32']:.2f}"]
+        for r in summary([r for r in results["rows"] if r["part"] == "accuracy"])
+    ]  # fmt: skip
+    columns = ["network", "seeds", "float32", "bfloat16", "difference, points ± standard error", "spread of seeds"]
+    accuracy = "Average accuracy (Class-IL) of runs on split-fashion with ER at 90 % sparsity, paired by seed:"
+    return f"{markdown(head, cells)}\n\n{accuracy}\n\n{markdown(columns, runs)}"
 
 
 def contention(results: dict[str, Any]) -> str:
@@ -249,7 +274,18 @@ def page() -> str:
                 layer_tables),
         section("Shapes", "shapes", "Time per non-zero over a grid of shapes.", plain),
         section("Inference", "inference", f"Against onnxruntime, dense; goal {INFERENCE_GOAL:g}x.", plain),
-        section("Peak memory", "memory", "`bare`: numpy, the engine and a plan; `run`: the whole command.", memory),
+        section("Peak memory", "memory",
+                "`bare`: numpy, the engine and a plan; `run`: the whole command. `bytes a weight`: model arrays, "
+                "gradients and index lists over living weights. Of the 28 asked for, value, gradient, momentum, both "
+                "lists' offsets and the backward value make 24; we add the pattern (4), which masks, checkpoints and the "
+                "optimizer share, forward values in list order (4), so that a prediction beside training never reads "
+                "an array that Python replaces, 2 for the way back from the backward lists, and where a list starts.",
+                memory),
+        section("Activations in bfloat16", "saved_activations",
+                "`--activations bfloat16`: what the backward pass reads again waits in 16 bits, without halo, rounded "
+                "to nearest even; the forward pass keeps its bits and all arithmetic is float32. The planner chooses "
+                "it where the RAM budget asks and nothing cheaper is left. Two threads, in turns with float32.",
+                saved_activations),
         section("With a busy neighbour", "contention",
                 "Two threads on two cores while another process keeps one core busy.", contention),
     ]  # fmt: skip

@@ -69,6 +69,11 @@ class Config:
     predict_batch: int | None = _option(
         None, p.count(1), "rows of one evaluation forward at most; default: 32, fewer where RAM asks for it"
     )
+    activations: str = _option(
+        "auto",
+        p.choice(("auto", "float32", "bfloat16")),
+        "what the backward pass reads again is kept in these; auto: float32, bfloat16 where RAM asks for it",
+    )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
     augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")
@@ -158,6 +163,8 @@ class Config:
             )
         if self.optimizer == "adam" and self.momentum:
             raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")
+        if self.engine == "torch" and self.activations == "bfloat16":
+            raise BadInput("The torch engine keeps activations in float32.", "Use --engine native.")
         if self.checkpoint_every is not None and self.out is None:
             raise BadInput("--checkpoint-every needs a folder to write to.", "Add --out DIR.")
         return self

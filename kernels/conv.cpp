@@ -142,7 +142,7 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
   const bool fold = folds(p);
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(p.stride_w);
-  const Wide wide = fold || kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(lanes, p.width);
+  const Wide wide = fold || kind != 0 ? Wide() : wide_kernels(lanes, p.width);
   const WideTiling &tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
                                   : tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide);
   const int bands = (int)tiling.bands.size() - 1;
@@ -195,9 +195,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
         b.kept = e->z.data ? e->z.at(n, 0, oy, ox) : nullptr;
         b.kept_input = e->y.data ? e->y.at(n, 0, oy, ox) : nullptr;
       }
-      const ConvBlockKernel kernel = tile.wide                ? wide.kernels->conv[tile.shape][0]
-                                     : p.step_w == 1 || fold ? k.conv[tile.shape][kind]
-                                                             : k.conv_strided[tile.shape];
+      const Kernels &fitting = tile.wide ? *wide.kernels : k;
+      const ConvBlockKernel kernel = p.step_w == 1 || fold ? fitting.conv[tile.shape][kind]
+                                                           : fitting.conv_apart[tile.shape][tile.wide ? wide.columns / 2 : 0];
       for (const Block &list : p.lists->blocks) {
         b.row0 = std::max(list.row0, row0);
         b.row1 = std::min(list.row1, row1);
@@ -228,7 +228,7 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
 int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
   if (folds(p)) return (int)tile_wide(samples.blocks, 1, k.largest_tile, Wide()).bands.size() - 1;
   const int kind = column_kind(p.stride_w);
-  const Wide wide = kind != 0 || p.step_w != 1 ? Wide() : wide_kernels(samples.lanes, p.width);
+  const Wide wide = kind != 0 ? Wide() : wide_kernels(samples.lanes, p.width);
   const int bands = (int)tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide).bands.size() - 1;
   return samples.blocks * std::min(bands, std::max(1, ITEMS / samples.blocks));
 }
@@ -301,7 +301,9 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     cuts.push_back(r);
   }
 
+  const bool in_place = direct && !lists.subset; // sums go straight to the gradients
   const size_t width = direct ? 1 : lanes * wide.columns; // of an accumulator; narrow tiles reduce at once beside wide
+  if (in_place) largest = 0;
   const size_t per_worker = ((size_t)largest * width + largest + 64 + 15) / 16 * 16;
   if (scratch.size() < per_worker * threads.count() + 16) scratch.resize(per_worker * threads.count() + 16);
   float *aligned = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
@@ -325,7 +327,7 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
     }
     if (!n) return;
     float *reduced = direct ? accumulate : accumulate + (size_t)largest * width;
-    std::memset(accumulate, 0, (size_t)n * width * 4);
+    if (!in_place) std::memset(accumulate, 0, (size_t)n * width * 4);
     if (!direct) std::memset(reduced, 0, (size_t)n * 4);
     WeightBlock w{};
     w.offsets = lists.offsets.data();
@@ -348,18 +350,18 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
           w.pointers = lists.pointers.data() + p.base;
           w.base = p.start;
           w.accumulate = accumulate + (size_t)place * width;
-          w.reduced = at_once ? reduced + place : nullptr;
+          w.starts = in_place ? lists.starts.data() + p.base : w.pointers;
+          w.reduced = in_place ? gradients : at_once ? reduced + place - p.start : nullptr;
           if (!fold) look_ahead(w, g, x, dy, p.channel0, p.channels, (int)(&p - pieces.data()), (int)pieces.size(), block, tile, next, wide.columns);
           kernel(w);
           place += p.count;
         }
       }
+    if (in_place) return;
     if (!direct) (wide.columns > 1 ? *wide.kernels : k).reduce(accumulate, n, reduced);
-    int place = 0;
     for (const Piece &p : pieces) {
-      const int *positions = lists.positions.data() + p.start;
-      for (int i = 0; i < p.count; i++) gradients[positions[i]] += reduced[place + i];
-      place += p.count;
+      lists.add(gradients, reduced, p.start, p.start + p.count);
+      reduced += p.count;
     }
   });
 }

@@ -9,6 +9,8 @@
 // list: a list of 7 entries costs as much for that as for half of its multiplications. The backward pass for the
 // input is the same kernel on the transposed lists. Measured on Zen 5: 45-60 % of FMA peak over a whole network.
 #pragma once
+#include <utility>
+
 #include "table.h"
 #include "vec.h"
 
@@ -85,15 +87,54 @@ private:
   Place at_[AHEADS];
 };
 
-// STRIDE is the column stride of the input in vectors, 0 meaning `input_column` bytes; DENSE: output columns are
-// adjacent (false in the backward pass of a strided convolution).
-template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const ConvBlock &b) {
+// Output vectors: of adjacent columns (APART 0), or of APART columns that lie `step` floats apart, as in the backward
+// pass of a strided convolution. A column apart is read as the part of a whole vector, which ends where the last one does.
+template <int W, int APART, class V> EDGECL_INLINE V load_columns(const float *p, ptrdiff_t step) {
+  typedef typename Access<W>::type U;
+  V v = *(const U *)p;
+  if constexpr (APART > 1) {
+    constexpr int L = W / APART;
+#pragma GCC unroll 4
+    for (int j = 1; j < APART; j++) {
+      typename Vec<W>::mask from;
+      for (int i = 0; i < W; i++) from[i] = i / L == j ? W + i : i;
+      const V column = *(const typename Vec<W>::unaligned *)(p + j * (step - L));
+      v = __builtin_shuffle(v, column, from);
+    }
+  }
+  return v;
+}
+
+template <int L, class V, int... I>
+EDGECL_INLINE typename Vec<L>::type first_lanes(V v, std::integer_sequence<int, I...>) {
+  return typename Vec<L>::type{v[I]...};
+}
+
+template <int W, int APART, class V> EDGECL_INLINE void store_columns(float *p, ptrdiff_t step, V v) {
+  typedef typename Access<W>::type U;
+  if constexpr (APART > 1) {
+    constexpr int L = W / APART;
+#pragma GCC unroll 4
+    for (int j = 0; j < APART; j++) {
+      // The column's lanes come first.
+      typename Vec<W>::mask from;
+      for (int i = 0; i < W; i++) from[i] = (i + j * L) % W;
+      const V turned = j ? __builtin_shuffle(v, from) : v;
+      *(typename Vec<L>::unaligned *)(p + j * step) = first_lanes<L>(turned, std::make_integer_sequence<int, L>());
+    }
+  } else {
+    *(U *)p = v;
+  }
+}
+
+// STRIDE is the column stride of the input in vectors, 0 meaning `input_column` bytes; APART as above.
+template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const ConvBlock &b) {
   typedef typename Vec<W>::type V;
   typedef typename Access<W>::type U;
   constexpr int P = TH * TW;
   const ptrdiff_t row_stride = b.input_row;
   const ptrdiff_t column_stride = STRIDE ? (ptrdiff_t)STRIDE * W * 4 : b.input_column;
-  const ptrdiff_t ocol = DENSE ? 1 : b.output_column / W;
+  const ptrdiff_t step = b.output_column, ocol = APART ? APART * step : W; // floats between vectors of the output
   const int *pointers = b.pointers, *offsets = b.offsets;
   const float *values = b.values;
   const bool load = !b.first, sums = b.last && b.sums, masked = b.last && b.mask;
@@ -108,9 +149,9 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
     if (load) {
 #pragma GCC unroll 4
       for (int y = 0; y < TH; y++) {
-        const U *o = (const U *)opaque(out + y * b.output_row);
+        const float *o = opaque(out + y * b.output_row);
 #pragma GCC unroll 16
-        for (int x = 0; x < TW; x++) a[y * TW + x] = o[x * ocol];
+        for (int x = 0; x < TW; x++) a[y * TW + x] = load_columns<W, APART, V>(o + x * ocol, step);
       }
     } else {
       const V init = b.bias ? splat<V>(b.bias[r]) : V{};
@@ -138,10 +179,11 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
       if (b.activation != NONE) {
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
-          const U *q = (const U *)opaque(z + y * b.kept_row);
+          const float *q = opaque(z + y * b.kept_row);
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++)
-            a[y * TW + x] = activation_gradient(a[y * TW + x], q[x * ocol], b.activation);
+            a[y * TW + x] =
+                activation_gradient(a[y * TW + x], load_columns<W, APART, V>(q + x * ocol, step), b.activation);
         }
       }
       if (sums) {
@@ -150,16 +192,17 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
         V s = st[0], q = st[1], s2 = V{}, q2 = V{};
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
-          const U *t = (const U *)opaque(in + y * b.kept_input_row);
+          const float *t = opaque(in + y * b.kept_input_row);
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++) {
             const int i = y * TW + x;
+            const V kept = load_columns<W, APART, V>(t + x * ocol, step);
             if (i & 1) {
               s2 += a[i];
-              q2 += a[i] * t[x * ocol];
+              q2 += a[i] * kept;
             } else {
               s += a[i];
-              q += a[i] * t[x * ocol];
+              q += a[i] * kept;
             }
           }
         }
@@ -184,9 +227,9 @@ template <int W, int TH, int TW, int STRIDE, bool DENSE> void conv_block(const C
     }
 #pragma GCC unroll 4
     for (int y = 0; y < TH; y++) {
-      U *o = (U *)opaque(out + y * b.output_row);
+      float *o = (float *)opaque(out + y * b.output_row);
 #pragma GCC unroll 16
-      for (int x = 0; x < TW; x++) o[x * ocol] = a[y * TW + x];
+      for (int x = 0; x < TW; x++) store_columns<W, APART>(o + x * ocol, step, a[y * TW + x]);
     }
   }
 }
@@ -267,16 +310,17 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
         acc[k] = P > 1 ? s + t : s;
       }
     } else {
-      float *out = b.reduced - b.base;
+      float *out = b.reduced + (b.starts[r] - k);
+      // Gradients of one list lie together, those of the next one far away.
+      const float *later = b.reduced + b.starts[r + 4 < b.row1 ? r + 4 : r];
+      for (int i = 0; i < 3; i++) __builtin_prefetch(later + i * 16, 1);
       for (; k + W <= end; k += W)
         *(Loose *)(out + k) += dots<W, TH, TW, 0, 1>(d, b.input, b.offsets + k, row_stride, column_stride);
       if constexpr (W > 4)
         for (; k + 4 <= end; k += 4) {
           const V v = dots4<W, TH, TW>(d, b.input, b.offsets + k, row_stride, column_stride);
-          out[k] += v[0];
-          out[k + 1] += v[W / 2];
-          out[k + 2] += v[W / 4];
-          out[k + 3] += v[W / 2 + W / 4];
+          typedef typename Vec<4>::type Four;
+          *(typename Vec<4>::unaligned *)(out + k) += Four{v[0], v[W / 2], v[W / 4], v[W / 2 + W / 4]};
         }
       for (; k < end; k++) {
         V s = V{}, t = V{};

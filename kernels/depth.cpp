@@ -263,11 +263,9 @@ void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, con
             (float)lane_total(dots.data() + (size_t)(t - t0) * k.lanes, k.lanes, lanes, lanes);
     }
   });
-  for (int e = 0; e < entries; e++) {
-    float sum = 0;
-    for (int b = 0; b < samples.blocks; b++) sum += totals[(size_t)b * entries + e];
-    want.gradients[want.weights->positions[e]] += sum;
-  }
+  for (int b = 1; b < samples.blocks; b++)
+    for (int e = 0; e < entries; e++) totals[e] += totals[(size_t)b * entries + e];
+  if (entries) want.weights->add(want.gradients, totals.data(), 0, entries);
 }
 
 } // namespace edgecl

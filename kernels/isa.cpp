@@ -11,13 +11,15 @@ namespace {
 template <int W, int I> void fill_tile(Kernels &k) {
   constexpr int TH = TILE_SHAPES[I][0], TW = TILE_SHAPES[I][1];
   if constexpr (TH * TW <= EDGECL_LARGEST_TILE) {
-    k.conv[I][0] = conv_block<W, TH, TW, 1, true>;
-    k.conv_strided[I] = conv_block<W, TH, TW, 1, false>;
+    k.conv[I][0] = conv_block<W, TH, TW, 1, 0>;
+    k.conv_apart[I][0] = conv_block<W, TH, TW, 1, 1>;
+    if constexpr (W >= 8) k.conv_apart[I][1] = conv_block<W, TH, TW, 1, 2>;
+    if constexpr (W >= 16) k.conv_apart[I][2] = conv_block<W, TH, TW, 1, 4>;
     k.weight[I][0] = weight_block<W, TH, TW, 1>;
-    k.conv[I][1] = conv_block<W, TH, TW, 2, true>;
+    k.conv[I][1] = conv_block<W, TH, TW, 2, 0>;
     k.weight[I][1] = weight_block<W, TH, TW, 2>;
     if constexpr (TH * TW <= 4) { // other strides are rare: small tiles only
-      k.conv[I][2] = conv_block<W, TH, TW, 0, true>;
+      k.conv[I][2] = conv_block<W, TH, TW, 0, 0>;
       k.weight[I][2] = weight_block<W, TH, TW, 0>;
     }
   }
@@ -32,6 +34,8 @@ template <int W> const Kernels *make() {
     fill_tile<W, 0>(k);
     k.reduce = reduce_vectors<W>;
     k.halo = clear_halo<W>;
+    k.save = save<W>;
+    k.restore = restore<W>;
     k.plane_sums = plane_sums<W>;
     k.affine = affine<W>;
     k.mask = mask<W>;

@@ -38,24 +38,69 @@ void make_blocks(Lists &l, int groups, int group_rows, int channels, int size) {
   l.pointers.assign(cell + 1, 0);
 }
 
+// Positions as steps of 16 bits, where all fit.
+void shorten(Lists &l) {
+  for (int cell = 0; cell < l.cells(); cell++)
+    for (int k = l.pointers[cell] + 1; k < l.pointers[cell + 1]; k++)
+      if (l.positions[k] - l.positions[k - 1] > 0xffff) return;
+  l.steps.resize(l.positions.size());
+  for (int cell = 0; cell < l.cells(); cell++)
+    for (int k = l.pointers[cell] + 1; k < l.pointers[cell + 1]; k++)
+      l.steps[k] = (uint16_t)(l.positions[k] - l.positions[k - 1]);
+  std::vector<int>().swap(l.positions);
+}
+
 // Two passes over the entries: count per (block, row), then place. `each` calls back (cell, offset, position) in
-// canonical order, so that entries of a list stay in (channel, kh, kw) order.
-template <class Each> void fill(Lists &l, bool values, const Each &each) {
+// canonical order, so that entries of a list stay in (channel, kh, kw) order. `follow`: a cell's positions do.
+template <class Each> void fill(Lists &l, bool values, bool follow, const Each &each) {
   each([&](int cell, int, int64_t) { l.pointers[cell + 1]++; });
   for (size_t i = 1; i < l.pointers.size(); i++) l.pointers[i] += l.pointers[i - 1];
   const size_t n = l.pointers.back();
   l.offsets.resize(n);
-  l.positions.resize(n);
+  l.starts.resize(l.cells());
   if (values) l.values.resize(n);
+  if (!follow) l.positions.resize(n);
   std::vector<int> next(l.pointers.begin(), l.pointers.end() - 1);
   each([&](int cell, int offset, int64_t position) {
     const int k = next[cell]++;
     l.offsets[k] = offset;
-    l.positions[k] = (int)position;
+    if (k == l.pointers[cell]) l.starts[cell] = (int)position;
+    if (!follow) l.positions[k] = (int)position;
   });
+  if (!follow) shorten(l);
 }
 
 } // namespace
+
+void Lists::refresh(const float *canonical, int first_cell, int last_cell) {
+  float *to = values.data();
+  if (!positions.empty()) {
+    for (int k = pointers[first_cell]; k < pointers[last_cell]; k++) to[k] = canonical[positions[k]];
+    return;
+  }
+  const uint16_t *step = steps.empty() ? nullptr : steps.data();
+  for (int cell = first_cell; cell < last_cell; cell++) {
+    const float *from = canonical + starts[cell];
+    const int first = pointers[cell], last = pointers[cell + 1];
+    if (step)
+      for (int k = first; k < last; k++) to[k] = *(from += step[k]);
+    else
+      for (int k = first; k < last; k++) to[k] = from[k - first];
+  }
+}
+
+void Lists::add(float *gradients, const float *sums, int first, int last) const {
+  int cell = (int)(std::upper_bound(pointers.begin(), pointers.end(), first) - pointers.begin()) - 1;
+  for (int k = first; k < last; cell++) {
+    const int at = starts[cell] + k - pointers[cell], count = std::min(last, pointers[cell + 1]) - k;
+    const float *from = sums + (k - first);
+    if (subset)
+      for (int i = 0; i < count; i++) gradients[subset[at + i]] += from[i];
+    else
+      for (int i = 0; i < count; i++) gradients[at + i] += from[i];
+    k += count;
+  }
+}
 
 Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, int size, const int32_t *subset,
                     int64_t subset_count) {
@@ -63,7 +108,8 @@ Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, in
   make_blocks(l, g.groups, g.group_out(), g.group_in(), size);
   const int pieces = (g.group_in() + size - 1) / size;
   const int64_t n = subset ? subset_count : living.count;
-  fill(l, !subset, [&](const auto &emit) {
+  l.subset = subset;
+  fill(l, !subset, true, [&](const auto &emit) {
     for (int64_t i = 0; i < n; i++) {
       const int64_t position = subset ? subset[i] : i;
       const Tap t = decode(g, living.at(position));
@@ -71,7 +117,7 @@ Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, in
       const int cell = (group * pieces + t.in / size) * g.group_out() + t.out % g.group_out();
       const int64_t channel = group * g.group_in() + t.in;
       const int64_t vector = (channel * in.rows + t.ky + in.top - g.pad_h) * in.columns + t.kx + in.left - g.pad_w;
-      emit(cell, (int)(vector * in.lanes * 4), position);
+      emit(cell, (int)(vector * in.lanes * 4), i);
     }
   });
   return l;
@@ -81,7 +127,7 @@ Lists backward_lists(const Geometry &g, const Living &living, const Plane &dy, i
   Lists l;
   make_blocks(l, g.groups, g.group_in(), g.group_out(), size);
   const int pieces = (g.group_out() + size - 1) / size;
-  fill(l, true, [&](const auto &emit) {
+  fill(l, true, false, [&](const auto &emit) {
     for (int64_t i = 0; i < living.count; i++) {
       const Tap t = decode(g, living.at(i));
       const int y = phase_y + g.pad_h - t.ky, x = phase_x + g.pad_w - t.kx;

@@ -1,6 +1,7 @@
-// Index lists of one weight tensor, made from its pattern. Row r of block b: entries
-// [pointers[block.base + r], pointers[block.base + r + 1]) of (byte offset, value, canonical position).
+// Index lists of one weight tensor, made from its pattern. Cell block.base + r, row r of a block: entries
+// [pointers[cell], pointers[cell + 1]) of (byte offset, value), in canonical order.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -28,17 +29,22 @@ struct Lists {
   std::vector<Block> blocks;
   std::vector<int> pointers;
   std::vector<int> offsets;
-  std::vector<float> values;   // empty in gradient lists
-  std::vector<int> positions;  // canonical position of each entry among the living weights
-  // Values of entries [first, last) again from the canonical ones.
-  void refresh(const float *canonical, int64_t first, int64_t last) {
-    const int *from = positions.data();
-    float *to = values.data();
-    for (int64_t k = first; k < last; k++) to[k] = canonical[from[k]];
-  }
+  std::vector<float> values; // empty in gradient lists
+  // Where a cell's entries stand among the living weights: the first at starts[cell]. In forward lists the others follow
+  // it; in gradient lists both are positions in `subset`. In backward lists each stands `steps` after the one before, or
+  // at `positions` where some step takes more than 16 bits.
+  std::vector<int> starts;
+  const int32_t *subset = nullptr;
+  std::vector<uint16_t> steps;
+  std::vector<int> positions;
+
+  int cells() const { return (int)pointers.size() - 1; }
+  void refresh(const float *canonical, int first_cell, int last_cell); // values of these cells again
+  // gradients[position of entry k] += sums[k - first], for entries [first, last) of forward or gradient lists.
+  void add(float *gradients, const float *sums, int first, int last) const;
   size_t bytes() const {
-    return blocks.capacity() * sizeof(Block) +
-           (pointers.capacity() + offsets.capacity() + values.capacity() + positions.capacity()) * 4;
+    return blocks.capacity() * sizeof(Block) + steps.capacity() * 2 +
+           (pointers.capacity() + offsets.capacity() + values.capacity() + starts.capacity() + positions.capacity()) * 4;
   }
 };
 

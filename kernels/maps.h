@@ -32,6 +32,45 @@ template <int W> void clear_halo(const Map &m, int block, int channel) {
   }
 }
 
+// Vectors of whole float32 and of bfloat16 as bits; maps are read and written through the aliasing types.
+template <int W> struct Bits {
+  typedef unsigned int word __attribute__((vector_size(W * 4)));
+  typedef unsigned short half __attribute__((vector_size(W * 2)));
+  typedef word words __attribute__((may_alias));
+  typedef half halves __attribute__((may_alias));
+};
+
+// bfloat16 is the upper half of a float32: adding half of the last kept bit, and a little more where that bit is odd,
+// rounds to the nearest, ties to even. A quiet NaN stays one. Integer arithmetic only, the same on every processor.
+template <int W> void save(const Map &m, const Map &saved, int block, int channel) {
+  typedef typename Bits<W>::word Word;
+  typedef typename Bits<W>::half Half;
+  auto *to = (typename Bits<W>::halves *)saved.data + block * saved.block() + channel * saved.plane();
+  for (int y = 0; y < m.height; y++, to += m.width) {
+    auto *from = (const typename Bits<W>::words *)m.at(block, channel, y);
+    for (int x = 0; x < m.width; x++) {
+      const Word u = from[x], rounded = u + 0x7fff + ((u >> 16) & 1);
+      const Word number = (Word)((u & 0x7fffffff) <= 0x7f800000);
+      const Word v = ((rounded & number) | ((u | 0x400000) & ~number)) >> 16;
+      to[x] = __builtin_convertvector(v, Half);
+    }
+  }
+}
+
+template <int W> void restore(const Map &saved, const Map &m, int block, int channel) {
+  typedef typename Bits<W>::word Word;
+  typedef typename Bits<W>::half Half;
+  auto *from = (const typename Bits<W>::halves *)saved.data + block * saved.block() + channel * saved.plane();
+  clear_halo<W>(m, block, channel);
+  for (int y = 0; y < m.height; y++, from += m.width) {
+    auto *to = (typename Bits<W>::words *)m.at(block, channel, y);
+    for (int x = 0; x < m.width; x++) {
+      const Half h = from[x];
+      to[x] = __builtin_convertvector(h, Word) << 16;
+    }
+  }
+}
+
 template <int W> void plane_sums(const Map &y, int block, int channel, int lanes, double *sums) {
   typedef typename Vec<W>::type V;
   double total = 0, squares = 0;
@@ -159,6 +198,21 @@ void copy(const Map &dst, const Map &src, const Map *factor, int block, int chan
   }
 }
 
+// Maximum or sum of a window of `in`.
+template <int W>
+EDGECL_INLINE typename Vec<W>::type pool_window(const Pool2d &p, const Map &in, int block, int channel, int oy, int ox) {
+  typedef typename Vec<W>::type V;
+  V v = p.maximum ? splat<V>(-INFINITY) : V{};
+  for (int ky = 0; ky < p.kernel_h; ky++)
+    for (int kx = 0; kx < p.kernel_w; kx++) {
+      const int y = oy * p.stride_h + ky - p.pad_h, x = ox * p.stride_w + kx - p.pad_w;
+      if (y < 0 || y >= in.height || x < 0 || x >= in.width) continue;
+      const V t = *(const V *)in.at(block, channel, y, x);
+      v = p.maximum ? (t > v ? t : v) : v + t;
+    }
+  return v;
+}
+
 template <int W> void pool_forward(const Pool2d &p, int block, int channel, int lanes) {
   typedef typename Vec<W>::type V;
   const V m = lane_mask<W>(lanes);
@@ -166,14 +220,7 @@ template <int W> void pool_forward(const Pool2d &p, int block, int channel, int 
   clear_halo<W>(p.out, block, channel);
   for (int oy = 0; oy < p.out.height; oy++)
     for (int ox = 0; ox < p.out.width; ox++) {
-      V v = p.maximum ? splat<V>(-INFINITY) : V{};
-      for (int ky = 0; ky < p.kernel_h; ky++)
-        for (int kx = 0; kx < p.kernel_w; kx++) {
-          const int y = oy * p.stride_h + ky - p.pad_h, x = ox * p.stride_w + kx - p.pad_w;
-          if (y < 0 || y >= p.in.height || x < 0 || x >= p.in.width) continue;
-          const V t = *(const V *)p.in.at(block, channel, y, x);
-          v = p.maximum ? (t > v ? t : v) : v + t;
-        }
+      V v = pool_window<W>(p, p.in, block, channel, oy, ox);
       if (!p.maximum) v *= splat<V>(count);
       *(V *)p.out.at(block, channel, oy, ox) = keep_lanes<W>(v, m);
     }
@@ -191,7 +238,7 @@ template <int W> void pool_backward(const Pool2d &p, int block, int channel) {
     for (int ox = 0; ox < p.out.width; ox++) {
       const V g = *(const V *)p.out.at(block, channel, oy, ox);
       V open = splat<V>(1.f);
-      const V top = p.maximum ? *(const V *)p.kept_out->at(block, channel, oy, ox) : V{};
+      const V top = p.maximum ? pool_window<W>(p, *p.kept_in, block, channel, oy, ox) : V{};
       for (int ky = 0; ky < p.kernel_h; ky++)
         for (int kx = 0; kx < p.kernel_w; kx++) {
           const int y = oy * p.stride_h + ky - p.pad_h, x = ox * p.stride_w + kx - p.pad_w;

@@ -90,7 +90,7 @@ struct Network {
   void refresh();
 
 private:
-  void refresh_lists();
+  void refresh_lists(const std::vector<Weight *> &);
 };
 
 // values -= lr * (momentum buffer of gradient + decay * values), torch's SGD; over elements [first, last) of `subset` or

@@ -223,7 +223,7 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
         for (const Block &list : want.weights->blocks) {
           w.row0 = list.row0;
           w.row1 = list.row1;
-          w.pointers = want.weights->pointers.data() + list.base;
+          w.pointers = w.starts = want.weights->pointers.data() + list.base;
           k.weight[t.shape.shape][0](w);
         }
       }
@@ -258,7 +258,7 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
     float *sum = totals.get();
     for (int i = 1; i < items; i++)
       for (int e = first; e < last; e++) sum[e] += totals[(size_t)i * entries + e];
-    for (int e = first; e < last; e++) want.gradients[want.weights->positions[e]] += sum[e];
+    want.weights->add(want.gradients, sum + first, first, last);
   });
 }
 

@@ -54,8 +54,8 @@ void Weight::build_gradient() {
 }
 
 void Weight::refresh() {
-  forward.refresh(values, 0, (int64_t)forward.values.size());
-  for (Lists &l : backward) l.refresh(values, 0, (int64_t)l.values.size());
+  forward.refresh(values, 0, forward.cells());
+  for (Lists &l : backward) l.refresh(values, 0, l.cells());
 }
 
 size_t Weight::bytes() const {
@@ -148,7 +148,7 @@ Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vecto
     map.rows = (int)m[6];
     map.columns = (int)m[7];
     map.lanes = net.lanes;
-    if (m[0] < 0 || m[0] + (int64_t)(blocks * map.block() * map.lanes * 4) > arena_bytes_)
+    if (m[0] < 0 || m[0] + (int64_t)(blocks * map.block() * map.lanes) * m.at(8) > arena_bytes_)
       throw std::invalid_argument("a buffer of the plan lies outside its arena");
     maps_.push_back(map);
   }
@@ -286,8 +286,18 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::POOL: {
-    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, nullptr, false};
+    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, false};
     each_plane(threads, s.blocks, p.out.channels, [&](int b, int c, int) { k.pool_forward(p, b, c, s.in_block(b)); });
+    break;
+  }
+  case Code::SAVE: {
+    const Map &m = map(a[0]);
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.save(m, map(a[1]), b, c); });
+    break;
+  }
+  case Code::RESTORE: {
+    const Map &m = map(a[1]);
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.restore(map(a[0]), m, b, c); });
     break;
   }
   case Code::HALO: {
@@ -354,11 +364,8 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::POOL_INPUT: {
-    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, nullptr, a[11] != 0};
-    if (p.maximum) {
-      p.kept_in = &map(a[9]);
-      p.kept_out = &map(a[10]);
-    }
+    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, a[10] != 0};
+    if (p.maximum) p.kept_in = &map(a[9]);
     each_plane(threads, s.blocks, p.in.channels, [&](int b, int c, int) { k.pool_backward(p, b, c); });
     break;
   }

@@ -22,18 +22,20 @@ enum class Code : int {
   NORM = 8,          // norm, y: its scales, for what reads y through it
   DEPTH = 9,         // weight, x, y, stats norm, norm x is read through, activation
   POINT = 10,        // as DEPTH
+  SAVE = 12,         // map, the same in bfloat16 without halo
   CONV_WEIGHT = 16,  // weight, x, dy
   CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
   MASK = 18,         // gradient, activation, z, y, norm
   NORM_INPUT = 19,   // norm, out, gradient, y, accumulate
   GROUP_NORM_INPUT = 20, // norm, dx, dy, x, accumulate
-  POOL_INPUT = 21,   // dx, dy, kernel h, w, stride h, w, pad h, w, maximum, x, y, accumulate
+  POOL_INPUT = 21,   // dx, dy, kernel h, w, stride h, w, pad h, w, maximum, x, accumulate
   BIAS = 22,         // parameter, dy
   NORM_GRADIENT = 23, // norm, y: its parameters' gradients, and coefficients for what reads its input's gradient
   // weight, x, norm x is read through, activation, gradient, norm it is read through, y of that norm, dx (-1: not
   // wanted), accumulate, mask, activation, y, norm (the last three as in CONV_INPUT)
   DEPTH_BACKWARD = 24,
   POINT_BACKWARD = 25,
+  RESTORE = 27,      // saved map, float32 again
 };
 
 struct Operation {
@@ -43,7 +45,7 @@ struct Operation {
 
 class Session {
 public:
-  // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns).
+  // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns, bytes of a value).
   Session(Network &, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
           std::vector<Operation> forward, std::vector<Operation> backward);
   ~Session();

@@ -51,7 +51,8 @@ struct ConvBlock {
 };
 
 // Gradients of the weights of rows [row0, row1) for one tile: dot products of the output gradient with the
-// input at each non-zero. accumulate[k] (a vector each) += ...; or, when `reduced` is given, reduced[k] += sum.
+// input at each non-zero. accumulate[k] (a vector each) += ...; or, when `reduced` is given, the sum is added to
+// reduced[starts[r] + i] for the i-th entry of row r.
 struct WeightBlock {
   const char *input;
   ptrdiff_t input_row, input_column;
@@ -61,7 +62,8 @@ struct WeightBlock {
   const float *gradient; // of row 0
   ptrdiff_t gradient_channel, gradient_row;
   float *accumulate; // [nonzeros][lanes], indexed by (list index - base)
-  float *reduced;    // [nonzeros]
+  float *reduced;
+  const int *starts; // indexed by row; `pointers` itself where sums lie in list order
   int base;
   Ahead ahead[AHEADS];
   int aheads;
@@ -103,7 +105,7 @@ struct Pool2d {
   Map in, out; // in backward: in = gradient of the input, out = gradient of the output
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
   bool maximum;
-  const Map *kept_in, *kept_out; // max pooling's backward
+  const Map *kept_in; // max pooling's backward
   bool accumulate;
 };
 
@@ -111,11 +113,13 @@ struct Kernels {
   int lanes;
   int largest_tile; // positions that fit in registers
   ConvBlockKernel conv[TILE_COUNT][3];  // [tile][column stride 1, 2, any], output columns adjacent
-  ConvBlockKernel conv_strided[TILE_COUNT]; // column stride 1, output columns apart
+  ConvBlockKernel conv_apart[TILE_COUNT][3]; // column stride 1; output columns apart, 1, 2 or 4 of them a vector
   WeightBlockKernel weight[TILE_COUNT][3];
   // out[k] += sum of vector k, for `count` vectors
   void (*reduce)(const float *vectors, int count, float *out);
   void (*halo)(const Map &, int block, int channel); // zeroes the halo of one plane
+  void (*save)(const Map &, const Map &saved, int block, int channel); // one plane to bfloat16, without halo
+  void (*restore)(const Map &saved, const Map &, int block, int channel); // and back; zeroes the halo
   void (*plane_sums)(const Map &y, int block, int channel, int lanes, double *sums); // sum, sum of squares
   void (*affine)(const Affine &, int block, int channel, int lanes);
   void (*mask)(const Mask &, int block, int channel, double *sums);

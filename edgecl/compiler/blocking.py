@@ -90,7 +90,7 @@ def choose_blocking(
 
 def saved_choices(plan: Plan) -> dict[str, Any]:
     """What a checkpoint keeps of a plan's choices; empty for a plan without a native program."""
-    return {k: plan.program[k] for k in ("isa", "lanes", "blocking")} if plan.program else {}
+    return {k: plan.program[k] for k in ("isa", "lanes", "blocking", "activations")} if plan.program else {}
 
 
 def with_choices(plan: Plan, saved: Mapping[str, Any]) -> Plan:

@@ -11,6 +11,7 @@ ALIGNMENT = 64
 class Buffer:
     """Maps of one tensor or gradient: [blocks][channels][top+height+bottom][left+width+right][lanes] float32.
 
+    ``item`` 2: saved in 16 bits, see saved.py.
     ``first`` and ``last`` are indices into the program's operations (forward then backward).
     """
 
@@ -25,6 +26,7 @@ class Buffer:
     last: int = -1
     clean: bool = False  # the halo is zero after the latest write
     offset: int = 0
+    item: int = 4  # bytes of a value
 
     @property
     def rows(self) -> int:
@@ -48,7 +50,7 @@ class Buffer:
         self.last = max(self.last, operation)
 
     def bytes(self, blocks: int, lanes: int) -> int:
-        n = blocks * self.channels * self.rows * self.columns * lanes * 4
+        n = blocks * self.channels * self.rows * self.columns * lanes * self.item
         return (n + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
     def row(self) -> list[int]:
@@ -62,6 +64,7 @@ class Buffer:
             self.left,
             self.rows,
             self.columns,
+            self.item,
         ]
 
     def plane(self) -> list[int]:
@@ -71,26 +74,44 @@ class Buffer:
 def place(buffers: list[Buffer], blocks: int, lanes: int) -> int:
     """Gives every buffer an offset such that buffers alive together do not overlap; returns the arena's bytes.
 
-    Largest first, each at the lowest offset that is free over its lifetime.
+    One after another, each at the lowest offset that is free over its lifetime; of several orders (largest first,
+    longest alive first, both) the one with the smallest arena.
     """
-    placed: list[Buffer] = []
+    sizes = [b.bytes(blocks, lanes) for b in buffers]
+    alive = [b.last - b.first + 1 for b in buffers]
+    orders = (
+        lambda i: (-sizes[i], buffers[i].first),
+        lambda i: (-alive[i], -sizes[i]),
+        lambda i: -sizes[i] * alive[i] ** 0.5,
+    )
+    tried = [_offsets(buffers, sizes, sorted(range(len(buffers)), key=order)) for order in orders]
+    end, offsets = min(tried, key=lambda t: t[0])
+    for buffer, offset in zip(buffers, offsets):
+        buffer.offset = offset
+    return end
+
+
+def _offsets(buffers: list[Buffer], sizes: list[int], order: list[int]) -> tuple[int, list[int]]:
+    """(bytes of the arena, offset of each buffer), placed in this order."""
+    offsets = [0] * len(buffers)
+    placed: list[int] = []
     end = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.bytes(blocks, lanes), b.first)):
-        size = buffer.bytes(blocks, lanes)
+    for i in order:
+        buffer = buffers[i]
         conflicts = sorted(
-            (p.offset, p.offset + p.bytes(blocks, lanes))
-            for p in placed
-            if p.first <= buffer.last and buffer.first <= p.last
+            (offsets[j], offsets[j] + sizes[j])
+            for j in placed
+            if buffers[j].first <= buffer.last and buffer.first <= buffers[j].last
         )
         offset = 0
         for start, stop in conflicts:
-            if offset + size <= start:
+            if offset + sizes[i] <= start:
                 break
             offset = max(offset, stop)
-        buffer.offset = offset
-        placed.append(buffer)
-        end = max(end, offset + size)
-    return end
+        offsets[i] = offset
+        placed.append(i)
+        end = max(end, offset + sizes[i])
+    return end, offsets
 
 
 def forward_halo(size: int, out: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:

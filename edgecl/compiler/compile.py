@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
@@ -13,8 +14,10 @@ from .program import DEPTH, POINT, Lowering, fused_code, geometry
 
 # Cost of one lane relative to the widest vector, measured on Zen 5 (narrow lanes put several columns in a vector).
 LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38}
-# Bytes per living weight: value, gradient (4 each); forward and backward list entries of offset, value, position.
-WEIGHT_BYTES, LIST_BYTES = 8, 12
+# Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
+# positions. Per list: where it and its weights start.
+WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8
+ACTIVATIONS = ("float32", "bfloat16")
 # Bytes the native engine keeps per thread for sums and gradient accumulators (WEIGHT_CHUNK in kernels/conv.cpp).
 SCRATCH_VECTORS = 16384
 POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
@@ -46,14 +49,18 @@ def compile_plan(
     fetch: Sequence[str] = (),
     recompute: bool = True,
     blocking: Mapping[str, Blocks] | None = None,
+    activations: str = "float32",
 ) -> Plan:
     """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
 
     ``densities`` gives the highest density of each weight tensor over the schedule (absent: 1). ``lanes`` forces a
     vector width. ``fetch`` names tensors to fetch beside the logits. ``recompute`` (see `Lowering`)
     saves a third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
-    `choose_blocking` for some nodes. Nothing is allocated.
+    `choose_blocking` for some nodes. ``activations``: ``float32`` or ``bfloat16``, what maps are kept in from the
+    forward to the backward pass. Nothing is allocated.
     """
+    if activations not in ACTIVATIONS:
+        raise unknown_name("activations", activations, ACTIVATIONS)
     refuse_cost_only(graph)
     from .. import _kernels
 
@@ -62,19 +69,21 @@ def compile_plan(
     lanes = lanes or choose_lanes(batch, _kernels.lanes())
     predict_batch = predict_batch or batch
     fetched = (graph.logits, *(f for f in fetch if f not in ("logits", graph.logits)))
-    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched, recompute).program()
+    blocks = choose_blocking(graph, densities, lanes, blocking)
+    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched, recompute, activations == "bfloat16").program()
     predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
     memory = {
         "arena": train["arena_bytes"],
         "predict_arena": predict["arena_bytes"],
-        **parameter_bytes(graph, densities, optimizer),
+        **parameter_bytes(graph, densities, optimizer, blocks),
         "scratch": max(threads * (SCRATCH_VECTORS * (lanes + 1) * 4), fused_scratch(graph, densities, lanes, threads)),
     }
     program = {
         "lanes": lanes,
         "isa": _kernels.isa(),
         "recompute": recompute,
-        "blocking": choose_blocking(graph, densities, lanes, blocking),
+        "activations": activations,
+        "blocking": blocks,
         "train": train,
         "predict": predict,
     }
@@ -100,7 +109,9 @@ def fused_scratch(graph: Graph, densities: Mapping[str, float], lanes: int, thre
     return most
 
 
-def parameter_bytes(graph: Graph, densities: Mapping[str, float], optimizer: Optimizer) -> dict[str, int]:
+def parameter_bytes(
+    graph: Graph, densities: Mapping[str, float], optimizer: Optimizer, blocking: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
     """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
     costs = {c.name: c for c in weight_costs(graph)}
     depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
@@ -111,6 +122,12 @@ def parameter_bytes(graph: Graph, densities: Mapping[str, float], optimizer: Opt
         state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
         parameters += living * (state + (4 if density < 1 else 0))
         if p.name in costs:
-            both = costs[p.name].input_gradient and costs[p.name].node not in depthwise
-            lists += living * LIST_BYTES * (2 if both else 1)
+            cost = costs[p.name]
+            both = cost.input_gradient and cost.node not in depthwise
+            lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
+            node = next(n for n in graph.nodes if n.name == cost.node)
+            out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
+            forward, backward = blocking[node.name]
+            lists += CELL_BYTES * out * -(-channels // groups // forward)
+            lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
     return {"parameters": parameters, "lists": lists}

@@ -12,6 +12,9 @@ from ..errors import EdgeclError
 from ..graph import Graph, Node
 from .buffers import Buffer, backward_halo, forward_halo, place
 from .fusion import Unit, fuse
+from .saved import RESTORE as RESTORE
+from .saved import SAVE as SAVE
+from .saved import save_in_16_bits
 
 CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO, AFFINE_AGAIN = 0, 1, 2, 3, 4, 5, 6, 7
 NORM, DEPTH, POINT = 8, 9, 10
@@ -54,17 +57,24 @@ class Lowering:
     """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass.
 
     ``recompute``: activations that follow from kept convolution outputs alone are not kept but made again in the
-    backward pass, to the same bits.
+    backward pass, to the same bits. ``half``: what waits for the backward pass waits in 16 bits (saved.py).
 
     Depthwise and pointwise convolutions read through normalisations: an activation that only they consume, and the
     gradient behind the normalisation that follows them, have no buffer at all.
     """
 
     def __init__(
-        self, graph: Graph, blocks: int, lanes: int, training: bool, fetch: Sequence[str], recompute: bool = False
+        self,
+        graph: Graph,
+        blocks: int,
+        lanes: int,
+        training: bool,
+        fetch: Sequence[str],
+        recompute: bool = False,
+        half: bool = False,
     ) -> None:
         self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
-        self.recompute = recompute
+        self.recompute, self.half = recompute, half
         self.again: dict[str, int] = {}
         self.seeds: dict[str, int] = {}
         self.fetch = tuple(fetch)
@@ -331,9 +341,9 @@ class Lowering:
                     factor = self.factors.get(node.name, -1)
                     self.emit(True, COPY, [dx, g, factor, accumulate], [dx, g, factor])
                 else:
-                    kept = [self.kept(x), self.tensors[unit.output]] if unit.kind == "max_pool" else [-1, -1]
-                    args = [dx, g, *self.pool_arguments(node), *kept, accumulate]
-                    self.emit(True, POOL_INPUT, args, [dx, g, *kept])
+                    kept = self.kept(x) if unit.kind == "max_pool" else -1
+                    args = [dx, g, *self.pool_arguments(node), kept, accumulate]
+                    self.emit(True, POOL_INPUT, args, [dx, g, kept])
                 if not accumulate:
                     self.buffers[dx].clean = True
 
@@ -446,6 +456,11 @@ class Lowering:
         self.lower_forward()
         if self.training:
             self.lower_backward()
+        if self.training and self.half:
+            whole = {*self.factors.values(), *(self.tensors[n] for n in self.fetch)}
+            self.forward, self.backward = save_in_16_bits(
+                self.buffers, self.forward, self.backward, whole, self.blocks, self.lanes
+            )
         for b in self.buffers:  # never touched: keep the table whole at no cost
             b.touch(max(b.first, 0))
         arena = place(self.buffers, self.blocks, self.lanes)

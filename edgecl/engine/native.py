@@ -244,8 +244,7 @@ class NativeEngine:
             if self.plan.optimizer.kind == "adam" and not p.frozen:
                 p.step_count += 1
             counts.append(p.step_count)
-        self._network.step(lr, counts)
-        self.gradients.flat[:] = 0
+        self._network.step(lr, counts)  # and makes the gradients zero
         self._samples = None
         self.meters.steps += 1
 

@@ -48,8 +48,9 @@ def compile_for(
     densities: Mapping[str, float],
     optimizer: Optimizer,
     threads: int,
+    activations: str = "float32",
 ) -> Plan:
-    """A plan for that engine; the torch engine needs no program and predicts no bytes."""
+    """A plan for that engine; the torch engine needs no program, predicts no bytes and keeps activations in float32."""
     choices: dict[str, Any] = {
         "batch": batch,
         "predict_batch": predict_batch,
@@ -59,4 +60,4 @@ def compile_for(
     }
     if engine == "torch":
         return Plan(graph, **choices)
-    return compile_plan(graph, **choices)
+    return compile_plan(graph, activations=activations, **choices)

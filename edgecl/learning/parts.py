@@ -113,6 +113,7 @@ def engine_plan(config: Config, graph: Graph, method: Method, sparse: SparseTrai
         densities=sparse.max_densities(),
         optimizer=Optimizer(config.optimizer, config.momentum, config.weight_decay),
         threads=config.threads,
+        activations="bfloat16" if config.activations == "bfloat16" else "float32",
     )
 
 

@@ -17,7 +17,12 @@ def candidate(config):
     rows = 2 * config.batch
     if isinstance(config.micro_batch, int):
         rows = min(rows, config.micro_batch)
-    plan = compile_plan(GRAPH, batch=rows, predict_batch=min(rows, config.predict_batch or 32))
+    plan = compile_plan(
+        GRAPH,
+        batch=rows,
+        predict_batch=min(rows, config.predict_batch or 32),
+        activations="bfloat16" if config.activations == "bfloat16" else "float32",
+    )
     return plan, {**plan.memory, "memory": config.memory * 10_000}
 
 
@@ -28,6 +33,7 @@ def planned(budget=None, free=FREE, **options):
 def test_nothing_is_changed_where_everything_fits():
     plan = planned(10**9)
     assert plan.choices == () and plan.plan.predict_batch == 32
+    assert plan.config.activations == plan.plan.program["activations"] == "float32"
 
 
 def test_evaluation_gives_way_first_and_training_stays_as_it_was():
@@ -37,6 +43,26 @@ def test_evaluation_gives_way_first_and_training_stays_as_it_was():
     assert short.plan.predict_batch < whole.plan.predict_batch
     assert short.plan.program["train"] == whole.plan.program["train"]
     assert "evaluation in batches of 16" in short.choices[0] and "times as long" in short.choices[0]
+
+
+def test_activations_wait_in_16_bits_before_samples_or_slots_are_given_up():
+    budget = int(planned().peak_bytes * 0.75)
+    plan = planned(budget)
+    assert plan.plan.program["activations"] == plan.config.activations == "bfloat16"
+    assert (plan.config.batch, plan.config.memory) == (planned().config.batch, planned().config.memory)
+    assert "bfloat16" in plan.choices[-1] and "times as long" in plan.choices[-1]
+    kept = planned(budget, activations="float32")
+    assert kept.plan.program["activations"] == "float32" and kept.config.memory < plan.config.memory
+
+
+def test_of_two_levers_the_one_that_costs_less_time_comes_first():
+    whole = planned()
+    plan = planned(int(whole.peak_bytes * 0.8), micro_batch="auto", batch=32)
+    first = next(c for c in plan.choices if "evaluation" not in c)
+    assert first.startswith("micro-batch")  # full vectors either way: no time lost
+    plan = planned(int(whole.peak_bytes * 0.15), micro_batch="auto", batch=8, memory=50)
+    words = [c.split()[0] for c in plan.choices if "evaluation" not in c]
+    assert words.index("activations") < words.index("micro-batch")
 
 
 @pytest.mark.parametrize("share", [0.9, 0.7, 0.5, 0.3])
@@ -52,8 +78,8 @@ def test_every_plan_fits_and_says_what_each_change_costs(share):
 def test_options_the_user_set_are_left_alone():
     budget = int(planned().peak_bytes * 0.9)
     with pytest.raises(InfeasibleBudget):
-        planned(budget, free=frozenset())
-    plan = planned(budget, free=FREE - {"predict_batch"}, predict_batch=32)
+        planned(budget, free=frozenset(), activations="float32")
+    plan = planned(budget, free=FREE - {"predict_batch"}, predict_batch=32, activations="float32")
     assert plan.plan.predict_batch == 32 and plan.config.memory < 500
 
 

@@ -118,7 +118,9 @@ def test_an_impossible_ram_budget_is_refused_with_the_nearest_that_would_do(opti
     assert "interpreter" in refused.value.cause and "--ram" in refused.value.remedy
 
 
-def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path):
+@pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "model": "resnet20", "batch": 16}], ids=str)
+def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
+    options = {**options, **more}
     given = {**options, "store": str(tmp_path / "s"), "out": str(tmp_path / "o")}
     stop = threading.Event()
 
