@@ -20,9 +20,8 @@ from statistics import mean, stdev
 from threading import Event
 from typing import Any
 
-from common import arguments, table, versions, write
+from common import arguments, table, write
 
-import edgecl
 from edgecl.run import Progress, run
 
 BASE: dict[str, Any] = {"stream": "split-fashion", "model": "cnn", "method": "der++", "memory": 500}
@@ -287,9 +286,8 @@ def main() -> None:
     def store() -> None:
         if options.json:
             temporary = options.json + ".tmp"
-            found = {**versions(), "edgecl": edgecl.__version__}
             more_of: dict[str, Any] = {"settings": shape, "choice": choice, "notes": notes, "runs": runs}
-            write("ablation", summary(plans, runs), temporary, versions=found, **more_of)
+            write("ablation", summary(plans, runs), temporary, **more_of)
             os.replace(temporary, options.json)
 
     if choice is None:

@@ -31,8 +31,10 @@ def host() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in ("edgecl", "numpy", *packages):
+    import edgecl  # here, so that a bench decides what is imported before it
+
+    found = {"python": platform.python_version(), "edgecl": edgecl.__version__}
+    for name in ("numpy", *packages):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
