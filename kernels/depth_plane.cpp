@@ -19,10 +19,11 @@ public:
       for (int kx = 0; kx < g.kernel_w; kx++) {
         const int shift = flip ? g.pad_w - kx : kx - g.pad_w; // of the column that is read
         const int first = shift > 0 ? 0 : width + shift, count = shift > 0 ? shift : -shift;
-        for (int i = 0; i < n; i++) {
-          const int x = i / lanes % width;
-          keep_[flip].push_back(x >= first && x < first + count ? 0u : ~0u);
-        }
+        keep_[flip].resize((size_t)n * (kx + 1), ~0u);
+        uint32_t *keep = keep_[flip].data() + (size_t)n * kx;
+        for (int y = 0; y < height; y++)
+          for (int i = std::max(first, 0) * lanes; i < std::min(first + count, width) * lanes; i++)
+            keep[y * width * lanes + i] = 0;
         for (int ky = 0; ky < g.kernel_h; ky++)
           taps_[flip].push_back((ptrdiff_t)(size_ * kx + margin_) +
                                 (ptrdiff_t)((flip ? g.pad_h - ky : ky - g.pad_h) * width + shift) * lanes);
