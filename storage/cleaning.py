@@ -176,7 +176,7 @@ class Cleaner:
                 )
                 out.appended(end, error)
                 for i in np.flatnonzero(status):
-                    s._found_damaged(int(part[i]))
+                    s._take_out(int(part[i]))
                 good = status == 0
                 rel = (part[good] - first).astype(np.uint32)
                 tables.append(Table(np.ones(len(rel), np.uint8), rel, classes[good], subjects[good], offsets))

@@ -180,9 +180,8 @@ class StoreCore:
         no, offset = self._index.where(id_)
         self._damaged[id_] = DamagedRecord(id_, segment_name(no), offset, reason)
 
-    def _found_damaged(self, id_: int) -> None:
-        if self._sealing is not None and not self._index.retained(id_):
-            return  # forgotten, most likely: it opens with no key
+    def _take_out(self, id_: int) -> None:
+        """A damaged record is listed and never asked for again."""
         self._note_damage(id_, "checksum")
         self._index.remove_id(id_)
 

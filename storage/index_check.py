@@ -17,6 +17,7 @@ STAMP = b"t"  # key of the number of the transaction that wrote the tree (u64)
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _BRANCH, _LEAF, _OVERFLOW, _META = 1, 2, 4, 8
 _BIG_DATA = 1
+_INTEGER_KEY = 8  # of the free list
 _NONE = 0xFFFFFFFFFFFFFFFF
 _PAGE = struct.Struct("<QHHHH")
 _DB = struct.Struct("<IHHQQQQQ")
@@ -61,7 +62,7 @@ def _walk(data: bytes) -> None:
     free: list[int] = []
     for number in (0, 1):
         _, flags, depth, _, _, _, entries, root = dbs[number]  # type: ignore[misc]
-        if number == 1 and flags:
+        if flags != (_INTEGER_KEY, 0)[number]:
             raise _Unsound("database flags")
         if root == _NONE:
             continue

@@ -128,6 +128,8 @@ class Opening(Forgetting):
             self._db.close()
             commit, entries = self._rebuild_index()
         if commit is None and not self.read_only:
+            if not self._db.values() and (values := self._kept_values()):
+                self._db.commit(meta=values)
             self.rebuilt = any(n.endswith(".seg") for n in os.listdir(self._directory))
         self._entries = entries
         self._files = {}
@@ -233,8 +235,6 @@ class Opening(Forgetting):
         if (self.path / "index").exists():
             os.rename(self.path / "index", aside)
         self._db = IndexFile(self.path, False)
-        if values := self._kept_values():
-            self._db.commit(meta=values)
         return None, {}
 
     def _adopt(self, found: Survey, physical: int, commit: Commit | None) -> None:

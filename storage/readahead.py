@@ -76,8 +76,8 @@ class ReadAhead:
         subjects, versions = np.zeros(n, np.int32), np.zeros(n, np.int64)
         slots = _storage.Slots(rows, classes, found, subjects, versions, [], schema.sample_bytes)
         for _, id_, reason in self._mover.begin(number, True, slots)[1] or ():
-            if reason == 2:
-                self.store._found_damaged(id_)
+            if reason == 2 and not self.store._found_damaged(id_):
+                asked[ids == id_] = False  # its file was replaced meanwhile
         ok = found >= 0
         if not asked.all():
             rest = self.store.read(ids[~asked], fields=())

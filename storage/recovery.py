@@ -63,6 +63,7 @@ class Found:
     full: bool
     footer: bool
     table: Table | None
+    guessed: bool = False  # its header was lost
 
     def load(self) -> Table:
         if self.table is not None:
@@ -147,6 +148,9 @@ def survey(
             found.lost_entries.append(no)
         elif item.header.compacted and entry is None and not item.footer:
             found.orphans.append(path)  # torn while it was written; its sources are still there
+        elif not item.count and (item.guessed or entry is not None):
+            found.orphans.append(path)  # likewise, and nothing of it came to flash; it would hide records of others
+            found.lost_entries.append(no)
         else:
             loose.append(item)
     _order(directory, loose, entries, commit, found)
@@ -175,9 +179,10 @@ def _look(
             header = _rebuilt_header(description, no, entry)
             if header is None:
                 return None
+        guessed = header is None
         if header is None:
             # The header of an open segment follows from what stands before it; its records tell the format.
-            last = before[-1].header.first_id + before[-1].last_rel + 1 if before else 0
+            last = max((b.header.first_id + b.last_rel + 1 for b in before), default=0)
             first = commit.tail_first if commit is not None and is_tail else last
             made = [Header(SAMPLES, no, first, description.payload, 0, description.store, v) for v in READABLE[::-1]]
             header = max(made, key=lambda h: int(scan(fd, size, h, codec.variable)[0].ok.sum()))
@@ -205,7 +210,7 @@ def _look(
         elif commit is not None and is_tail:
             end = max(end, commit.tail_end)
         last_rel = int(table.rel[-1]) if len(table) else -1
-        return Found(path, header, end, size, len(table), last_rel, entry is not None, False, table)
+        return Found(path, header, end, size, len(table), last_rel, entry is not None, False, table, guessed)
     finally:
         os.close(fd)
 

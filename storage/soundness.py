@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from .core import DamagedRecord
-from .field_recovery import survey_fields
+from .field_recovery import read_field_file, survey_fields
 from .files import field_name, typed
 from .reading import Reading
 
@@ -31,9 +33,11 @@ class Soundness(Reading):
                     with self._lock:
                         if self._index.where(int(part[i]))[0] == no:  # else: cleaned meanwhile
                             self._found_damaged(int(part[i]))
-        fields = [
-            DamagedRecord(None, field_name(item.header.no), 0, f"{item.damaged_bytes} bytes skipped")
-            for item in survey_fields(self._directory, self._description)
-            if item.damaged_bytes
-        ]
+        fields = []
+        for item in survey_fields(self._directory, self._description):
+            if not item.damaged_bytes:
+                continue
+            with self._lock, contextlib.suppress(FileNotFoundError):  # it may have been replaced or written meanwhile
+                if skipped := read_field_file(self._directory, item.header.no, self._description).damaged_bytes:
+                    fields.append(DamagedRecord(None, field_name(item.header.no), 0, f"{skipped} bytes skipped"))
         return [*(self._damaged[i] for i in sorted(self._damaged)), *fields]

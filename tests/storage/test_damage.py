@@ -171,9 +171,25 @@ def test_the_open_file_of_an_index_that_is_cut_kills_nobody(sound, tmp_path):
         store.meta_set({"a": b"1"})
 
 
-def test_small_values_survive_a_lost_index(sound, tmp_path):
+def test_a_file_of_which_nothing_came_to_flash_hides_no_other(sound, tmp_path):
+    """A power cut leaves a merged segment's name and size, and none of its bytes."""
     path = copy(sound, tmp_path)
-    (path / "index" / "data.mdb").write_bytes(b"rot" * 4000)
+    with SampleStore(path, limit_bytes=1 << 20) as store:
+        store.compact()
+    last = max(path.glob("segments/*.seg"))
+    junk = last.with_name(f"{int(last.stem, 16) + 1:08x}.seg")
+    junk.write_bytes(bytes(60_000))
+    with SampleStore(path, limit_bytes=1 << 20) as store:
+        assert check(store) == set() and store.verify() == []
+        ids = store.next_id + np.arange(5)
+        store.append(sample_of(ids), ids % 3, fields={"logits": logits_of(ids)})
+    assert not junk.exists()
+
+
+@pytest.mark.parametrize("rest", [b"", b"rot" * 4000])
+def test_small_values_survive_a_lost_index(sound, tmp_path, rest):
+    path = copy(sound, tmp_path)
+    (path / "index" / "data.mdb").write_bytes(rest)
     with SampleStore(path, limit_bytes=1 << 20) as store:
         assert store.rebuilt and store.meta_get("who") == b"me"
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -90,6 +91,29 @@ def test_samples_that_come_later_are_kept(tmp_path, root):
     with SampleStore(tmp_path / "store", root_key=root) as store:
         assert store.ids_of_subject(3).tolist() == [N]
         assert (store.read([N])["samples"] == sample([N], [3])).all()
+
+
+def test_who_reads_while_files_are_overwritten_finds_no_damage(tmp_path, root):
+    n, wrong, done = 6000, [], threading.Event()
+    with SampleStore(tmp_path / "s", SCHEMA, root_key=root, limit_bytes=1 << 21) as store:
+        fill(store, n, 60)
+        keep = np.flatnonzero(np.arange(n) % 60 >= 40)
+
+        def look():
+            while not done.is_set():
+                ok = store.read(keep, fields=())["ok"]
+                wrong.extend(keep[~ok].tolist())
+
+        threads = [threading.Thread(target=look) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for subject in range(20):
+            store.forget(subject)
+            assert store.verify() == []
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert not wrong and store.read(keep)["ok"].all() and store.stats()["damaged"] == 0
 
 
 def test_a_late_refresh_of_forgotten_samples_stores_nothing(tmp_path, root):
