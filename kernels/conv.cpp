@@ -9,6 +9,7 @@ namespace edgecl {
 namespace {
 
 constexpr int ITEMS = 8;            // work items aimed at: enough to balance, few enough to reuse the input
+constexpr double LONG_LISTS = 1.5;  // entries a row and input channel: two dozen in a block of 16
 constexpr int WEIGHT_CHUNK = 16384; // gradient accumulators of one item: 1 MB at 16 lanes
 
 // One pass over a grid of output positions.
@@ -349,7 +350,9 @@ void weight_pass(Threads &threads, const Kernels &k, const Geometry &g, const Li
   const WideTiling &tiling = run    ? tile_run(dy.width, wide)
                              : fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
                                   : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
-  const bool direct = tiling.tiles.size() * blocks <= 2; // few visits: reduce at once instead of keeping vectors
+  // Sums are reduced at once where there are few visits or lists are long, else vectors are kept. By density and not by
+  // the lists' lengths: blocking must not change a bit.
+  const bool direct = tiling.tiles.size() * blocks <= 2 || lists.offsets.size() > LONG_LISTS * lists.rows * g.group_in();
 
   // Items are ranges of rows of equal work. Each streams the whole input through L1, so there are few; but no more
   // accumulators than fit in L2.

@@ -240,7 +240,7 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
     float *sum = totals.get();
     for (int i = 1; i < items; i++)
       for (int e = first; e < last; e++) sum[e] += totals[(size_t)i * entries + e];
-    want.weights->add(want.gradients, sum + first, first, last);
+    if (entries) want.weights->add(want.gradients, sum + first, first, last); // none of a frozen weight
   });
 }
 
