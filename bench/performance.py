@@ -277,9 +277,9 @@ def page() -> str:
         section("Peak memory", "memory",
                 "`bare`: numpy, the engine and a plan; `run`: the whole command. `bytes a weight`: model arrays, "
                 "gradients and index lists over living weights. Of the 28 asked for, value, gradient, momentum, both "
-                "lists' offsets and the backward value make 24; we add the pattern (4), which masks, checkpoints and the "
-                "optimizer share, forward values in list order (4), so that a prediction beside training never reads "
-                "an array that Python replaces, 2 for the way back from the backward lists, and where a list starts.",
+                "lists' offsets and the backward value make 24; we add the pattern (4), which masks, checkpoints and "
+                "the optimizer share, forward values in list order (4), so that a prediction beside training never "
+                "reads an array that Python replaces, 2 for the way back from the backward lists, and a list's start.",
                 memory),
         section("Activations in bfloat16", "saved_activations",
                 "`--activations bfloat16`: what the backward pass reads again waits in 16 bits, without halo, rounded "

@@ -4,54 +4,41 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import checkpoint
-from .budget import Budget, RunPlan, plan_run, resident
+from .budget import Budget, resident
 from .budget.guard import Guard
-from .compiler import Plan
 from .config import Config, normalise
-from .devices import CostModel, load_profile
 from .errors import BadInput, EdgeclError
 from .learning import calls
 from .learning.buffer import StreamBuffer
 from .learning.calls import Call, CallLog
 from .learning.candidates import source_candidates, store_candidates
-from .learning.costs import step_costs
-from .learning.forgetting import Receipt, empty_slots, rewrite_saved, seal, unseal, without
+from .learning.forgetting import Receipt, forget, seal, unseal
 from .learning.head import widen_head
 from .learning.kept import KeptStates
 from .learning.labels import Label, LabelMap
+from .learning.learner_plan import plan_learner
 from .learning.ledger import DenseRows
-from .learning.parts import (
-    SampleSpec,
-    build_parts,
-    close_parts,
-    configured_method,
-    configured_sparsity,
-    engine_plan,
-    make_graph,
-    predicted_growth,
-)
-from .learning.retrain import Retrained, pending, retrain, take_over
+from .learning.lesson import LearnLog as LearnLog
+from .learning.lesson import teach
+from .learning.parts import SampleSpec, build_parts, close_parts, make_graph
+from .learning.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
 from .learning.samples import as_samples
+from .learning.saved import load_state, state_of, without_forgotten
 from .learning.starts import digest
-from .learning.task_loop import AHEAD, TaskLoop, check_schedules
+from .learning.task_loop import AHEAD
 from .learning.trainer import Trainer
 from .learning.watch import make_energy_account, make_governor
 from .learning.weights import read_weights
-from .methods import NonFiniteLoss
 from .storage import RootKey
-from .storage.errors import StoreError, WriteBudgetSpent
-from .storage.forgetting import OVERWRITTEN
+from .storage.errors import WriteBudgetSpent
 
-THREAD_BYTES = 64_000  # touched stack of a mover's thread
 LOGITS_WIDTH = 1024  # widest head whose logits are stored
 # Options of a run that say where its data is and where it writes; a learner has its own words for them.
 _NOT_OURS = {
@@ -69,23 +56,6 @@ _NOT_OURS = {
     "flash",
     "root_key_file",
 }
-
-
-@dataclass(frozen=True)
-class LearnLog:
-    """What a call of `learn` did.
-
-    steps : training steps;  epochs : whole passes over the samples at hand;  loss : mean over the last 20
-        steps
-    stopped : why it ended before what was asked, or None;  seconds : of training
-    """
-
-    steps: int
-    epochs: int
-    loss: float | None
-    stopped: str | None
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
 
 
 class Kept:
@@ -184,7 +154,7 @@ class Learner:
         """Everything that `close` gives back, as it is before the first sample."""
         graph = make_graph(config, self.spec, classes)
         start = None if weights is None else read_weights(weights, graph)
-        plan = self._plan(config, classes, buffer, free)
+        plan = self.plan = plan_learner(config, self.spec, classes, buffer, self.budget, self._baseline, free)
         identity = f"learner {self.spec.shape} {self.spec.dtype}"
         self._parts = build_parts(
             plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=self._root_key
@@ -208,32 +178,6 @@ class Learner:
         self._unstored = 0  # samples that a spent write budget kept off flash
         self._learning: int | None = None  # step at which the running `learn` began
         self._make_predictor()
-
-    def _plan(self, config: Config, classes: int, buffer: int, free: frozenset[str]) -> RunPlan:
-        graph = make_graph(config, self.spec, classes)
-
-        def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
-            method, sparse = configured_method(c), configured_sparsity(c, graph)
-            plan = engine_plan(c, graph, method, sparse)
-            growth = predicted_growth(c, plan, method, sparse, self.spec, classes, buffer)
-            # an undo copy of weights and optimizer state is kept during `learn`
-            growth["buffer"] = buffer * (self.spec.bytes + 16)
-            growth["undo"] = plan.memory.get("parameters", 0)
-            if c.store is not None:  # batches on their way from the store, the one at hand, a mover's stack
-                growth["read_ahead"] = (AHEAD + 1) * c.batch * self.spec.bytes + THREAD_BYTES
-            return plan, growth
-
-        baseline = self._baseline if self.budget.scope == "process" else 0
-        budget = None if self.budget.ram is None else int(self.budget.ram)
-        plan = plan_run(config, candidate, baseline=baseline, budget=budget, free=free)
-        if config.device is not None:
-            sparse = configured_sparsity(plan.config, graph)
-            rows = plan.plan.batch
-            costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
-            cost = CostModel(load_profile(config.device), config.threads).step(costs)
-            plan = replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
-        self.plan = replace(plan, baseline=self._baseline)
-        return self.plan
 
     # -- what a service calls
 
@@ -392,6 +336,7 @@ class Learner:
                 self._parts.store.flush()
             self._folders.add(folder)
             checkpoint.save(folder, seal(self._state(), self._sealing))
+            drop_pending(self)
         return folder
 
     def forget(self, subject: int) -> Receipt:
@@ -406,7 +351,7 @@ class Learner:
             raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
         with self._work, self._observing:
             self._check_open()
-            return self._forget(subject)
+            return forget(self, subject)
 
     def retrain_without(self, subject: int) -> Retrained:
         """`forget` a subject, and make the weights again as if it had never been there: bit for bit those of a
@@ -425,24 +370,6 @@ class Learner:
             self._check_open()
             self._stop.clear()
             return retrain(self, subject)
-
-    def _forget(self, subject: int) -> Receipt:
-        p = self._parts
-        ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
-        if p.store is not None:
-            try:
-                done = p.store.forget(subject)
-            except StoreError as error:
-                raise EdgeclError(error.cause, error.remedy) from error
-            ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
-        if subject in self._calls.subjects:
-            self._calls.add(Call(calls.FORGOT, subject))
-        swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
-        slots, buffered = empty_slots(p, subject, ids), self._buffer.forget(subject)
-        files += self._kept.forget(subject)
-        if self._sealing is None:
-            files += rewrite_saved(self._folders, subject)
-        return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
 
     def _like(self, options: Mapping[str, Any], **changed: Any) -> Learner:
         """Another learner for the same samples."""
@@ -517,7 +444,8 @@ class Learner:
         )
         try:
             take_over(learner)
-            saved, forgotten = learner._without_forgotten(unseal(saved, learner._sealing))
+            check_store(learner, saved)
+            saved, forgotten = without_forgotten(learner, unseal(saved, learner._sealing))
             learner._load(saved)
             for subject in forgotten:
                 learner._calls.add(Call(calls.FORGOT, subject))
@@ -571,96 +499,6 @@ class Learner:
 
     # -- inside
 
-    def _learn(
-        self,
-        steps: int | None,
-        epochs: int | None,
-        seconds: float | None,
-        arrive: Callable[[int], None] | None = None,
-    ) -> LearnLog:
-        """arrive : called before each step with the number of steps done"""
-        data = self._buffer.view()
-        if not len(data.labels):
-            raise BadInput("There is no sample to learn from.", "Call observe() first.")
-        self._fit_head()
-        units = np.unique(data.labels)
-        self._trainer.seen[units] = True
-        p, trainer = self._parts, self._trainer
-        task = self._task if self._task else None
-        if self._new_task:
-            p.method.begin_task(p.engine, task)
-            p.sparse.begin_task(task)
-            self._new_task = False
-        planned = epochs if epochs is not None and self._fits_schedules(epochs, len(data.labels)) else None
-        loop = TaskLoop(
-            trainer,
-            data,
-            self._dense,
-            task=task,
-            epochs=planned,
-            task_units=units if task is not None else None,
-            first_step=trainer.steps if planned is None else 0,
-        )
-        undo = {"engine": p.engine.state(), "sparse": p.sparse.state()}
-        offered = 0 if p.memory is None else p.memory.offered
-        losses: list[float] = []
-        warnings: list[str] = []
-        stopped = self._shed_at = None
-        undone = False
-        began = self._working_time()
-        self._energy.begin()
-        number = self._calls.add(Call(calls.LEARNED, epochs or 0, steps or 0, 0))
-        self._learning = trainer.steps
-        while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
-            if arrive is not None:
-                arrive(len(losses))
-            used = self._working_time() - began
-            if seconds is not None and used >= seconds:
-                break
-            stopped = "stop() was called" if self._stop.is_set() else None
-            stopped = stopped or self._guard.reason(trainer, self._train_seconds + used)
-            if stopped is not None:
-                break
-            if self._governor is not None:
-                self._governor.before_step(trainer.steps, self._stop.is_set)
-                if self._stop.is_set():
-                    continue
-            before = time.monotonic()
-            try:
-                log = loop.advance()
-            except NonFiniteLoss as error:
-                p.engine.load(undo["engine"])
-                p.sparse.load(undo["sparse"])
-                self._forget_logits(offered)
-                stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
-                warnings.append(error.cause)
-                undone = True
-                break
-            if log is not None:
-                losses.append(log.loss)
-                self._calls.ended_after(number, len(losses))
-            if self._governor is not None:
-                self._governor.after_step(time.monotonic() - before)
-        self._learning = None
-        if seconds is None and (stopped is None or undone):
-            self._calls.ended_after(number, calls.TO_ITS_END)
-        used = self._working_time() - began
-        self._energy.end()
-        self._train_seconds += used
-        if self._shed_at is not None:
-            warnings.append(f"RAM came near its budget at step {self._shed_at}: read-ahead was given up.")
-        if loop.epoch or loop.finished:
-            self._buffer.learned = max(self._buffer.learned, min(len(data.labels), len(self._buffer)))
-        if stopped is not None and stopped.startswith("budget") and self.path is not None:
-            self.save()
-        recent = losses[-20:]
-        mean = float(np.mean(recent)) if recent else None
-        return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
-
-    def _working_time(self) -> float:
-        """A clock that stands still while the governor rests."""
-        return time.monotonic() - (0.0 if self._governor is None else self._governor.waited)
-
     def _rest(self, seconds: float) -> None:
         """Wait so long, or until `stop`."""
         self._stop.wait(seconds)
@@ -673,23 +511,6 @@ class Learner:
         if carousel is not None:
             carousel.trim()
         self._trainer.log.append((step, -1, "shed"))
-
-    def _forget_logits(self, offered: int) -> None:
-        """Samples remembered since so many offers stay, the logits that an undone model gave them do not."""
-        memory = self._parts.memory
-        if memory is not None and "logits" in memory.fields:
-            slots = np.flatnonzero(memory.order >= offered)
-            memory.update_field(slots, "logits", np.zeros((slots.size, 0), np.float16))
-
-    def _fits_schedules(self, epochs: int, samples: int) -> bool:
-        """Whether this call is long enough for the per-task schedules; otherwise the open-ended ones are
-        used."""
-        config = replace(self._parts.config, epochs=epochs)
-        try:
-            check_schedules(config, self._parts.sparse, self._parts.method, [samples])
-        except BadInput:
-            return False
-        return True
 
     def _fit_head(self) -> None:
         """Double the head until every label has a unit."""
@@ -720,65 +541,20 @@ class Learner:
         found = None if store is None else store.meta_get("labels")
         return [] if found is None else json.loads(found)
 
-    def _state(self) -> dict[str, Any]:
-        config = self._parts.config.to_json()
-        spec = self.spec
-        return {
-            "learner": {
-                "config": config,
-                "spec": {"shape": spec.shape, "dtype": spec.dtype, "mean": spec.mean, "std": spec.std},
-                "classes": self._parts.engine.model.graph.classes,
-                "buffer": self._buffer.capacity,
-                "labels": self._labels.labels,
-                "task": self._task,
-                "new_task": self._new_task,
-                "next_id": self._next_id,
-                "train_seconds": self._train_seconds,
-                "unstored": self._unstored,
-                "forgotten": [] if self._parts.store is None else [list(f) for f in self._parts.store.forgotten()],
-                "forgotten_count": 0 if self._parts.store is None else self._parts.store.forgotten_count,
-                "calls": self._calls.state(),
-                "keep_checkpoints": self._kept.most,
-                "kept": self._kept.tasks,
-                "energy": self._energy.state(),
-            },
-            "stream_buffer": self._buffer.state(),
-            "dense": self._dense.state(),
-            "trainer": self._trainer.state(),
-        }
+    def _learn(
+        self,
+        steps: int | None,
+        epochs: int | None,
+        seconds: float | None,
+        arrive: Callable[[int], None] | None = None,
+    ) -> LearnLog:
+        return teach(self, steps, epochs, seconds, arrive)
 
-    def _without_forgotten(self, saved: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-        """A saved state without the subjects that the store forgot after it was written; which these are."""
-        found = []
-        known = {(int(s), float(at)) for s, at in saved["learner"].get("forgotten", ())}
-        for subject, at in [] if self._parts.store is None else self._parts.store.forgotten():
-            if (subject, at) not in known:
-                saved, _ = without(saved, subject)
-                found.append(subject)
-                if self._sealing is None:
-                    rewrite_saved(self._folders, subject)
-        return saved, found
+    def _state(self) -> dict[str, Any]:
+        return state_of(self)
 
     def _load(self, saved: Mapping[str, Any]) -> None:
-        about = saved["learner"]
-        # The store is not rewound: samples acknowledged after the last save stay known.
-        self._trainer.load(saved["trainer"], rewind_store=False)
-        self._dense.load(saved["dense"])
-        self._buffer.load(dict(saved["stream_buffer"]))
-        self._labels = LabelMap(about["labels"])
-        for label in self._stored_labels():
-            self._labels.unit(label)
-        self._task, self._new_task = about["task"], about["new_task"]
-        self._next_id, self._train_seconds = about["next_id"], about["train_seconds"]
-        self._unstored = about.get("unstored", 0)
-        self._kept.tasks = [int(t) for t in about.get("kept", ())]
-        if "calls" in about:
-            self._calls.load(about["calls"])
-        else:  # saved before calls were logged
-            self._calls.cut()
-        self._note_stored()
-        self._energy.load(about.get("energy", {"joules": None}))
-        self._make_predictor()
+        load_state(self, saved)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,6 +11,11 @@ class Access(StoreCore):
     """Counts and ids of the live samples."""
 
     @property
+    def id(self) -> str:
+        """Tells this store from every other one; 32 hexadecimal digits, drawn when it was made."""
+        return self._description.store.hex()
+
+    @property
     def next_id(self) -> int:
         """The id the next new sample gets."""
         return self._index.next_id

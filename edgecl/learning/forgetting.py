@@ -8,18 +8,25 @@ rewritten without the rows and the old one overwritten.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import checkpoint
 from ..errors import EdgeclError
 from ..storage.carousel import keep_swaps
+from ..storage.errors import StoreError
+from ..storage.forgetting import OVERWRITTEN
 from ..storage.sealing import Sealing
+from .calls import FORGOT, Call
 from .trainer import Parts
+
+if TYPE_CHECKING:
+    from ..learner import Learner
 
 Array = np.ndarray
 STILL_IN_WEIGHTS = "The weights still carry the subject's influence; only training anew without it removes that."
@@ -48,6 +55,27 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def forget(learner: Learner, subject: int) -> Receipt:
+    """Take a subject out of store, memory, stream buffer, swaps and saved states, for the thread that holds
+    ``_work`` and ``_observing``."""
+    p = learner._parts
+    ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
+    if p.store is not None:
+        try:
+            done = p.store.forget(subject)
+        except StoreError as error:
+            raise EdgeclError(error.cause, error.remedy) from error
+        ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
+    if subject in learner._calls.subjects:
+        learner._calls.add(Call(FORGOT, subject))
+    swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
+    slots, buffered = empty_slots(p, subject, ids), learner._buffer.forget(subject)
+    files += learner._kept.forget(subject)
+    if learner._sealing is None:
+        files += rewrite_saved(learner._folders, subject)
+    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
 
 
 def empty_slots(parts: Parts, subject: int, ids: Array) -> int:

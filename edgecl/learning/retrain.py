@@ -28,21 +28,16 @@ import numpy as np
 
 from .. import checkpoint
 from ..budget.give_back import give_back
-from ..errors import CannotRetrain
+from ..errors import CannotRetrain, EdgeclError
 from ..storage import SampleStore, replacing
-from ..storage.transfer import put_field
-from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call, CallLog
-from .forgetting import Receipt, seal, unseal
-from .kept import kept_file
-from .labels import LabelMap
+from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call
+from .forgetting import Receipt, forget, seal
+from .second import PIECE, second
 from .starts import Start, choose
 
 if TYPE_CHECKING:
     from ..learner import Learner
 
-PIECE = 256  # samples read at a time
-# Options that only say who watches, and the write budget: what they decided stands in the log.
-_WATCHERS = ("flash_writes_per_day", "max_temperature", "min_battery", "max_load", "energy_source", "device")
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def retrain(learner: Learner, subject: int) -> Retrained:
     assert store is not None
     _afford(learner, store)
     with learner._observing:
-        receipt = learner._forget(subject)
+        receipt = forget(learner, subject)
     folder, beside = replacing.begin(store.path)
     replay = None
     try:
@@ -117,10 +112,11 @@ def retrain(learner: Learner, subject: int) -> Retrained:
 def _afford(learner: Learner, store: SampleStore) -> None:
     """The samples are written once more, and RAM holds a second learner: refuse when there is no room for that."""
     ram, more = learner._guard.memory, learner.plan.growth_bytes
-    if ram.limit is not None and ram.use() + more > ram.limit:
+    both = max(ram.use(), learner.plan.peak_bytes - ram.baseline) + more
+    if ram.limit is not None and both > ram.limit:
         raise CannotRetrain(
             f"A second learner of {more / 1e6:.1f} MB does not fit the budget of {ram.limit / 1e6:.1f} MB of RAM.",
-            f"Learner.open(path, budget=Budget(ram={math.ceil((ram.use() + more) / 1e6)}_000_000)) gives it room.",
+            f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
         )
     need = store.bytes
     free = os.statvfs(store.path)
@@ -211,80 +207,13 @@ class Replay:
         self.calls["observe"] += 1
 
 
-def second(learner: Learner, start: Start, folder: Path, beside: Path) -> Learner:
-    """A learner like the first one was at ``start``, with a store of its own."""
-    about = learner._state()["learner"] if start.state is None else start.state["learner"]
-    config = {k: v for k, v in learner.plan.config.to_json().items() if v is not None and k not in _WATCHERS}
-    log = learner._calls
-    scratch = learner._like(
-        {**config, "store": str(folder), "carousel": "exact"},
-        classes=log.classes if start.state is None else about["classes"],
-        path=beside,
-        weights=None if start.state is not None or log.weights is None else log.weights[0],
-    )
-    try:
-        scratch._stop = learner._stop
-        made = scratch._parts.store
-        assert made is not None and learner._parts.store is not None
-        if start.state is None:
-            scratch._labels = LabelMap(log.labels)
-            scratch._calls.labels = list(log.labels)
-        else:
-            _copy(learner._parts.store, made, start.ids)
-            made.meta_set({"labels": json.dumps(about["labels"]).encode()})
-            scratch._load(_renumbered(unseal(start.state, learner._sealing), start.ids))
-            if start.lost:  # what was evicted before is in no log of the new store
-                scratch._calls.cut()
-            scratch._kept.tasks = [t for t in learner._kept.tasks if t <= start.task]
-            _keep(learner, scratch, start, beside)
-    except BaseException:
-        scratch.close()
-        raise
-    return scratch
-
-
-def _copy(store: SampleStore, to: SampleStore, ids: np.ndarray) -> None:
-    """Records with their values, in order, under new ids."""
-    for at in range(0, len(ids), PIECE):
-        got = store.read(ids[at : at + PIECE])
-        if not got["ok"].all():
-            raise CannotRetrain("A sample of before the subject cannot be read.", "Run `edgecl store verify`.")
-        ticket = to.append(got["samples"], got["classes"], got["subjects"], got["times"])
-        for name, (values, widths) in got["fields"].items():
-            put_field(to, name, ticket.ids, values, widths)
-
-
-def _renumbered(state: Mapping[str, Any], ids: np.ndarray) -> dict[str, Any]:
-    """A state of the end of a task with the ids of a store that holds ``ids`` only; others become -1."""
-    trainer = dict(state["trainer"])
-    if trainer["memory"] is not None:
-        old = trainer["memory"]["ids"]
-        at = np.searchsorted(ids, old)
-        known = (at < len(ids)) & (np.append(ids, -1)[np.minimum(at, len(ids))] == old) & (old >= 0)
-        trainer["memory"] = {**trainer["memory"], "ids": np.where(known, at, -1)}
-    calls = CallLog()
-    calls.load(state["learner"]["calls"])
-    calls.renumbered(ids)
-    return {**state, "trainer": trainer, "learner": {**state["learner"], "calls": calls.state()}}
-
-
-def _keep(learner: Learner, scratch: Learner, start: Start, beside: Path) -> None:
-    """The states kept up to the start go with the new store: its ids, sealed with its keys."""
-    for task, state in learner._kept.newest_first():
-        if task <= start.task:
-            ids = start.ids[start.ids < int(state["trainer"]["store"]["next_id"])]
-            new = _renumbered(unseal(state, learner._sealing), ids)
-            new["trainer"]["store"] = {**new["trainer"]["store"], "next_id": len(ids), "count": len(ids)}
-            new["learner"]["forgotten_count"] = 0
-            checkpoint.write(kept_file(beside, task), seal(new, scratch._sealing))
-
-
 def _write(learner: Learner, replay: Replay, start: Start, beside: Path) -> None:
     """What goes with the new store: its state, and what outlives the old one."""
     scratch, old = replay.scratch, learner._parts.store
     made = scratch._parts.store
     assert made is not None and old is not None
     made.note_forgotten(old.forgotten())
+    made.meta_set({"replaced": json.dumps([*_replaced(old), old.id]).encode()})
     made.wear.take(old.wear)
     made.flush()
     state = scratch._state()
@@ -298,7 +227,35 @@ def _write(learner: Learner, replay: Replay, start: Start, beside: Path) -> None
 def pending(store: str | Path | None) -> dict[str, Any] | None:
     """The state that goes with a store which has just been replaced, if its learner has not taken it over yet."""
     folder = None if store is None else replacing.beside(Path(store))
-    return None if folder is None else checkpoint.load(folder)
+    if folder is None:
+        return None
+    state = checkpoint.load(folder)
+    if state is None:
+        raise EdgeclError(f"The learner trained anew cannot be read from {folder}.", "Make a new Learner, and save it.")
+    return state
+
+
+def drop_pending(learner: Learner) -> None:
+    """A learner that did not take the state over has saved one of its own."""
+    store = learner._parts.store
+    if store is not None and replacing.beside(store.path) is not None:
+        replacing.done(store.path)
+
+
+def _replaced(store: SampleStore) -> list[str]:
+    """Ids of the stores in whose place this one stands."""
+    found = store.meta_get("replaced")
+    return [] if found is None else json.loads(found)
+
+
+def check_store(learner: Learner, saved: Mapping[str, Any]) -> None:
+    """Refuse a state from before its learner was trained anew: its weights know the subject, its ids are others."""
+    store = learner._parts.store
+    if store is not None and saved["learner"].get("store_id") in _replaced(store):
+        raise EdgeclError(
+            "This state was saved before its learner was trained anew without a subject.",
+            "Open the folder that the learner was saved to then, or later.",
+        )
 
 
 def take_over(learner: Learner) -> None:

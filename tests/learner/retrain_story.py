@@ -45,7 +45,8 @@ def tell(ours: Learner, story=STORY, without=(), between=lambda ours, task: ours
     return ours
 
 
-VOLATILE = {"train_seconds", "energy", "config", "forgotten", "forgotten_count", "calls", "kept", "keep_checkpoints"}
+VOLATILE = {"train_seconds", "energy", "config", "forgotten", "forgotten_count", "calls", "kept", "keep_checkpoints",
+            "store_id"}  # fmt: skip
 
 
 def everything(ours: Learner) -> dict[str, object]:

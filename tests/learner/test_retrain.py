@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import numpy as np
 import pytest
 from edgecl.storage import KeyFile
-from retrain_story import EPOCHS, STORY, assert_same, bring, make, tell
+from retrain_story import EPOCHS, STORY, assert_same, bring, everything, make, tell
 from test_learner import samples
 
-from edgecl import Learner
+from edgecl import EdgeclError, Learner
 
 
 @pytest.fixture(params=["clear", "encrypted"])
@@ -87,6 +88,20 @@ def test_after_it_the_saved_states_are_the_new_ones_also_encrypted(tmp_path, roo
         with make(tmp_path, "neither") as neither:
             tell(neither, without=(3, 4))
             assert_same(again, neither)
+
+
+def test_a_state_from_before_it_is_not_opened_again(tmp_path):
+    with make(tmp_path, "ours") as ours:
+        tell(ours, STORY[:2])
+        ours.save()
+        shutil.copytree(tmp_path / "ours.saved", tmp_path / "copy")
+        ours.save(tmp_path / "elsewhere")
+        ours.retrain_without(1)
+        wanted = everything(ours)
+    with pytest.raises(EdgeclError, match="before its learner was trained anew"):
+        Learner.open(tmp_path / "copy")
+    with Learner.open(tmp_path / "elsewhere") as again:
+        np.testing.assert_equal(everything(again), wanted)
 
 
 def test_a_life_of_saving_dying_and_opening_is_repeated_as_well(tmp_path):

@@ -1,0 +1,76 @@
+"""What a saved learner consists of, and how it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .forgetting import rewrite_saved, without
+from .labels import LabelMap
+
+if TYPE_CHECKING:
+    from ..learner import Learner
+
+
+def state_of(learner: Learner) -> dict[str, Any]:
+    config = learner._parts.config.to_json()
+    spec = learner.spec
+    return {
+        "learner": {
+            "config": config,
+            "spec": {"shape": spec.shape, "dtype": spec.dtype, "mean": spec.mean, "std": spec.std},
+            "classes": learner._parts.engine.model.graph.classes,
+            "buffer": learner._buffer.capacity,
+            "labels": learner._labels.labels,
+            "task": learner._task,
+            "new_task": learner._new_task,
+            "next_id": learner._next_id,
+            "train_seconds": learner._train_seconds,
+            "unstored": learner._unstored,
+            "forgotten": [] if learner._parts.store is None else [list(f) for f in learner._parts.store.forgotten()],
+            "forgotten_count": 0 if learner._parts.store is None else learner._parts.store.forgotten_count,
+            "store_id": None if learner._parts.store is None else learner._parts.store.id,
+            "calls": learner._calls.state(),
+            "keep_checkpoints": learner._kept.most,
+            "kept": learner._kept.tasks,
+            "energy": learner._energy.state(),
+        },
+        "stream_buffer": learner._buffer.state(),
+        "dense": learner._dense.state(),
+        "trainer": learner._trainer.state(),
+    }
+
+
+def without_forgotten(learner: Learner, saved: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """A saved state without the subjects that the store forgot after it was written; which these are."""
+    found = []
+    known = {(int(s), float(at)) for s, at in saved["learner"].get("forgotten", ())}
+    for subject, at in [] if learner._parts.store is None else learner._parts.store.forgotten():
+        if (subject, at) not in known:
+            saved, _ = without(saved, subject)
+            found.append(subject)
+            if learner._sealing is None:
+                rewrite_saved(learner._folders, subject)
+    return saved, found
+
+
+def load_state(learner: Learner, saved: Mapping[str, Any]) -> None:
+    about = saved["learner"]
+    # The store is not rewound: samples acknowledged after the last save stay known.
+    learner._trainer.load(saved["trainer"], rewind_store=False)
+    learner._dense.load(saved["dense"])
+    learner._buffer.load(dict(saved["stream_buffer"]))
+    learner._labels = LabelMap(about["labels"])
+    for label in learner._stored_labels():
+        learner._labels.unit(label)
+    learner._task, learner._new_task = about["task"], about["new_task"]
+    learner._next_id, learner._train_seconds = about["next_id"], about["train_seconds"]
+    learner._unstored = about.get("unstored", 0)
+    learner._kept.tasks = [int(t) for t in about.get("kept", ())]
+    if "calls" in about:
+        learner._calls.load(about["calls"])
+    else:  # saved before calls were logged
+        learner._calls.cut()
+    learner._note_stored()
+    learner._energy.load(about.get("energy", {"joules": None}))
+    learner._make_predictor()
