@@ -3,7 +3,7 @@
 #include <cstring>
 #include <map>
 
-#include "conv_run.h"
+#include "runs.h"
 
 namespace edgecl {
 namespace {
@@ -23,10 +23,30 @@ struct Pass {
   const float *bias;
   bool accumulate;
   int reach_h, reach_w;     // input rows and columns read beyond a tile's own
+  const float *valid = nullptr; // of a run
 };
 
+// Where both maps allow it, the pass over a plane becomes one over a row: see runs.h.
+bool runs(const Map &a, const Map &b) { return a.runs && b.runs && a.columns == b.columns; }
+
+Pass as_run(Pass p, Epilogue *e) {
+  const int y = p.out_y, x = p.out_x, pitch = p.out.columns;
+  p.valid = run_mask(p.height, p.width, pitch, p.out.lanes, isa_lanes()[0]);
+  p.in = run_view(p.in);
+  p.out = run_view(p.out, y, x);
+  if (e && e->mask) {
+    if (e->z.data) e->z = run_view(e->z, y, x);
+    if (e->y.data) e->y = run_view(e->y, y, x);
+  }
+  if (e && e->add.data) e->add = run_view(e->add, y, x);
+  p.width = run_positions(p.height, p.width, pitch);
+  p.height = p.stride_h = p.stride_w = p.step_h = p.step_w = 1;
+  p.out_y = p.out_x = p.reach_h = p.reach_w = 0;
+  return p;
+}
+
 // Whether samples can stand in for rows: a map of one position has nothing else to tile.
-bool folds(const Pass &p) { return p.height == 1 && p.width == 1 && p.out.height == 1 && p.out.width == 1; }
+bool folds(const Pass &p) { return !p.valid && p.height == 1 && p.width == 1 && p.out.height == 1 && p.out.width == 1; }
 
 // A vector of the wide kernels holds `columns` columns of all lanes; 1 means there are none to use.
 struct Wide {
@@ -81,6 +101,25 @@ const WideTiling &tile_wide(int h, int w, int largest, const Wide &wide) {
   if (found == cuts.end()) found = cuts.emplace(key, cut_wide(h, w, largest, wide)).first;
   return found->second;
 }
+
+// A run of vectors in tiles of nearly the same length, each a band of its own; `shape` is the length.
+const WideTiling &tile_run(int positions, const Wide &wide) {
+  thread_local std::map<std::array<int, 2>, WideTiling> cuts;
+  WideTiling &out = cuts[{positions, wide.columns}];
+  if (out.tiles.empty()) {
+    const int vectors = (positions + wide.columns - 1) / wide.columns;
+    const int largest = std::min(LONGEST_RUN, wide.kernels->largest_tile), n = (vectors + largest - 1) / largest;
+    for (int i = 0; i < n; i++) {
+      const int first = vectors * i / n;
+      out.bands.push_back(i);
+      out.tiles.push_back({0, first * wide.columns, vectors * (i + 1) / n - first, true});
+    }
+    out.bands.push_back(n);
+  }
+  return out;
+}
+
+Wide run_kernels(int lanes) { return {&widest_kernels(), widest_kernels().lanes / lanes}; }
 
 int column_kind(int stride) { return stride == 1 ? 0 : stride == 2 ? 1 : 2; }
 
@@ -143,8 +182,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
   const bool fold = folds(p);
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(p.stride_w);
-  const Wide wide = fold || kind != 0 ? Wide() : wide_kernels(lanes, p.width);
-  const WideTiling &tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+  const Wide wide = p.valid ? run_kernels(lanes) : fold || kind != 0 ? Wide() : wide_kernels(lanes, p.width);
+  const WideTiling &tiling = p.valid ? tile_run(p.width, wide)
+                             : fold  ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
                                   : tile_wide(p.height, p.width, kind == 2 ? 4 : k.largest_tile, wide);
   const int bands = (int)tiling.bands.size() - 1;
   const int groups = std::min(bands, std::max(1, ITEMS / blocks));
@@ -184,6 +224,16 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
       b.kept_row = fold ? (ptrdiff_t)e->z.block() * lanes : (ptrdiff_t)p.step_h * e->z.columns * lanes;
       b.kept_input_channel = e->y.plane() * lanes;
       b.kept_input_row = fold ? (ptrdiff_t)e->y.block() * lanes : (ptrdiff_t)p.step_h * e->y.columns * lanes;
+      if (const Affine *f = e->finish) {
+        b.finish = true;
+        b.activation = f->activation;
+        b.scale = f->scale1;
+        b.shift = f->shift1;
+        b.add_scale = f->scale2;
+        b.add_shift = f->shift2;
+        b.add_channel = e->add.plane() * lanes;
+        b.add_row = fold ? (ptrdiff_t)e->add.block() * lanes : (ptrdiff_t)e->add.columns * lanes;
+      }
     }
     for (int t = tiling.bands[band0]; t < tiling.bands[band1]; t++) {
       const WideTile &tile = tiling.tiles[t];
@@ -196,9 +246,12 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
         b.kept = e->z.data ? e->z.at(n, 0, oy, ox) : nullptr;
         b.kept_input = e->y.data ? e->y.at(n, 0, oy, ox) : nullptr;
       }
+      if (e && e->add.data) b.add = e->add.at(n, 0, oy, ox);
+      b.valid = p.valid ? p.valid + (size_t)tx * lanes : nullptr;
       const Kernels &fitting = tile.wide ? *wide.kernels : k;
-      const ConvBlockKernel kernel = p.step_w == 1 || fold ? fitting.conv[tile.shape][kind]
-                                                           : fitting.conv_apart[tile.shape][tile.wide ? wide.columns / 2 : 0];
+      const ConvBlockKernel kernel = p.valid                 ? fitting.run_conv[tile.shape]
+                                     : p.step_w == 1 || fold ? fitting.conv[tile.shape][kind]
+                                                             : fitting.conv_apart[tile.shape][tile.wide ? wide.columns / 2 : 0];
       for (const Block &list : p.lists->blocks) {
         b.row0 = std::max(list.row0, row0);
         b.row1 = std::min(list.row1, row1);
@@ -227,6 +280,9 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
 }
 
 int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
+  if (p.valid)
+    return samples.blocks * std::min((int)tile_run(p.width, run_kernels(samples.lanes)).tiles.size(),
+                                     std::max(1, ITEMS / samples.blocks));
   if (folds(p)) return (int)tile_wide(samples.blocks, 1, k.largest_tile, Wide()).bands.size() - 1;
   const int kind = column_kind(p.stride_w);
   const Wide wide = kind != 0 ? Wide() : wide_kernels(samples.lanes, p.width);
@@ -237,29 +293,40 @@ int pass_partials(const Kernels &k, const Pass &p, const Samples &samples) {
 } // namespace
 
 void conv_forward(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x, const Map &y,
-                  const float *bias, const Samples &samples, Partials *sums, std::vector<float> &scratch) {
-  const Pass p{&lists, x, y, g.stride_h, g.stride_w, 0, 0, 1, 1, y.height, y.width, bias, false,
-               g.kernel_h - 1, g.kernel_w - 1};
+                  const float *bias, const Samples &samples, Partials *sums, std::vector<float> &scratch,
+                  const Affine *finish) {
+  Pass p{&lists, x, y, g.stride_h, g.stride_w, 0, 0, 1, 1, y.height, y.width, bias, false,
+         g.kernel_h - 1, g.kernel_w - 1};
   Epilogue e;
+  e.finish = finish;
+  if (finish) e.add = finish->b;
+  if (runs(x, y)) p = as_run(p, &e);
   e.partials = sums;
   const int count = sums ? pass_partials(k, p, samples) : 0;
   if (sums) sums->reset(count, lists.rows);
-  run_pass(threads, k, p, sums ? &e : nullptr, samples, scratch, 0);
+  run_pass(threads, k, p, sums || finish ? &e : nullptr, samples, scratch, 0);
 }
 
 void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, const std::vector<Lists> &phases,
-                         const Map &dy, const Map &dx, bool accumulate, const Epilogue *e, const Samples &samples,
-                         std::vector<float> &scratch) {
+                         const Map &dy, const Map &dx, bool accumulate, const Epilogue *given,
+                         const Samples &samples, std::vector<float> &scratch) {
+  const bool run = runs(dy, dx), phased = run && (g.stride_h > 1 || g.stride_w > 1);
+  Epilogue own = given ? *given : Epilogue();
+  Epilogue *e = given ? &own : nullptr;
   std::vector<Pass> passes;
   int partials = 0;
   for (int py = 0; py < g.stride_h; py++)
     for (int px = 0; px < g.stride_w; px++) {
       const Lists &lists = phases[py * g.stride_w + px];
-      const int h = (dx.height - py + g.stride_h - 1) / g.stride_h, w = (dx.width - px + g.stride_w - 1) / g.stride_w;
+      // Of a run dx holds the phases below each other, all of one size.
+      const int h = phased ? dx.height / (g.stride_h * g.stride_w) : (dx.height - py + g.stride_h - 1) / g.stride_h;
+      const int w = phased ? dx.width : (dx.width - px + g.stride_w - 1) / g.stride_w;
       if (h <= 0 || w <= 0) continue;
       if (accumulate && !e && lists.offsets.empty()) continue;
       passes.push_back({&lists, dy, dx, 1, 1, py, px, g.stride_h, g.stride_w, h, w, nullptr, accumulate,
                         (g.kernel_h - 1) / g.stride_h, (g.kernel_w - 1) / g.stride_w});
+      if (phased) passes.back().out_y = (py * g.stride_w + px) * h, passes.back().out_x = 0;
+      if (run) passes.back() = as_run(passes.back(), e);
       if (e && e->partials) partials += pass_partials(k, passes.back(), samples);
     }
   if (e && e->partials) e->partials->reset(partials, dx.channels);
@@ -270,15 +337,18 @@ void conv_backward_input(Threads &threads, const Kernels &k, const Geometry &g, 
   }
 }
 
-void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x,
-                          const Map &dy, const Samples &samples, float *gradients, std::vector<float> &scratch) {
-  if (lists.offsets.empty()) return;
+namespace {
+
+// `run`: x and dy are the only rows of their planes.
+void weight_pass(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x, const Map &dy,
+                 bool run, const Samples &samples, float *gradients, std::vector<float> &scratch) {
   const int lanes = samples.lanes;
-  const bool fold = dy.height == 1 && dy.width == 1;
+  const bool fold = !run && dy.height == 1 && dy.width == 1;
   const int blocks = fold ? 1 : samples.blocks;
   const int kind = fold ? 0 : column_kind(g.stride_w);
-  const Wide wide = fold || kind != 0 ? Wide() : wide_kernels(lanes, dy.width);
-  const WideTiling &tiling = fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
+  const Wide wide = run ? run_kernels(lanes) : fold || kind != 0 ? Wide() : wide_kernels(lanes, dy.width);
+  const WideTiling &tiling = run    ? tile_run(dy.width, wide)
+                             : fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
                                   : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
   // Sums are reduced at once where there are few visits or lists are long, else vectors are kept. By density and not by
   // the lists' lengths: blocking must not change a bit.
@@ -344,7 +414,9 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
         const int sample = fold ? tile.y : block, ty = fold ? 0 : tile.y, tx = fold ? 0 : tile.x;
         w.input = origin(x, sample, ty * g.stride_h, tx * g.stride_w);
         w.gradient = dy.at(sample, 0, ty, tx);
-        const WeightBlockKernel kernel = tile.wide ? wide.kernels->weight[tile.shape][0] : k.weight[tile.shape][kind];
+        const WeightBlockKernel kernel = run         ? wide.kernels->run_weight[tile.shape]
+                                         : tile.wide ? wide.kernels->weight[tile.shape][0]
+                                                     : k.weight[tile.shape][kind];
         const bool at_once = direct || (wide.columns > 1 && !tile.wide);
         int place = 0;
         for (const Piece &p : pieces) {
@@ -367,6 +439,21 @@ void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g,
       reduced += p.count;
     }
   });
+}
+
+} // namespace
+
+void conv_backward_weight(Threads &threads, const Kernels &k, const Geometry &g, const Lists &lists, const Map &x,
+                          const Map &dy, const Samples &samples, float *gradients, std::vector<float> &scratch) {
+  if (lists.offsets.empty()) return;
+  if (runs(x, dy)) {
+    Geometry flat = g;
+    flat.stride_h = flat.stride_w = flat.kernel_h = 1;
+    Map out = run_view(dy);
+    out.width = run_positions(dy.height, dy.width, dy.columns);
+    return weight_pass(threads, k, flat, lists, run_view(x), out, true, samples, gradients, scratch);
+  }
+  weight_pass(threads, k, g, lists, x, dy, false, samples, gradients, scratch);
 }
 
 } // namespace edgecl

@@ -27,15 +27,38 @@ template <class V> EDGECL_INLINE V activation_gradient(V g, V z, int activation)
   return g;
 }
 
-// Maps are read and written through this type. With wide tiles a vector spans columns and starts at any of them;
-// the narrowest vectors never do, and SSE2 wants its operands aligned.
-template <int W> struct Access {
-#if EDGECL_WIDEST > 4
-  typedef typename Vec<W>::unaligned type;
-#else
-  typedef typename Vec<W>::type type;
-#endif
+// Not-a-number passes through, so that a bad sample shows in the loss.
+template <class V> EDGECL_INLINE V activate(V v, int activation) {
+  const V zero = V{}, six = splat<V>(6.f);
+  if (activation == RELU) return v < zero ? zero : v;
+  if (activation == RELU6) {
+    V low = v < zero ? zero : v;
+    return low > six ? six : low;
+  }
+  return v;
+}
+
+// What follows a convolution in a prediction: normalisation, summand, activation.
+template <class V> struct Finisher {
+  V scale, shift, add_scale;
+  int activation;
+  EDGECL_MEMBER Finisher(const ConvBlock &b, int r)
+      : scale(splat<V>(b.scale ? b.scale[r] : 1.f)),
+        shift(splat<V>((b.shift ? b.shift[r] : 0.f) + (b.add_shift ? b.add_shift[r] : 0.f))),
+        add_scale(splat<V>(b.add_scale ? b.add_scale[r] : 1.f)), activation(b.activation) {}
+  EDGECL_MEMBER V operator()(V v, V add) const { return activate(v * scale + shift + add * add_scale, activation); }
 };
+
+// Maps are read and written through this type. With wide tiles a vector spans columns and starts at any of them;
+// the narrowest vectors never do outside of runs, and SSE2 wants its operands aligned.
+template <int W, bool RUN = false> struct Access {
+  typedef typename Vec<W>::unaligned type;
+};
+#if EDGECL_WIDEST <= 4
+template <int W> struct Access<W, false> {
+  typedef typename Vec<W>::type type;
+};
+#endif
 
 // An opaque pointer: keeps the compiler to `base + constant` addresses, one base per row of the tile.
 template <class T> EDGECL_INLINE const T *opaque(const T *p) {
@@ -44,8 +67,9 @@ template <class T> EDGECL_INLINE const T *opaque(const T *p) {
 }
 
 // a += w * input tile.
-template <int TH, int TW, class U, class V>
+template <int W, int TH, int TW, class V>
 EDGECL_INLINE void multiply(V *a, const char *p, V w, ptrdiff_t row_stride, ptrdiff_t column_stride) {
+  typedef typename Access<W>::type U; // an alias as a template argument would lose its alignment
 #pragma GCC unroll 4
   for (int y = 0; y < TH; y++) {
 #pragma GCC unroll 16
@@ -137,13 +161,13 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
   const ptrdiff_t step = b.output_column, ocol = APART ? APART * step : W; // floats between vectors of the output
   const int *pointers = b.pointers, *offsets = b.offsets;
   const float *values = b.values;
-  const bool load = !b.first, sums = b.last && b.sums, masked = b.last && b.mask;
+  const bool load = !b.first, sums = b.last && b.sums, masked = b.last && b.mask, finish = b.last && b.finish;
   Asker asker(b.ahead, b.aheads, b.row1 - b.row0);
   for (int r = b.row0; r < b.row1; r++) {
     if (b.aheads) asker.next();
     int k = pointers[r];
     const int end = pointers[r + 1];
-    if (k == end && load && !sums && !masked) continue;
+    if (k == end && load && !sums && !masked && !finish) continue;
     const float *out = b.output + r * b.output_channel;
     V a[P];
     if (load) {
@@ -160,7 +184,7 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
     }
     if constexpr (!ENTRY_AHEAD) {
       for (; k < end; k++)
-        multiply<TH, TW, U>(a, b.input + offsets[k], splat<V>(values[k]), row_stride, column_stride);
+        multiply<W, TH, TW>(a, b.input + offsets[k], splat<V>(values[k]), row_stride, column_stride);
     } else if (k < end) {
       const char *p = b.input + offsets[k];
       V w = splat<V>(values[k]);
@@ -168,11 +192,20 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
         const char *next = opaque(b.input + offsets[k]);
         V v = splat<V>(values[k]);
         asm("" : EDGECL_VECTOR(v));
-        multiply<TH, TW, U>(a, p, w, row_stride, column_stride);
+        multiply<W, TH, TW>(a, p, w, row_stride, column_stride);
         p = next;
         w = v;
       }
-      multiply<TH, TW, U>(a, p, w, row_stride, column_stride);
+      multiply<W, TH, TW>(a, p, w, row_stride, column_stride);
+    }
+    if (finish) {
+      const Finisher<V> f(b, r);
+#pragma GCC unroll 4
+      for (int y = 0; y < TH; y++) {
+        const U *q = b.add ? (const U *)opaque(b.add + r * b.add_channel + y * b.add_row) : nullptr;
+#pragma GCC unroll 16
+        for (int x = 0; x < TW; x++) a[y * TW + x] = f(a[y * TW + x], q ? (V)q[x] : V{});
+      }
     }
     if (masked) {
       const float *z = b.kept + r * b.kept_channel;
@@ -235,9 +268,9 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
 }
 
 // s + t += d . input tile, in two chains.
-template <int W, int TH, int TW, class V>
+template <int W, int TH, int TW, bool RUN, class V>
 EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_t column_stride, V &s, V &t) {
-  typedef typename Access<W>::type U;
+  typedef typename Access<W, RUN>::type U;
 #pragma GCC unroll 4
   for (int y = 0; y < TH; y++) {
 #pragma GCC unroll 16
@@ -254,28 +287,28 @@ EDGECL_INLINE void dot(const V *d, const char *p, ptrdiff_t row_stride, ptrdiff_
 
 // Dot products of W entries, added up in pairs as they come, so that few vectors are alive: lane j of the result is the
 // sum over the lanes of entry j, in the order of transpose_sum.
-template <int W, int TH, int TW, int FIRST, int STEP, class V>
+template <int W, int TH, int TW, int FIRST, int STEP, bool RUN, class V>
 EDGECL_INLINE V dots(const V *d, const char *input, const int *offsets, ptrdiff_t row_stride, ptrdiff_t column_stride) {
   if constexpr (STEP == W) {
     V s = V{}, t = V{};
-    dot<W, TH, TW>(d, input + offsets[FIRST], row_stride, column_stride, s, t);
+    dot<W, TH, TW, RUN>(d, input + offsets[FIRST], row_stride, column_stride, s, t);
     return TH * TW > 1 ? s + t : s;
   } else {
-    const V a = dots<W, TH, TW, FIRST, STEP * 2>(d, input, offsets, row_stride, column_stride);
-    const V b = dots<W, TH, TW, FIRST + STEP, STEP * 2>(d, input, offsets, row_stride, column_stride);
+    const V a = dots<W, TH, TW, FIRST, STEP * 2, RUN>(d, input, offsets, row_stride, column_stride);
+    const V b = dots<W, TH, TW, FIRST + STEP, STEP * 2, RUN>(d, input, offsets, row_stride, column_stride);
     return fold_lanes<W, STEP>(a, b);
   }
 }
 
 // The same for 4 entries, whose sums come to lanes 0, W / 2, W / 4 and 3 W / 4, with the same order of additions.
-template <int W, int TH, int TW, class V>
+template <int W, int TH, int TW, bool RUN, class V>
 EDGECL_INLINE V dots4(const V *d, const char *input, const int *offsets, ptrdiff_t row_stride, ptrdiff_t column_stride) {
   V s[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
     s[i] = V{};
     V t = V{};
-    dot<W, TH, TW>(d, input + offsets[i], row_stride, column_stride, s[i], t);
+    dot<W, TH, TW, RUN>(d, input + offsets[i], row_stride, column_stride, s[i], t);
     if (TH * TW > 1) s[i] += t;
   }
   V v = fold_lanes<W, W / 4>(fold_lanes<W, W / 2>(s[0], s[1]), fold_lanes<W, W / 2>(s[2], s[3]));
@@ -284,9 +317,9 @@ EDGECL_INLINE V dots4(const V *d, const char *input, const int *offsets, ptrdiff
   return v;
 }
 
-template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock &b) {
+template <int W, int TH, int TW, int STRIDE, bool RUN = false> void weight_block(const WeightBlock &b) {
   typedef typename Vec<W>::type V;
-  typedef typename Access<W>::type U;
+  typedef typename Access<W, RUN>::type U;
   typedef typename Vec<W>::unaligned Loose;
   constexpr int P = TH * TW;
   const ptrdiff_t row_stride = b.input_row;
@@ -306,7 +339,7 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
       for (; k < end; k++) {
         const char *p = b.input + b.offsets[k];
         V s = acc[k], t = V{};
-        dot<W, TH, TW>(d, p, row_stride, column_stride, s, t);
+        dot<W, TH, TW, RUN>(d, p, row_stride, column_stride, s, t);
         acc[k] = P > 1 ? s + t : s;
       }
     } else {
@@ -315,16 +348,16 @@ template <int W, int TH, int TW, int STRIDE> void weight_block(const WeightBlock
       const float *later = b.reduced + b.starts[r + 4 < b.row1 ? r + 4 : r];
       for (int i = 0; i < 3; i++) __builtin_prefetch(later + i * 16, 1);
       for (; k + W <= end; k += W)
-        *(Loose *)(out + k) += dots<W, TH, TW, 0, 1>(d, b.input, b.offsets + k, row_stride, column_stride);
+        *(Loose *)(out + k) += dots<W, TH, TW, 0, 1, RUN>(d, b.input, b.offsets + k, row_stride, column_stride);
       if constexpr (W > 4)
         for (; k + 4 <= end; k += 4) {
-          const V v = dots4<W, TH, TW>(d, b.input, b.offsets + k, row_stride, column_stride);
+          const V v = dots4<W, TH, TW, RUN>(d, b.input, b.offsets + k, row_stride, column_stride);
           typedef typename Vec<4>::type Four;
           *(typename Vec<4>::unaligned *)(out + k) += Four{v[0], v[W / 2], v[W / 4], v[W / 2 + W / 4]};
         }
       for (; k < end; k++) {
         V s = V{}, t = V{};
-        dot<W, TH, TW>(d, b.input + b.offsets[k], row_stride, column_stride, s, t);
+        dot<W, TH, TW, RUN>(d, b.input + b.offsets[k], row_stride, column_stride, s, t);
         out[k] += fold_all<W>(P > 1 ? s + t : s);
       }
     }

@@ -30,6 +30,8 @@ struct Epilogue {
   int activation = NONE;
   Map z, y;                      // y: also sum gradient * y (when partials is given)
   Partials *partials = nullptr;  // forward: sum and sum of squares of the output
+  Map add;                       // forward, with finish: its summand
+  const Affine *finish = nullptr; // forward of a prediction: what follows, but for its first operand
 };
 
 // Samples of one call: blocks of `lanes`, the last with `last_lanes` real ones.
@@ -39,7 +41,8 @@ struct Samples {
 };
 
 void conv_forward(Threads &, const Kernels &, const Geometry &, const Lists &, const Map &x, const Map &y,
-                  const float *bias, const Samples &, Partials *sums, std::vector<float> &scratch);
+                  const float *bias, const Samples &, Partials *sums, std::vector<float> &scratch,
+                  const Affine *finish = nullptr);
 
 // dx (+)= W^T dy; `phases` holds stride_h * stride_w lists.
 void conv_backward_input(Threads &, const Kernels &, const Geometry &, const std::vector<Lists> &phases, const Map &dy,

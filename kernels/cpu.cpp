@@ -22,7 +22,7 @@ struct Isa {
   const char *name;
   bool supported;
   const Kernels *(*get)(int);
-  int lanes[4];
+  int lanes[6];
 };
 
 const Isa &chosen() {
@@ -34,11 +34,11 @@ const Isa &chosen() {
          __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"),
          kernels_avx512,
-         {16, 8, 4, 0}},
-        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kernels_avx2, {8, 4, 0, 0}},
-        {"sse2", true, kernels_sse2, {4, 0, 0, 0}}};
+         {16, 8, 4, 2, 1, 0}},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kernels_avx2, {8, 4, 2, 1, 0}},
+        {"sse2", true, kernels_sse2, {4, 2, 1, 0}}};
 #else
-    static const Isa all[] = {{"neon", true, kernels_neon, {4, 0, 0, 0}}};
+    static const Isa all[] = {{"neon", true, kernels_neon, {4, 2, 1, 0}}};
 #endif
     const char *forced = std::getenv("EDGECL_ISA");
     for (const Isa &i : all) {

@@ -1,40 +1,7 @@
-#include "depth.h"
-
-#include <algorithm>
-#include <cstring>
-#include <new>
+#include "depth_plane.h"
 
 namespace edgecl {
 namespace {
-
-// Where each entry of a list sits in the kernel.
-struct Taps {
-  const Lists &lists;
-  std::vector<short> ky, kx;
-  // Offsets are into a halo'd plane whose halo starts at the first tap; there is one block a channel, in order.
-  Taps(const Lists &l, const Plane &p) : lists(l), ky(l.offsets.size()), kx(l.offsets.size()) {
-    for (int c = 0; c < l.rows; c++)
-      for (int k = l.pointers[c]; k < l.pointers[c + 1]; k++) {
-        const int at = l.offsets[k] / (p.lanes * 4) - c * p.rows * p.columns;
-        ky[k] = (short)(at / p.columns);
-        kx[k] = (short)(at % p.columns);
-      }
-  }
-  int begin(int channel) const { return lists.pointers[channel]; }
-  int end(int channel) const { return lists.pointers[channel + 1]; }
-};
-
-// Floats from a cache line on: vectors that straddle two lines cost twice.
-template <class T> struct LineAllocator {
-  typedef T value_type;
-  LineAllocator() = default;
-  template <class U> LineAllocator(const LineAllocator<U> &) {}
-  T *allocate(size_t n) { return (T *)::operator new(n * sizeof(T), std::align_val_t(64)); }
-  void deallocate(T *p, size_t) { ::operator delete(p, std::align_val_t(64)); }
-  bool operator==(const LineAllocator &) const { return true; }
-  bool operator!=(const LineAllocator &) const { return false; }
-};
-typedef std::vector<float, LineAllocator<float>> Line;
 
 int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
@@ -76,20 +43,6 @@ void split(const Rows &r, const float *whole, float *slot) {
     move_columns(r.part(slot, p), whole + (size_t)p * r.lanes, r.part_width(p), r.parts, r.lanes, true);
 }
 
-template <class F> void each_channel(Threads &threads, int blocks, int channels, const F &f) {
-  const int planes = blocks * channels, items = std::min(planes, threads.count() == 1 ? 1 : 32);
-  threads.run(items, [&](int item, int) {
-    f((int)((long)planes * item / items), (int)((long)planes * (item + 1) / items));
-  });
-}
-
-double lane_total(const float *v, int width, int lanes, int real) {
-  double s = 0;
-  for (int i = 0; i < width; i += lanes)
-    for (int l = 0; l < real; l++) s += v[i + l];
-  return s;
-}
-
 constexpr int AHEAD = 1024; // floats asked for before their turn, at least: rows of small maps are soon done
 
 // Rows are read in order, so those after the next are fetched while this one is worked on.
@@ -111,6 +64,7 @@ bool is_depthwise(const Geometry &g) { return g.groups > 1 && g.groups == g.in &
 
 void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists, const Source &source,
                    const Map &y, const float *bias, const Samples &samples, Partials *sums) {
+  if (by_planes(g, source.a, y)) return plane_forward(threads, g, plane, lists, source, y, bias, samples, sums);
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, sw = g.stride_w;
   const Source x = ahead(source);
@@ -172,6 +126,8 @@ void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, cons
 
 void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists,
                     const Source &source, const Source &gradient, const Samples &samples, const Backward &want) {
+  if (by_planes(g, source.a, gradient.a))
+    return plane_backward(threads, g, plane, lists, source, gradient, samples, want);
   const Kernels &k = widest_kernels();
   const Source x = ahead(source), dy = ahead(gradient);
   const int lanes = samples.lanes, sh = g.stride_h, sw = g.stride_w, width = x.a.width, height = x.a.height;
@@ -263,9 +219,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, con
             (float)lane_total(dots.data() + (size_t)(t - t0) * k.lanes, k.lanes, lanes, lanes);
     }
   });
-  for (int b = 1; b < samples.blocks; b++)
-    for (int e = 0; e < entries; e++) totals[e] += totals[(size_t)b * entries + e];
-  if (entries) want.weights->add(want.gradients, totals.data(), 0, entries);
+  if (entries) add_totals(*want.weights, totals, samples.blocks, want.gradients);
 }
 
 } // namespace edgecl

@@ -3,6 +3,7 @@
 
 #include "point.h"
 #include "program.h"
+#include "runs.h"
 
 namespace edgecl {
 
@@ -36,6 +37,10 @@ void Session::run_fused(const Operation &op, bool training) {
     net_.norms[a[0]]->scales(training ? Norm::From::BATCH : Norm::From::RUNNING, positions(maps_[a[1]]), scales_[a[0]]);
     break;
   case Code::NORM_GRADIENT: net_.norms[a[0]]->backward(positions(maps_[a[1]])); break;
+  case Code::SPLIT: split_phases(pool(), net_.weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], samples_); break;
+  case Code::MERGE:
+    merge_phases(pool(), net_.weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], a[4] != 0, samples_);
+    break;
   case Code::DEPTH:
   case Code::POINT: {
     const Weight &w = *net_.weights[a[0]];

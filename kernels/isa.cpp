@@ -1,6 +1,6 @@
 // Compiled once per instruction set with EDGECL_ISA naming it; no code here runs before cpu.cpp has chosen.
-#include "maps.h"
-#include "rows.h"
+#include "few.h"
+#include "slide.h"
 
 #define EDGECL_CONCAT2(a, b) a##b
 #define EDGECL_CONCAT(a, b) EDGECL_CONCAT2(a, b)
@@ -26,13 +26,29 @@ template <int W, int I> void fill_tile(Kernels &k) {
   if constexpr (I + 1 < TILE_COUNT) fill_tile<W, I + 1>(k);
 }
 
+template <int W, int N> void fill_runs(Kernels &k) {
+  if constexpr (N <= EDGECL_LARGEST_TILE && N <= LONGEST_RUN) {
+    k.run_conv[N] = run_block<W, N>;
+    k.run_weight[N] = weight_block<W, 1, N, 1, true>;
+    fill_runs<W, N + 1>(k);
+  }
+}
+
 template <int W> const Kernels *make() {
   static const Kernels table = [] {
     Kernels k{};
     k.lanes = W;
     k.largest_tile = EDGECL_LARGEST_TILE;
-    fill_tile<W, 0>(k);
-    k.reduce = reduce_vectors<W>;
+    if constexpr (W >= 4) {
+      fill_tile<W, 0>(k);
+      k.reduce = reduce_vectors<W>;
+      k.read = read<W>;
+      k.taps = taps<W>;
+      k.tap_dots = all_tap_dots<W>;
+      k.row_sums = row_sums<W>;
+      k.row_mask = row_mask<W>;
+    }
+    if constexpr (W == EDGECL_WIDEST) fill_runs<W, 1>(k);
     k.halo = clear_halo<W>;
     k.save = save<W>;
     k.restore = restore<W>;
@@ -45,11 +61,13 @@ template <int W> const Kernels *make() {
     k.pool_backward = pool_backward<W>;
     k.group_norm_forward = group_norm_forward<W>;
     k.group_norm_backward = group_norm_backward<W>;
-    k.read = read<W>;
-    k.taps = taps<W>;
-    k.tap_dots = all_tap_dots<W>;
-    k.row_sums = row_sums<W>;
-    k.row_mask = row_mask<W>;
+    if constexpr (W < 4) {
+      k.affine = few_affine<W>;
+      k.mask = few_mask;
+      k.norm_backward = few_norm_backward<W>;
+      k.plane_sums = few_sums;
+      k.pool_forward = few_pool_forward<W>;
+    }
     return k;
   }();
   return &table;
@@ -65,6 +83,8 @@ const Kernels *EDGECL_CONCAT(kernels_, EDGECL_ISA)(int lanes) {
   if (lanes == 8) return make<8>();
 #endif
   if (lanes == 4) return make<4>();
+  if (lanes == 2) return make<2>();
+  if (lanes == 1) return make<1>();
   return nullptr;
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "table.h"
 
@@ -116,7 +117,13 @@ Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, in
       const int group = t.out / g.group_out();
       const int cell = (group * pieces + t.in / size) * g.group_out() + t.out % g.group_out();
       const int64_t channel = group * g.group_in() + t.in;
-      const int64_t vector = (channel * in.rows + t.ky + in.top - g.pad_h) * in.columns + t.kx + in.left - g.pad_w;
+      int row = t.ky + in.top - g.pad_h, column = t.kx + in.left - g.pad_w;
+      if (in.phase_rows) {
+        const int phase = t.ky % g.stride_h * std::min(g.kernel_w, g.stride_w) + t.kx % g.stride_w;
+        row = phase * in.phase_rows + t.ky / g.stride_h;
+        column = t.kx / g.stride_w;
+      }
+      const int64_t vector = (channel * in.rows + row) * in.columns + column;
       emit(cell, (int)(vector * in.lanes * 4), i);
     }
   });
@@ -154,11 +161,15 @@ long l1_bytes() {
 
 } // namespace
 
-int block_channels(const Geometry &g, double density, int lanes, int channels) {
+int block_channels(const Geometry &g, double density, int lanes, int channels, int positions) {
   const int widest = isa_lanes()[0];
   static const double L1 = 0.75 * l1_bytes();
   // A 2x8 tile of vectors; narrow lanes take several columns a vector (see conv.cpp).
-  const double footprint = (2.0 + g.kernel_h - 1) * (8.0 * widest / lanes + g.kernel_w - 1) * lanes * 4;
+  double footprint = (2.0 + g.kernel_h - 1) * (8.0 * widest / lanes + g.kernel_w - 1) * lanes * 4;
+  if (lanes < 4 && positions) { // 16 vectors of a run with the rows they reach, or a whole plane
+    const double side = std::sqrt(positions), pitch = side + g.kernel_w - 1;
+    footprint = std::min((side + g.kernel_h - 1) * pitch, 16.0 * widest / lanes + (g.kernel_h - 1) * pitch) * lanes * 4;
+  }
   int size = std::max(4, (int)(L1 / footprint));
   while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
   // Blocks of equal size.

@@ -48,9 +48,9 @@ struct Lists {
   }
 };
 
-// The plane of a map as the lists see it.
+// The plane of a map as the lists see it. `phase_rows` > 0: of an input cut into phases (runs.h), that many rows each.
 struct Plane {
-  int rows, columns, top, left, lanes;
+  int rows, columns, top, left, lanes, phase_rows = 0;
 };
 
 // Living weights: `count` sorted flat indices, or all when `pattern` is null.
@@ -71,7 +71,8 @@ Lists backward_lists(const Geometry &, const Living &, const Plane &gradient, in
                      int phase_x);
 
 // Channels per block: the input tile of a block should stay in L1 and lists should not get too short.
-int block_channels(const Geometry &, double density, int lanes, int channels);
+// `positions` of an input plane, where known, bound the tile where planes are runs.
+int block_channels(const Geometry &, double density, int lanes, int channels, int positions = 0);
 
 struct Tile {
   int y, x, shape; // shape indexes TILE_SHAPES

@@ -12,6 +12,7 @@ struct Map {
   int top = 0, left = 0;     // halo before the interior
   int rows = 0, columns = 0; // padded plane: halo included
   int lanes = 0;
+  bool runs = false; // pitch, zeros and spare rows as runs.h asks
 
   size_t plane() const { return (size_t)rows * columns; }         // vectors
   size_t block() const { return (size_t)channels * plane(); }     // vectors

@@ -22,14 +22,13 @@ template <int W> void clear_halo(const Map &m, int block, int channel) {
   if (!m.halo()) return;
   float *p = m.data + (block * m.block() + channel * m.plane()) * W;
   const size_t row = (size_t)m.columns * W, left = (size_t)m.left * W, inner = (size_t)m.width * W;
-  for (int y = 0; y < m.rows; y++, p += row) {
-    if (y < m.top || y >= m.top + m.height) {
-      std::memset(p, 0, row * 4);
-    } else {
-      std::memset(p, 0, left * 4);
-      std::memset(p + left + inner, 0, (row - left - inner) * 4);
-    }
+  std::memset(p, 0, m.top * row * 4);
+  p += m.top * row;
+  for (int y = 0; y < m.height && m.columns != m.width; y++) {
+    std::memset(p + y * row, 0, left * 4);
+    std::memset(p + y * row + left + inner, 0, (row - left - inner) * 4);
   }
+  std::memset(p + m.height * row, 0, (m.rows - m.top - m.height) * row * 4);
 }
 
 // Vectors of whole float32 and of bfloat16 as bits; maps are read and written through the aliasing types.
@@ -86,17 +85,6 @@ template <int W> void plane_sums(const Map &y, int block, int channel, int lanes
   }
   sums[0] = total;
   sums[1] = squares;
-}
-
-// Not-a-number passes through, so that a bad sample shows in the loss.
-template <class V> EDGECL_INLINE V activate(V v, int activation) {
-  const V zero = V{}, six = splat<V>(6.f);
-  if (activation == RELU) return v < zero ? zero : v;
-  if (activation == RELU6) {
-    V low = v < zero ? zero : v;
-    return low > six ? six : low;
-  }
-  return v;
 }
 
 template <int W, int TERMS, bool FULL> void affine_rows(const Affine &a, int block, int channel, int lanes) {
@@ -218,6 +206,15 @@ template <int W> void pool_forward(const Pool2d &p, int block, int channel, int 
   const V m = lane_mask<W>(lanes);
   const float count = 1.f / (p.kernel_h * p.kernel_w);
   clear_halo<W>(p.out, block, channel);
+  if (!p.maximum && p.out.height * p.out.width == 1 && !p.pad_h && !p.pad_w) { // of the whole plane
+    V v{};
+    for (int y = 0; y < p.kernel_h; y++) {
+      const V *row = (const V *)p.in.at(block, channel, y);
+      for (int x = 0; x < p.kernel_w; x++) v += row[x];
+    }
+    *(V *)p.out.at(block, channel) = keep_lanes<W>(v * splat<V>(count), m);
+    return;
+  }
   for (int oy = 0; oy < p.out.height; oy++)
     for (int ox = 0; ox < p.out.width; ox++) {
       V v = pool_window<W>(p, p.in, block, channel, oy, ox);

@@ -31,7 +31,9 @@ Result make_result(std::vector<size_t> shape) {
   return Result(p, shape.size(), shape.data(), owner);
 }
 
-Plane plane(const std::vector<int> &v, int lanes) { return {v.at(0), v.at(1), v.at(2), v.at(3), lanes}; }
+Plane plane(const std::vector<int> &v, int lanes) {
+  return {v.at(0), v.at(1), v.at(2), v.at(3), lanes, v.size() > 4 ? v[4] : 0};
+}
 
 Geometry geometry(const std::vector<int> &v) {
   if (v.size() != 9) throw std::invalid_argument("a geometry has nine numbers");
@@ -82,11 +84,12 @@ NB_MODULE(_kernels, m) {
     return k->largest_tile;
   });
 
-  m.def("block_channels", [](std::vector<int> g, double density, int lanes) {
+  m.def("block_channels", [](std::vector<int> g, double density, int lanes, int in, int out) {
     const Geometry q = geometry(g);
-    return std::make_pair(block_channels(q, density, lanes, q.group_in()),
-                          block_channels(q, density / (q.stride_h * q.stride_w), lanes, q.group_out()));
-  }, "geometry"_a, "density"_a, "lanes"_a, "Channels per block of the forward and of the input-gradient lists.");
+    return std::make_pair(block_channels(q, density, lanes, q.group_in(), in),
+                          block_channels(q, density / (q.stride_h * q.stride_w), lanes, q.group_out(), out));
+  }, "geometry"_a, "density"_a, "lanes"_a, "in_positions"_a, "out_positions"_a,
+     "Channels per block of the forward and of the input-gradient lists, for maps of so many positions.");
 
   nb::class_<Network>(m, "Network")
       .def(nb::init<int, int>(), "threads"_a, "lanes"_a)

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <memory>
 
+#include "runs.h"
+
 namespace edgecl {
 namespace {
 
@@ -12,22 +14,7 @@ constexpr int AHEAD = 4;             // channels by which reading is ahead of ga
 constexpr int ACCUMULATORS = 2048;   // vectors of weight gradients that stay in L2; more are reduced tile by tile
 constexpr size_t PARTIALS = 1 << 19; // floats of weight gradients over all items
 
-// A run of vectors as the shape of a register tile.
-struct Shape {
-  int shape, vectors, columns; // columns of the shape: a row is `columns` vectors
-};
-
-// The smallest shape that holds `vectors`.
-Shape shape_of(int vectors, int largest) {
-  Shape best{-1, 1 << 30, 0};
-  for (int i = 0; i < TILE_COUNT; i++) {
-    const int area = TILE_SHAPES[i][0] * TILE_SHAPES[i][1];
-    if (area >= vectors && area <= largest && area < best.vectors) best = {i, area, TILE_SHAPES[i][1]};
-  }
-  return best;
-}
-
-int tile_vectors(const Kernels &k) { return k.largest_tile >= 16 ? 16 : k.largest_tile >= 14 ? 14 : 8; }
+int tile_vectors(const Kernels &k) { return std::min(k.largest_tile, LONGEST_RUN); }
 
 // Tiles of one sample block: runs are whole planes where no map has a halo, rows otherwise.
 struct Runs {
@@ -45,8 +32,8 @@ struct Runs {
 
 struct Run {
   int y, x, positions, floats; // y: row of the run; x: first position in it
-  Shape shape;
-  bool exact; // the shape holds no more than the tile
+  int vectors;
+  bool exact; // the vectors hold no more than the tile
 };
 
 Run run_at(const Runs &t, int index, int lanes, const Kernels &k) {
@@ -55,12 +42,12 @@ Run run_at(const Runs &t, int index, int lanes, const Kernels &k) {
   out.x = index % t.per_run * t.positions;
   out.positions = std::min(t.positions, t.run_positions - out.x);
   out.floats = out.positions * lanes;
-  out.shape = shape_of((out.floats + k.lanes - 1) / k.lanes, tile_vectors(k));
-  out.exact = out.shape.vectors * k.lanes == out.floats;
+  out.vectors = (out.floats + k.lanes - 1) / k.lanes;
+  out.exact = out.vectors * k.lanes == out.floats;
   return out;
 }
 
-// Gathers all channels of a tile into `to` [channel][stride]; what the shape holds beyond it becomes zero. Runs are too
+// Gathers all channels of a tile into `to` [channel][stride]; what its vectors hold beyond it becomes zero. Runs are too
 // short for the processor to see them coming: each channel asks for one further on, the last ones for the next tile's.
 void gather(const Kernels &k, const Source &source, const Run &t, int block, float *to, size_t stride, int real) {
   Source s = source;
@@ -68,11 +55,11 @@ void gather(const Kernels &k, const Source &source, const Run &t, int block, flo
   for (int c = 0; c < channels; c++, to += stride) {
     s.ahead = c + near < channels ? near * plane : (near - channels) * plane + t.floats;
     k.read(s, block, c, t.y, t.x, t.positions, to, real);
-    if (!t.exact) std::memset(to + t.floats, 0, ((size_t)t.shape.vectors * k.lanes - t.floats) * 4);
+    if (!t.exact) std::memset(to + t.floats, 0, ((size_t)t.vectors * k.lanes - t.floats) * 4);
   }
 }
 
-// A map as a tile of it is written: in place, or, where the shape is larger than the tile, in scratch.
+// A map as a tile of it is written: in place, or, where its vectors hold more, in scratch.
 struct Target {
   float *at;
   size_t channel;
@@ -83,7 +70,7 @@ Target begin_target(const Kernels &k, const Map &m, const Run &t, int block, flo
   if (read)
     for (int c = 0; c < m.channels; c++) {
       std::memcpy(edge + c * stride, m.at(block, c, t.y, t.x), (size_t)t.floats * 4);
-      std::memset(edge + c * stride + t.floats, 0, ((size_t)t.shape.vectors * k.lanes - t.floats) * 4);
+      std::memset(edge + c * stride + t.floats, 0, ((size_t)t.vectors * k.lanes - t.floats) * 4);
     }
   return {edge, stride};
 }
@@ -124,14 +111,13 @@ void store_sums(const float *sums, int rows, int width, int lanes, int real, dou
 void run_lists(const Kernels &k, const Lists &lists, const Run &t, ConvBlock &b, bool accumulate) {
   b.offsets = lists.offsets.data();
   b.values = lists.values.data();
-  b.input_row = (ptrdiff_t)t.shape.columns * k.lanes * 4;
   for (const Block &list : lists.blocks) {
     b.row0 = list.row0;
     b.row1 = list.row1;
     b.pointers = lists.pointers.data() + list.base;
     b.first = list.first && !accumulate;
     b.last = list.last;
-    k.conv[t.shape.shape][0](b);
+    k.run_conv[t.vectors](b);
   }
 }
 
@@ -171,7 +157,8 @@ void point_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
       b.input = (const char *)in;
       b.output = out.at;
       b.output_channel = out.channel;
-      b.output_row = (ptrdiff_t)t.shape.columns * W;
+      // A bias would add to the sums of what lies beyond the tile.
+      b.valid = t.exact ? nullptr : run_mask(1, t.positions, t.positions, lanes, W);
       run_lists(k, lists, t, b, false);
       end_target(y, t, block, edge, stride);
     }
@@ -213,18 +200,16 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
       if (entries) {
         WeightBlock w{};
         w.input = (const char *)in;
-        w.input_row = (ptrdiff_t)t.shape.columns * W * 4;
         w.offsets = want.weights->offsets.data();
         w.gradient = d;
         w.gradient_channel = stride;
-        w.gradient_row = (ptrdiff_t)t.shape.columns * W;
         w.accumulate = accumulate;
         w.reduced = reduce ? total : nullptr;
         for (const Block &list : want.weights->blocks) {
           w.row0 = list.row0;
           w.row1 = list.row1;
           w.pointers = w.starts = want.weights->pointers.data() + list.base;
-          k.weight[t.shape.shape][0](w);
+          k.run_weight[t.vectors](w);
         }
       }
       if (!dx.data) continue;
@@ -233,18 +218,15 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
       b.input = (const char *)d;
       b.output = out.at;
       b.output_channel = out.channel;
-      b.output_row = (ptrdiff_t)t.shape.columns * W;
       b.mask = want.mask;
       b.activation = want.activation;
       b.sums = sums;
       b.kept = in;
       b.kept_channel = stride;
-      b.kept_row = b.output_row;
       if (sums) {
         const Target y = begin_target(k, kept, t, block, edge_y, stride, true);
         b.kept_input = y.at;
         b.kept_input_channel = y.channel;
-        b.kept_input_row = b.output_row;
       }
       run_lists(k, *backward, t, b, want.accumulate);
       end_target(dx, t, block, edge, stride);

@@ -11,6 +11,15 @@
 namespace edgecl {
 namespace {
 
+// What lies before the interior's first position and after its last.
+void clear_edges(const Map &m, int block, int channel) {
+  float *p = m.data + (block * m.block() + channel * m.plane()) * m.lanes;
+  const size_t row = (size_t)m.columns * m.lanes;
+  const size_t first = m.top * row + (size_t)m.left * m.lanes, end = first + (m.height - 1) * row + (size_t)m.width * m.lanes;
+  std::memset(p, 0, first * 4);
+  std::memset(p + end, 0, (m.rows * row - end) * 4);
+}
+
 double now() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -50,7 +59,8 @@ void Weight::build_gradient() {
   if (!subset) return;
   const double density = (double)subset_count / (double)geometry.size();
   gradient = forward_lists(geometry, living, input,
-                           block_channels(geometry, density, input.lanes, geometry.group_in()), subset, subset_count);
+                           block_channels(geometry, density, input.lanes, geometry.group_in(), input.rows * input.columns),
+                           subset, subset_count);
 }
 
 void Weight::refresh() {
@@ -81,12 +91,19 @@ void Norm::commit() {
 void Norm::scales(From from, double count, Scales &out) {
   out.scale.resize(channels);
   out.shift.resize(channels);
+  if (from == From::RUNNING) {
+    for (int i = 0; i < channels; i++) {
+      out.scale[i] = scale[i] * (1 / std::sqrt(running_var[i] + epsilon));
+      out.shift[i] = shift[i] - out.scale[i] * running_mean[i];
+    }
+    return;
+  }
   for (int i = 0; i < channels; i++) {
     float mu, r;
     if (from == From::AGAIN) {
       mu = mean[i];
       r = rstd[i];
-    } else if (from == From::BATCH) {
+    } else {
       const double m = partials.total(i, 0) / count;
       const double var = std::max(0.0, partials.total(i, 1) / count - m * m);
       mean[i] = mu = (float)m;
@@ -95,9 +112,6 @@ void Norm::scales(From from, double count, Scales &out) {
       working_mean[i] = (1 - momentum) * working_mean[i] + momentum * mu;
       working_var[i] = (1 - momentum) * working_var[i] + momentum * (float)unbiased;
       touched = true;
-    } else {
-      mu = running_mean[i];
-      r = 1 / std::sqrt(running_var[i] + epsilon);
     }
     out.scale[i] = scale[i] * r;
     out.shift[i] = shift[i] - out.scale[i] * mu;
@@ -147,6 +161,7 @@ Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vecto
     map.left = (int)m[5];
     map.rows = (int)m[6];
     map.columns = (int)m[7];
+    map.runs = m[9] != 0;
     map.lanes = net.lanes;
     if (m[0] < 0 || m[0] + (int64_t)(blocks * map.block() * map.lanes) * m.at(8) > arena_bytes_)
       throw std::invalid_argument("a buffer of the plan lies outside its arena");
@@ -240,6 +255,22 @@ void Session::run(const Operation &op, bool training) {
     conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, n ? &n->partials : nullptr, scratch);
     break;
   }
+  case Code::CONV_AFFINE: {
+    Weight &w = *net_.weights[a[0]];
+    Affine f{Map(), Map(), map(a[5]), nullptr, nullptr, nullptr, nullptr, a[3]};
+    if (Norm *n = norm(a[4])) {
+      n->scales(from, 0, scales_[a[4]]);
+      f.scale1 = scales_[a[4]].scale.data();
+      f.shift1 = scales_[a[4]].shift.data();
+    }
+    if (Norm *n = norm(a[6])) {
+      n->scales(from, 0, scales_[a[6]]);
+      f.scale2 = scales_[a[6]].scale.data();
+      f.shift2 = scales_[a[6]].shift.data();
+    }
+    conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, nullptr, scratch, &f);
+    break;
+  }
   case Code::STATS: {
     if (!training) break;
     Norm &n = *norm(a[0]);
@@ -302,7 +333,12 @@ void Session::run(const Operation &op, bool training) {
   }
   case Code::HALO: {
     const Map &m = map(a[0]);
-    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.halo(m, b, c); });
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) {
+      if (a[1])
+        clear_edges(m, b, c);
+      else
+        k.halo(m, b, c);
+    });
     break;
   }
   case Code::CONV_WEIGHT: {

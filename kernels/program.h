@@ -17,12 +17,14 @@ enum class Code : int {
   GROUP_NORM = 3,    // norm, x, y
   COPY = 4,          // destination, source, factor, accumulate
   POOL = 5,          // x, y, kernel h, w, stride h, w, pad h, w, maximum
-  HALO = 6,          // map whose halo becomes zero
+  HALO = 6,          // map whose halo becomes zero, only before and after the interior (runs: between rows it is)
   AFFINE_AGAIN = 7,  // as AFFINE, with the statistics of the forward pass
   NORM = 8,          // norm, y: its scales, for what reads y through it
   DEPTH = 9,         // weight, x, y, stats norm, norm x is read through, activation
   POINT = 10,        // as DEPTH
+  SPLIT = 11,        // weight, x, x in phases (runs.h), rows of a phase
   SAVE = 12,         // map, the same in bfloat16 without halo
+  CONV_AFFINE = 13,  // weight, x, z, activation, norm y, b, norm b: CONV and AFFINE of a prediction in one
   CONV_WEIGHT = 16,  // weight, x, dy
   CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
   MASK = 18,         // gradient, activation, z, y, norm
@@ -36,6 +38,7 @@ enum class Code : int {
   DEPTH_BACKWARD = 24,
   POINT_BACKWARD = 25,
   RESTORE = 27,      // saved map, float32 again
+  MERGE = 26, // weight, phases, dx, rows of a phase, accumulate
 };
 
 struct Operation {
@@ -45,7 +48,7 @@ struct Operation {
 
 class Session {
 public:
-  // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns, bytes of a value).
+  // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns, bytes of a value, runs).
   Session(Network &, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
           std::vector<Operation> forward, std::vector<Operation> backward);
   ~Session();

@@ -8,6 +8,7 @@ namespace edgecl {
 constexpr int TILE_SHAPES[][2] = {{1, 1}, {1, 2}, {1, 4}, {1, 7}, {1, 8}, {1, 16}, {2, 1}, {2, 2},
                                   {2, 4}, {2, 7}, {2, 8}, {4, 1}, {4, 2}, {4, 4}};
 constexpr int TILE_COUNT = 14;
+constexpr int LONGEST_RUN = 16; // vectors of a tile of a plane laid out as a run (see runs.h)
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
@@ -45,7 +46,12 @@ struct ConvBlock {
   ptrdiff_t kept_channel, kept_row, kept_column;
   const float *kept_input; // normalisation input (y), at row 0
   ptrdiff_t kept_input_channel, kept_input_row, kept_input_column;
+  bool finish;              // predictions: output = activation(output * scale + shift + add * add_scale + add_shift)
+  const float *scale, *shift, *add_scale, *add_shift; // of each row; null: 1 and 0
+  const float *add; // at row 0; null: no summand
+  ptrdiff_t add_channel, add_row;
   float *sums; // [rows][2][lanes]
+  const float *valid; // runs: 1 where a float of the tile is an output, 0 where padding; null: all are
   Ahead ahead[AHEADS];
   int aheads;
 };
@@ -115,6 +121,9 @@ struct Kernels {
   ConvBlockKernel conv[TILE_COUNT][3];  // [tile][column stride 1, 2, any], output columns adjacent
   ConvBlockKernel conv_apart[TILE_COUNT][3]; // column stride 1; output columns apart, 1, 2 or 4 of them a vector
   WeightBlockKernel weight[TILE_COUNT][3];
+  // Tiles of 1 .. LONGEST_RUN vectors in a row, as far as the registers reach; of the widest vectors only.
+  ConvBlockKernel run_conv[LONGEST_RUN + 1];
+  WeightBlockKernel run_weight[LONGEST_RUN + 1];
   // out[k] += sum of vector k, for `count` vectors
   void (*reduce)(const float *vectors, int count, float *out);
   void (*halo)(const Map &, int block, int channel); // zeroes the halo of one plane

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..folders import cache_path
-from ..graph import Graph
+from ..graph import Graph, Node
 from .plan import Plan
 from .program import as_map, geometry
 
@@ -84,8 +84,16 @@ def choose_blocking(
         blocks = (overrides or {}).get(node.name) or measured.get(
             entry_key(graph, node.name, density, lanes, _kernels.isa())
         )
-        chosen[node.name] = list(blocks or _kernels.block_channels(geometry(graph, node), density, lanes))
+        chosen[node.name] = list(blocks or static_blocks(graph, node, density, lanes))
     return chosen
+
+
+def static_blocks(graph: Graph, node: Node, density: float, lanes: int) -> Blocks:
+    """By the rule of the kernels."""
+    from .. import _kernels
+
+    positions = [h * w for _, h, w in (as_map(graph.shapes[t]) for t in (node.inputs[0], node.output))]
+    return _kernels.block_channels(geometry(graph, node), density, lanes, *positions)
 
 
 def saved_choices(plan: Plan) -> dict[str, Any]:

@@ -22,23 +22,26 @@ class Buffer:
     bottom: int = 0
     left: int = 0
     right: int = 0
+    pitch: int = 0  # columns at least; maps laid out for runs have one (see `runs`)
+    spare: int = 0  # rows below: a run's last vector ends in them
     first: int = -1
     last: int = -1
+    between: bool = False  # columns beside the interior are zero after the latest write (runs)
     clean: bool = False  # the halo is zero after the latest write
     offset: int = 0
     item: int = 4  # bytes of a value
 
     @property
     def rows(self) -> int:
-        return self.top + self.height + self.bottom
+        return self.top + self.height + self.bottom + self.spare
 
     @property
     def columns(self) -> int:
-        return self.left + self.width + self.right
+        return max(self.left + self.width + self.right, self.pitch)
 
     @property
     def has_halo(self) -> bool:
-        return bool(self.top or self.bottom or self.left or self.right)
+        return bool(self.top or self.bottom or self.left or self.right or self.pitch)
 
     def need_halo(self, top: int, bottom: int, left: int, right: int) -> None:
         self.top, self.bottom = max(self.top, top), max(self.bottom, bottom)
@@ -65,6 +68,7 @@ class Buffer:
             self.rows,
             self.columns,
             self.item,
+            int(self.pitch > 0),
         ]
 
     def plane(self) -> list[int]:

@@ -12,8 +12,8 @@ from .flops import weight_costs
 from .plan import Optimizer, Plan
 from .program import DEPTH, POINT, Lowering, fused_code, geometry
 
-# Cost of one lane relative to the widest vector, measured on Zen 5 (narrow lanes put several columns in a vector).
-LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38}
+# Cost of one lane relative to the widest vector, measured on Zen 5 (narrow lanes put several positions in a vector).
+LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38, 2: 2.2, 1: 3.4}
 # Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
 # positions. Per list: where it and its weights start.
 WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8

@@ -11,15 +11,16 @@ from typing import Any
 from ..errors import EdgeclError
 from ..graph import Graph, Node
 from .buffers import Buffer, backward_halo, forward_halo, place
-from .fusion import Unit, fuse
+from .fusion import Term, Unit, fuse
+from .runs import Pitches, geometry, phases, strided
 from .saved import RESTORE as RESTORE
 from .saved import SAVE as SAVE
 from .saved import save_in_16_bits
 
 CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO, AFFINE_AGAIN = 0, 1, 2, 3, 4, 5, 6, 7
-NORM, DEPTH, POINT = 8, 9, 10
+NORM, DEPTH, POINT, SPLIT, CONV_AFFINE = 8, 9, 10, 11, 13
 CONV_WEIGHT, CONV_INPUT, MASK, NORM_INPUT, GROUP_NORM_INPUT, POOL_INPUT, BIAS = 16, 17, 18, 19, 20, 21, 22
-NORM_GRADIENT, DEPTH_BACKWARD, POINT_BACKWARD = 23, 24, 25
+NORM_GRADIENT, DEPTH_BACKWARD, POINT_BACKWARD, MERGE = 23, 24, 25, 26
 BACKWARD = {DEPTH: DEPTH_BACKWARD, POINT: POINT_BACKWARD}
 
 PAGE = 4096
@@ -29,15 +30,6 @@ POINT_POSITIONS = 32  # smaller maps go to the general kernel, which can tile ov
 def as_map(shape: Sequence[int]) -> tuple[int, int, int]:
     """(C, H, W) of a tensor; a vector is F maps of one position."""
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
-
-
-def geometry(graph: Graph, node: Node) -> list[int]:
-    """A convolution or linear layer as the kernels take it: out, in, kernel, stride, padding, groups."""
-    a = node.attributes
-    channels = graph.shapes[node.inputs[0]][0]
-    if node.op == "linear":
-        return [a["out"], channels, 1, 1, 1, 1, 0, 0, 1]
-    return [a["out"], channels, *a["kernel"], *a["stride"], *a["padding"], a["groups"]]
 
 
 def fused_code(graph: Graph, node: Node) -> int | None:
@@ -96,6 +88,7 @@ class Lowering:
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
         self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
         self.gathered = self.pointwise_tensors()
+        self.pitches = Pitches(graph, self.units, self.fused, lanes)
         self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
         self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer
 
@@ -115,8 +108,24 @@ class Lowering:
         b = Buffer(*as_map(self.graph.shapes[tensor]))
         if tensor in self.gathered and b.height * b.width * self.lanes * 4 % PAGE == 0:
             b.bottom = 1  # planes a power of two apart would share few sets of the caches
+        return self.add(b, self.pitches.of(tensor))
+
+    def add(self, b: Buffer, pitch: int) -> int:
+        if pitch:
+            from .. import _kernels
+
+            b.pitch, b.spare = pitch, -(-(_kernels.lanes()[0] // self.lanes - 1) // pitch)
         self.buffers.append(b)
         return len(self.buffers) - 1
+
+    def split(self, backward: bool, node: Node, x: int) -> int:
+        """The input of a strided convolution in runs, cut into phases."""
+        g = geometry(self.graph, node)
+        count, rows, columns = phases(g, *as_map(self.graph.shapes[node.output])[1:])
+        out = self.add(Buffer(g[1], count * rows, columns), self.pitches.of(node.output))
+        self.emit(backward, SPLIT, [self.weight_index[node.name], x, out, rows], [x, out])
+        self.buffers[out].clean = True
+        return out
 
     def emit(self, backward: bool, code: int, args: list[int], touched: Sequence[int]) -> None:
         (self.backward if backward else self.forward).append([code, args])
@@ -132,7 +141,7 @@ class Lowering:
     def clean_halo(self, backward: bool, b: int) -> None:
         buffer = self.buffers[b]
         if buffer.has_halo and not buffer.clean:
-            self.emit(backward, HALO, [b], [b])
+            self.emit(backward, HALO, [b, int(buffer.between)], [b])
             buffer.clean = True
 
     def pool_arguments(self, node: Node) -> list[int]:
@@ -149,6 +158,8 @@ class Lowering:
             for t in unit.terms:
                 if t.norm is not None:
                     statistics.setdefault(t.tensor, t.norm)
+        finishers = {} if self.training else self.finishers()
+        finished = {u.output for u in finishers.values()}
         for unit in self.units:
             node = unit.node
             if self.read_through(unit):
@@ -162,8 +173,11 @@ class Lowering:
                 self.through[unit.output] = (b, n, unit.activation)
                 self.tensors[unit.output] = b
                 continue
-            out = self.new(unit.output)
-            self.tensors[unit.output] = out
+            if unit.output in finished:
+                continue
+            finish = finishers.get(unit.output)
+            out = self.new(unit.output if finish is None else finish.output)
+            self.tensors[unit.output if finish is None else finish.output] = out
             ins = [self.tensors[i] for i in unit.inputs if i != self.graph.input]
             if unit.kind == "normalise":
                 if unit.node.inputs[0] != self.graph.input:
@@ -176,19 +190,25 @@ class Lowering:
             elif unit.output in self.fused:
                 self.conv_forward_fused(unit, ins[0], out, statistics.get(unit.output))
             elif unit.kind in ("conv2d", "linear"):
-                x = self.buffers[ins[0]]
                 g = geometry(self.graph, node)
                 o = self.buffers[out]
-                x.need_halo(
-                    *forward_halo(x.height, o.height, g[2], g[4], g[6]),
-                    *forward_halo(x.width, o.width, g[3], g[5], g[7]),
-                )
-                self.clean_halo(False, ins[0])
+                xb = self.split(False, node, ins[0]) if o.pitch and strided(g) else ins[0]
+                x = self.buffers[xb]
+                if xb == ins[0]:
+                    x.need_halo(
+                        *forward_halo(x.height, o.height, g[2], g[4], g[6]),
+                        *forward_halo(x.width, o.width, g[3], g[5], g[7]),
+                    )
+                self.clean_halo(False, xb)
                 norm = statistics.get(unit.output)
                 fused = norm is not None and self.training and o.height * o.width > 1
                 stats = self.norm_index[norm.name] if norm is not None and fused else -1
-                self.emit(False, CONV, [self.weight_index[node.name], ins[0], out, stats], [ins[0], out])
-                self.planes[node.name] = (ins[0], -1)
+                if finish is None:
+                    self.emit(False, CONV, [self.weight_index[node.name], xb, out, stats], [xb, out])
+                else:
+                    self.conv_affine(unit, finish, xb, out)
+                o.between = o.pitch > 0
+                self.planes[node.name] = (xb, -1)
                 if norm is not None and self.training and not fused:
                     self.emit(False, STATS, [self.norm_index[norm.name], out], [out])
             elif unit.kind == "affine":
@@ -233,6 +253,30 @@ class Lowering:
             return False
         consumers = [u.output for u in self.units if unit.output in u.inputs]
         return bool(consumers) and all(c in self.fused for c in consumers)
+
+    def finishers(self) -> dict[str, Unit]:
+        """Convolutions of a prediction, by output, that take the pass behind them along: the last one before it."""
+        made = {u.output: i for i, u in enumerate(self.units)}
+        out = {}
+        for unit in self.units:
+            if unit.kind != "affine" or self.read_through(unit):
+                continue
+            last = max((t.tensor for t in unit.terms), key=lambda t: made.get(t, -1))
+            producer = self.units[made[last]] if last in made else None
+            alone = sum(n.inputs.count(last) for n in self.graph.nodes) == 1 and last not in self.fetch
+            if producer and producer.kind in ("conv2d", "linear") and last not in self.fused and alone:
+                out[last] = unit
+        return out
+
+    def conv_affine(self, unit: Unit, finish: Unit, x: int, out: int) -> None:
+        def norm(t: Term) -> int:
+            return -1 if t.norm is None else self.norm_index[t.norm.name]
+
+        own = next(t for t in finish.terms if t.tensor == unit.output)
+        other = [t for t in finish.terms if t is not own]
+        args = [self.weight_index[unit.node.name], x, out, finish.activation, norm(own)]
+        args += [self.tensors[other[0].tensor], norm(other[0])] if other else [-1, -1]
+        self.emit(False, CONV_AFFINE, args, [x, out, args[5]])
 
     def conv_forward_fused(self, unit: Unit, x: int, out: int, norm: Node | None) -> None:
         _, n, activation = self.through.get(unit.inputs[0], (x, -1, 0))
@@ -352,21 +396,29 @@ class Lowering:
         x = node.inputs[0]
         w = self.weight_index[node.name]
         xb = self.kept(x)
-        self.emit(True, CONV_WEIGHT, [w, xb, dy], [xb, dy])
+        g = geometry(self.graph, node)
+        b, o = self.buffers[xb], self.buffers[dy]
+        in_phases = o.pitch > 0 and strided(g)
+        if upstream[x]:
+            o.need_halo(
+                *backward_halo(b.height, o.height, g[2], g[4], g[6]),
+                *backward_halo(b.width, o.width, g[3], g[5], g[7]),
+            )
+        if o.pitch:  # vectors reach into the padding
+            self.clean_halo(True, dy)
+        read = self.split(True, node, xb) if in_phases else xb
+        self.emit(True, CONV_WEIGHT, [w, read, dy], [read, dy])
         if node.attributes.get("bias"):
             self.emit(True, BIAS, [self.trained.index(f"{node.name}.bias"), dy], [dy])
         if not upstream[x]:
             return
-        g = geometry(self.graph, node)
-        b, o = self.buffers[xb], self.buffers[dy]
-        o.need_halo(
-            *backward_halo(b.height, o.height, g[2], g[4], g[6]),
-            *backward_halo(b.width, o.width, g[3], g[5], g[7]),
-        )
         self.clean_halo(True, dy)
-        self.planes[node.name] = (xb, dy)
+        self.planes[node.name] = (read, dy)
         last = remaining[x] == 1
         dx, accumulate = contribute(x)
+        if in_phases:
+            self.phased_input(w, g, b, dy, dx, accumulate)
+            return
         epilogue = [0, 0, -1, -1, -1]
         target = self.affine.get(x)
         if last and target is not None:
@@ -379,6 +431,12 @@ class Lowering:
                 epilogue = [1, target.activation, kept, y, norm]
                 masked.add(x)
         self.emit(True, CONV_INPUT, [w, dy, dx, accumulate, *epilogue], [dy, dx, epilogue[2], epilogue[3]])
+
+    def phased_input(self, w: int, g: list[int], x: Buffer, dy: int, dx: int, accumulate: int) -> None:
+        rows, columns = -(-x.height // g[4]), -(-x.width // g[5])
+        parts = self.add(Buffer(g[1], g[4] * g[5] * rows, columns), self.buffers[dy].pitch)
+        self.emit(True, CONV_INPUT, [w, dy, parts, 0, 0, 0, -1, -1, -1], [dy, parts])
+        self.emit(True, MERGE, [w, parts, dx, rows, accumulate], [parts, dx])
 
     def conv_backward_fused(self, unit: Unit, g: int, upstream, masked, remaining, contribute) -> None:
         node, x = unit.node, unit.inputs[0]
@@ -451,6 +509,14 @@ class Lowering:
         users = sum(tensor in u.inputs for u in self.units)
         return users == 1 and not conv.attributes.get("bias")
 
+    def plane(self, name: str, x: int) -> list[int]:
+        """The plane of a convolution's input as the kernels take it; in phases, with the rows of one."""
+        node = next(n for n in self.weights if n.name == name)
+        plane, g = self.buffers[x].plane(), geometry(self.graph, node)
+        if not (self.pitches.of(node.output) and strided(g)):
+            return plane
+        return [*plane, phases(g, *as_map(self.graph.shapes[node.output])[1:])[1]]
+
     # ---- the whole -------------------------------------------------------------------------------------------
     def program(self) -> dict[str, Any]:
         self.lower_forward()
@@ -465,7 +531,7 @@ class Lowering:
             b.touch(max(b.first, 0))
         arena = place(self.buffers, self.blocks, self.lanes)
         planes = {
-            name: [self.buffers[x].plane(), self.buffers[dy].plane() if dy >= 0 else None]
+            name: [self.plane(name, x), self.buffers[dy].plane() if dy >= 0 else None]
             for name, (x, dy) in self.planes.items()
         } | self.own_planes
         return {

@@ -18,8 +18,9 @@ SAVE, RESTORE = 12, 27  # source, saved; saved, destination
 # Which arguments of an operation are maps (codes as in program.py).
 MAPS: dict[int, tuple[int, ...]] = {
     0: (1, 2), 1: (1,), 2: (0, 2, 4), 3: (1, 2), 4: (0, 1, 2), 5: (0, 1), 6: (0,), 7: (0, 2, 4), 8: (1,),
-    9: (1, 2), 10: (1, 2), 16: (1, 2), 17: (1, 2, 6, 7), 18: (0, 2, 3), 19: (1, 2, 3), 20: (1, 2, 3),
+    9: (1, 2), 10: (1, 2), 11: (1, 2), 16: (1, 2), 17: (1, 2, 6, 7), 18: (0, 2, 3), 19: (1, 2, 3), 20: (1, 2, 3),
     21: (0, 1, 9), 22: (1,), 23: (1,), 24: (1, 4, 6, 7, 11), 25: (1, 4, 6, 7, 11),
+    26: (1, 2),
 }  # fmt: skip
 
 Operations = list[list[Any]]
@@ -45,7 +46,7 @@ def save_in_16_bits(
     restored: dict[int, int] = {}
     for b in sorted(chosen):
         saved[b], restored[b] = len(buffers), len(buffers) + 1
-        buffers += [replace(buffers[b], top=0, bottom=0, left=0, right=0, item=2), replace(buffers[b])]
+        buffers += [replace(buffers[b], top=0, bottom=0, left=0, right=0, pitch=0, spare=0, item=2), replace(buffers[b])]
 
     time: dict[int, int] = {}  # old to new
     extra: dict[int, tuple[int, int]] = {}  # of the new buffers
@@ -112,7 +113,7 @@ def _worth_it(
                 add(size, b.first, b.last)
             continue
         gap = spans[index]
-        half[index] = replace(b, top=0, bottom=0, left=0, right=0, item=2).bytes(blocks, lanes)
+        half[index] = replace(b, top=0, bottom=0, left=0, right=0, pitch=0, spare=0, item=2).bytes(blocks, lanes)
         add(size, b.first, gap[0])
         add(half[index], *gap)
         add(size, gap[1], b.last)

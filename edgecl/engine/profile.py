@@ -21,6 +21,8 @@ KINDS = {
     codes.POINT: "point",
     codes.SAVE: "save",
     codes.RESTORE: "restore",
+    codes.SPLIT: "split",
+    codes.CONV_AFFINE: "conv_affine",
     codes.CONV_WEIGHT: "conv_weight",
     codes.CONV_INPUT: "conv_input",
     codes.MASK: "mask",
@@ -31,11 +33,13 @@ KINDS = {
     codes.NORM_GRADIENT: "norm_gradient",
     codes.DEPTH_BACKWARD: "depth_backward",
     codes.POINT_BACKWARD: "point_backward",
+    codes.MERGE: "merge",
 }
 # Which argument of an operation is the map it writes (or, for gradients of weights and biases, reads).
 WRITES = {"conv": 2, "conv_weight": 2, "conv_input": 2, "pool": 1, "halo": 0, "stats": 1, "group_norm": 2, "bias": 1}
 WRITES |= {"affine": 0, "affine_again": 0, "copy": 0, "mask": 0, "norm_input": 1, "group_norm_input": 1}
-WRITES |= {"save": 0, "restore": 1, "pool_input": 0, "norm": 1, "depth": 2, "point": 2}
+WRITES |= {"save": 0, "restore": 1, "pool_input": 0, "norm": 1, "depth": 2, "point": 2, "split": 2, "merge": 2}
+WRITES |= {"conv_affine": 2}
 WRITES |= {"norm_gradient": 1, "depth_backward": 1, "point_backward": 1}  # the input: its gradient may not be wanted
 LAYERS = ("conv", "depth", "point", "conv_weight", "conv_input", "depth_backward", "point_backward")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..compiler import Optimizer, compile_plan
-from ..compiler.blocking import Blocks, entry_key
+from ..compiler.blocking import Blocks, entry_key, static_blocks
 from ..compiler.program import geometry
 from ..graph import Graph
 from .model import Model, Parameter
@@ -69,9 +69,7 @@ def tune(
     def density_of(name: str) -> float:
         return densities.get(weights[name].parameters[0], 1.0)
 
-    static: dict[str, Blocks] = {
-        n: _kernels.block_channels(geometry(graph, weights[n]), density_of(n), lanes) for n in weights
-    }
+    static: dict[str, Blocks] = {n: static_blocks(graph, weights[n], density_of(n), lanes) for n in weights}
     trials = [static]
     for size in candidates:
         trials.append({n: (clip(size, weights[n], graph, 0), clip(size, weights[n], graph, 1)) for n in weights})
