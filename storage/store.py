@@ -4,7 +4,8 @@ Promises. A sample whose ticket's `wait` returned True survives SIGKILL and powe
 checksum is wrong is never served; it is listed by `verify`. Ids are dense and given in order of arrival.
 What is evicted depends on the sequence of appended samples alone, and its space is really returned.
 Caveats. One process writes (others may read). With ``batched:MS`` up to MS milliseconds of samples are lost
-when the power goes (not when the process dies). Without a root key records are at rest in the clear.
+when the power goes (not when the process dies), and more on a card slower than that (`ticket.Flusher`). Without a
+root key records are at rest in the clear.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ LIVES = 12  # crashes a store goes through
 WINDOW_MS = 50
 REPORTS = 250  # of a child before it is ended, at most
 PATIENCE = 5.0  # seconds, for them
-LATE = 1.0  # seconds that a busy machine may delay the flushing thread
+TICK = 0.05  # seconds between looks at the clock
+PAUSE = 0.25  # seconds between two looks that nobody but a paused machine lets go by
+LATE = 1.0  # seconds: a flush of a busy machine's card, and what such a machine delays the thread that flushes
 KINDS = [
     Kind(),
     Kind(limit=1 << 20),
@@ -48,6 +50,26 @@ class Wrong(Exception):
 def require(holds: object, what: str) -> None:
     if not holds:
         raise Wrong(what)
+
+
+class Watch:
+    """Looks at the clock every `TICK` from the start of a child to its crash. While a machine pauses the child and this
+    process nothing can be flushed: such a gap adds nothing to a sample's age.
+    """
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()  # at the last look
+        self.gaps: list[tuple[float, float]] = []
+
+    def look(self) -> float:
+        before, self.now = self.now, time.monotonic()
+        if self.now - before > PAUSE:
+            self.gaps.append((before, self.now))
+        return self.now
+
+    def age(self, since: float) -> float:
+        """Seconds from ``since`` to the last look, without the gaps."""
+        return self.now - since - sum(max(0.0, b - max(since, a)) for a, b in self.gaps)
 
 
 @dataclass
@@ -97,8 +119,8 @@ class Ledger:
         return ids < limits[subject_of(ids)]
 
 
-def check(kind: Kind, path: Path, key: Path, ledger: Ledger, cut: float | None, counts: Counter[str]) -> None:
-    """Opens the store and compares all of it with the ledger. ``cut``: when the power went; None: SIGKILL."""
+def check(kind: Kind, path: Path, key: Path, ledger: Ledger, cut: Watch | None, counts: Counter[str]) -> None:
+    """Opens the store and compares all of it with the ledger. ``cut``: the power went at its end; None: SIGKILL."""
     try:
         store = kind.open(path, key)
     except Exception as error:
@@ -127,16 +149,16 @@ def check(kind: Kind, path: Path, key: Path, ledger: Ledger, cut: float | None, 
         require(int(seen or b"-1") >= ledger.seen, "a small value went back")
 
 
-def _next_id(store: Any, kind: Kind, ledger: Ledger, cut: float | None, counts: Counter[str]) -> None:
+def _next_id(store: Any, kind: Kind, ledger: Ledger, cut: Watch | None, counts: Counter[str]) -> None:
     top = store.next_id
     require(top > max(ledger.acked, default=-1), f"acknowledged samples lost: the next id is {top}")
     lost = {i: t for i, t in ledger.appended.items() if i >= top}
     if lost:
         require(cut is not None, "samples lost that a process had appended before it was killed")
-        oldest = cut - min(lost.values())
+        oldest = cut.age(min(lost.values()))
         if kind.durability != "durable":
             counts["unacknowledged samples lost within the window"] += len(lost)
-            over = [i for i, t in lost.items() if cut - t > WINDOW_MS / 1000]
+            over = [i for i, t in lost.items() if cut.age(t) > WINDOW_MS / 1000]
             counts[f"of these older than {WINDOW_MS} ms when the power went"] += len(over)
             counts["oldest lost, ms"] = max(counts["oldest lost, ms"], round(oldest * 1000))
             require(oldest < WINDOW_MS / 1000 + LATE, f"a sample {oldest:.2f} s old was lost")
@@ -194,19 +216,23 @@ def end(pid: int, pipe: int, heard: str, ledger: Ledger, counts: Counter[str], c
     ledger.note(text, counts, cut)
 
 
-def await_moment(pipe: int, rng: np.random.Generator) -> str:
+def await_moment(pipe: int, rng: np.random.Generator, watch: Watch) -> str:
     """Waits for a random moment: one in five falls into the opening, the others come some time after a random number of
     reports, whatever the machine's load. What was reported so far.
     """
     if rng.random() < 0.2:
         time.sleep(rng.uniform(0, 0.02))
+        watch.look()
         return ""
-    heard, lines, until = b"", int(rng.integers(1, REPORTS)), time.monotonic() + PATIENCE
-    while heard.count(b"\n") < lines and (left := until - time.monotonic()) > 0:
-        if not select.select([pipe], [], [], left)[0] or not (part := os.read(pipe, 1 << 16)):
-            break
-        heard += part
+    heard, lines, began = b"", int(rng.integers(1, REPORTS)), watch.look()
+    while heard.count(b"\n") < lines and watch.age(began) < PATIENCE:
+        if select.select([pipe], [], [], TICK)[0]:
+            if not (part := os.read(pipe, 1 << 16)):
+                break
+            heard += part
+        watch.look()
     time.sleep(rng.uniform(0, 0.005))
+    watch.look()
     return heard.decode()
 
 
@@ -259,7 +285,7 @@ def kills(place: Path, rounds: int, seed: int) -> dict[str, Any]:
 
     def crash(kind, path, key, seed, ledger, counts) -> None:
         pid, pipe = start(kind, path, key, seed)
-        end(pid, pipe, await_moment(pipe, course.rng), ledger, counts)
+        end(pid, pipe, await_moment(pipe, course.rng, Watch()), ledger, counts)
 
     return course.run(rounds, crash)
 
@@ -269,10 +295,11 @@ def power_cuts(place: Path, rounds: int, seed: int) -> dict[str, Any]:
     card = Card(place)
     course = Course(card.mount, seed)
 
-    def crash(kind, path, key, seed, ledger, counts) -> float:
+    def crash(kind, path, key, seed, ledger, counts) -> Watch:
+        watch = Watch()
         pid, pipe = start(kind, path, key, seed)
-        heard = await_moment(pipe, course.rng)
-        cut = time.monotonic()
+        heard = await_moment(pipe, course.rng, watch)
+        cut = watch.look()
         card.cut()
         time.sleep(0.01)  # the child lives on: from now on it must get errors, not promises
         try:
@@ -280,7 +307,7 @@ def power_cuts(place: Path, rounds: int, seed: int) -> dict[str, Any]:
         finally:
             card.off()
             card.on()
-        return cut
+        return watch
 
     try:
         return course.run(rounds, crash)

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from damage_campaign import damage
+from damage_campaign import KINDS, damage, of_index, run
 from edgecl.storage import Carousel, EpisodicMemory, SampleStore
 from edgecl.storage.errors import StoreError
 from hypothesis import given, settings
@@ -162,6 +162,13 @@ def test_flipped_bytes_in_the_index(sound, tmp_path):
 def test_damage_at_boundaries_and_in_pages_of_the_index_costs_what_it_hit_and_nothing_else(tmp_path):
     row = damage(tmp_path, 301, 7, ("raw, compacted", "zstd", "raw, many compacted segments"))
     assert not row["failures"] and row["rounds"] > 20
+
+
+def test_flags_of_an_indexs_trees_that_are_not_as_written_kill_nobody(tmp_path):
+    of_flags = {f"page {page} bit {8 * at + bit}" for page in (0, 1) for at in (44, 45, 92, 93) for bit in range(8)}
+    cases = lambda path, rng: (case for case in of_index(path, rng) if case.what in of_flags)  # noqa: E731
+    counts, wrong = run(KINDS[0], tmp_path / "d", cases, 1)
+    assert not wrong and counts["bit flips"] >= len(of_flags)
 
 
 def test_the_open_file_of_an_index_that_is_cut_kills_nobody(sound, tmp_path):

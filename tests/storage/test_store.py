@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from edgecl.storage import FieldSpec, SampleStore, StreamSchema
 from edgecl.storage.errors import BadRecord, ReplayMismatch
+from edgecl.storage.ticket import interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_samples import SCHEMA, logits_of, sample_of
@@ -174,6 +175,15 @@ def test_a_wait_returns_when_the_samples_are_on_flash(tmp_path):
         assert ticket.wait(0.02) is False
         store.flush()
         assert ticket.wait(0)
+
+
+@given(st.floats(0.001, 3600), st.floats(0, 1), st.floats(0, 2))
+def test_a_flush_begins_so_early_that_the_window_holds(window, share, longer):
+    """The oldest sample it brings to flash came in just behind the beginning of the flush before it."""
+    took = share * window / 2
+    then = min(longer * took, window / 2)
+    assert window / 2 <= interval(window, took) <= window
+    assert interval(window, took) + then <= window * (1 + 1e-9)
 
 
 def test_waiting_threads_share_a_flush(tmp_path):
