@@ -38,6 +38,10 @@ MAPS = {  # which arguments of a map pass are maps it moves; a map read and writ
     "copy": (0, 1, 2),
     "pool": (0, 1),
     "pool_input": (0, 1),
+    "save": (0, 1),
+    "restore": (0, 1),
+    "split": (1, 2),
+    "merge": (1, 2),
     "bias": (1,),
     "norm": (),
     "norm_gradient": (),
@@ -76,8 +80,8 @@ class Roofline:
         self.far = ceilings.bandwidth("l3" if self.program["arena_bytes"] <= L3 else "dram")
 
     def map_bytes(self, index: int) -> int:
-        _, channels, _, _, _, _, rows, columns = self.program["maps"][index]
-        return self.blocks * channels * rows * columns * self.lanes * 4
+        _, channels, _, _, _, _, rows, columns, item, _ = self.program["maps"][index]
+        return self.blocks * channels * rows * columns * self.lanes * item
 
     def maps(self, operation: tuple[int, list[int]], kind: str) -> dict[str, float]:
         """A pass over maps: bytes only."""
