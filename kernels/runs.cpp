@@ -18,8 +18,8 @@ Map run_view(const Map &m, int y, int x) {
 }
 
 const float *run_mask(int height, int width, int pitch, int lanes, int vector) {
-  thread_local std::map<std::array<int, 4>, std::vector<float>> masks;
-  std::vector<float> &m = masks[{height, width, pitch, lanes}];
+  thread_local std::map<std::array<int, 5>, std::vector<float>> masks;
+  std::vector<float> &m = masks[{height, width, pitch, lanes, vector}];
   if (m.empty()) {
     const int n = run_positions(height, width, pitch) * lanes;
     m.resize((size_t)(n + vector - 1) / vector * vector, 0.f);
