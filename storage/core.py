@@ -188,7 +188,7 @@ class StoreCore:
     @property
     def bytes(self) -> int:
         """Bytes of the store's files on flash."""
-        return sum(self._files.values()) + self._db.size
+        return sum(list(self._files.values())) + self._db.size  # a copy: other threads add and remove files
 
     def _release(self) -> None:
         if os.getpid() != self._pid:

@@ -128,7 +128,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
     def _allocated(self) -> int:
         """Bytes of the blocks the files take, as the file system says."""
         total = 0
-        for name in self._files:
+        for name in list(self._files):  # files come and go meanwhile
             with contextlib.suppress(OSError):  # a reader beside the owner: cleaned meanwhile
                 total += (self._directory / name).stat().st_blocks * 512
         return total

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from edgecl.storage import FieldSpec, SampleStore, StreamSchema
+from edgecl.storage import FieldSpec, SampleStore, StreamSchema, opening
 from edgecl.storage.errors import BadRecord, ReplayMismatch
 from edgecl.storage.ticket import interval
 from hypothesis import given, settings
@@ -184,6 +184,29 @@ def test_a_flush_begins_so_early_that_the_window_holds(window, share, longer):
     then = min(longer * took, window / 2)
     assert window / 2 <= interval(window, took) <= window
     assert interval(window, took) + then <= window * (1 + 1e-9)
+
+
+def test_stats_are_given_while_files_come_and_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "FILE_BYTES", 1 << 12)
+    with SampleStore(tmp_path / "s", SCHEMA, limit_samples=300) as store:
+        done, errors = threading.Event(), []
+
+        def look():
+            try:
+                while not done.is_set():
+                    stats = store.stats()
+                    assert stats["segments"] > 0 and stats["flash_bytes"] > 0 and store.bytes > 0
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        for at in range(0, 6000, 20):
+            ids = at + np.arange(20)
+            store.append(sample_of(ids), ids % 5)
+        done.set()
+        thread.join()
+        assert not errors
 
 
 def test_waiting_threads_share_a_flush(tmp_path):
