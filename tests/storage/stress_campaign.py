@@ -60,7 +60,7 @@ class Stress:
     def steady(self, rng: np.random.Generator) -> None:
         """Small groups, each waited for."""
         ticket = self.append(int(rng.integers(1, 20)))
-        assert ticket.wait(60)
+        assert any(ticket.wait(1) for _ in range(60)), "not on flash"  # a paused machine uses up one of them
         time.sleep(len(ticket.ids) / SAMPLES_A_SECOND * 2)
 
     def bursts(self, rng: np.random.Generator) -> None:
