@@ -45,8 +45,11 @@ bench-kernels:
 	  $(RUN) $(PY) bench/step.py --group $$g --json $(RESULTS)/step.json; done
 	set -e; for n in resnet18:32 resnet20:32 mobilenetv2:32; do \
 	  $(RUN) $(PY) bench/mask_update.py --nets $$n --json $(RESULTS)/mask_update.json; \
-	  $(RUN) $(PY) bench/layers.py --nets $$n --json $(RESULTS)/layers.json; \
 	  $(RUN) $(PY) bench/contention.py --nets $$n --contenders edgecl --json $(RESULTS)/contention.json; done
+	set -e; for n in resnet18:32 resnet18:8 resnet20:32 resnet20:8 mobilenetv2:32 ds_cnn:16; do \
+	  $(RUN) $(PY) bench/layers.py --nets $$n --json $(RESULTS)/layers.json; \
+	  if [ $$n != ds_cnn:16 ]; then \
+	    $(RUN) $(PY) bench/saved_activations.py --part time --nets $$n --json $(RESULTS)/saved_activations.json; fi; done
 	set -e; for d in 0.1 0.05; do \
 	  $(RUN) $(PY) bench/sparseprop.py --densities $$d --json $(RESULTS)/sparseprop.json; done
 	set -e; for b in shapes inference; do \

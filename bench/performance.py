@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments
+from goal_reasons import HEAD, by_case, reasons, roofline_ms
 from targets import (
     IMPORT_TARGETS,
     INFERENCE_GOAL,
@@ -49,14 +50,6 @@ def percent(density: float) -> str:
     return "dense" if density == 1 else f"{100 * (1 - density):g} %"
 
 
-def roofline_seconds(layers: Sequence[Row]) -> dict[tuple[str, int, float], float]:
-    """Seconds of a one-thread step were every operation at its roofline."""
-    found: dict[tuple[str, int, float], float] = defaultdict(float)
-    for r in layers:
-        found[r["net"], r["batch"], r["density"]] += r["ms"] * min(1.0, r["of_roofline"]) / 1e3
-    return found
-
-
 def steps(results: dict[str, Any], layers: Sequence[Row]) -> str:
     rows = [r for r in results["rows"] if r["peer_kind"] == "torch"]
     one = {
@@ -64,7 +57,7 @@ def steps(results: dict[str, Any], layers: Sequence[Row]) -> str:
         for r in rows
         if r["threads"] == 1
     }
-    roof = roofline_seconds(layers)
+    roof = {case: roofline_ms(rows) for case, rows in by_case(layers).items()}
     best = max((r["isa"] for r in rows if r["threads"] > 1), key=lambda i: i == "avx512", default="")
     table = []
     for r in sorted(rows, key=lambda r: (r["net"], -r["batch"], -r["gradient_keep"], r["allocation"], -r["density"])):
@@ -78,7 +71,7 @@ def steps(results: dict[str, Any], layers: Sequence[Row]) -> str:
         bound = roof.get((r["net"], r["batch"], r["density"]))
         limit = ""
         if single and bound and r["gradient_keep"] == 1 and r["allocation"] == "uniform" and not forced:
-            limit = f"{single['peer_cpu_ms'] / 1e3 / bound:.1f}"
+            limit = f"{single['peer_cpu_ms'] / bound:.1f}"
         notes = [f"{r['gradient_keep']:.0%} of gradients"] if r["gradient_keep"] < 1 else []
         notes += ["ERK masks"] if r["allocation"] == "erk" else []
         notes += [f"{forced} only"] if forced else []
@@ -264,6 +257,12 @@ def page() -> str:
         "operation at its own roofline (below): the bound of this algorithm on this machine.\n",
         section("Training step against dense torch", "step", "The better of torch's default and channels_last layouts.",
                 lambda r: steps(r, layers)),
+        section("Where a goal is not reached", "step",
+                "Of each operation the roofline is the slowest of compute, one L1 load per FMA, L2 and memory; a step's "
+                "is their sum, on one thread. Beyond that a list costs its own loads (an offset and a value for 2-16 "
+                "vectors), accumulators that come and go, and a mispredicted end: more per weight as lists shorten (the "
+                "`list overhead` of the layers below).",
+                lambda r: markdown(HEAD, reasons(r["rows"], layers))),
         section("Scaling from one to two threads", "step", f"Asked for: {SCALING_TARGET}x on ResNet-18.", scaling),
         section("Cost of a mask update", "mask_update",
                 "TDM exchanges 1 % of the weights; RigL-style adds a pass for the dense gradient.", mask_updates),

@@ -99,14 +99,14 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--part", choices=["time", "accuracy"], default="time")
-    parser.add_argument("--nets", nargs="+", metavar="NET", help="default: all")
+    parser.add_argument("--nets", nargs="+", metavar="NET", help="NET or, of the times, NET:BATCH; default: all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     o = parser.parse_args()
     rows: list[dict[str, Any]] = []
     if o.part == "time":
         for net, batch in STEPS:
-            if o.nets is None or net in o.nets:
+            if o.nets is None or net in o.nets or f"{net}:{batch}" in o.nets:
                 rows.append(times(net, batch, 5 if o.quick else o.rounds))
         columns = ("net", "batch", "float32_ms", "bfloat16_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median")
         table(rows, (*columns, "others_share"))
