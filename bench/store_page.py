@@ -28,9 +28,10 @@ def show(value: Any, form: str, scale: float = 1.0) -> str:
 
 def campaigns() -> str:
     shown = ("cuts", "bit flips", "pages replaced", "records whose bytes were damaged", "processes that died",
-             "samples acknowledged", "samples read and compared", "unacknowledged samples lost within the window",
-             "oldest lost, ms", "promises after the cut", "samples written", "samples read", "swaps", "verified",
-             "compacted", "rss_growth_bytes", "descriptors_most", "descriptors")  # fmt: skip
+             "samples acknowledged", "samples read and compared", "unacknowledged samples lost",
+             "of these older than 50 ms when the power went", "oldest lost, ms", "promises after the cut",
+             "samples written", "samples read", "swaps", "verified", "compacted", "rss_growth_bytes",
+             "descriptors_most", "descriptors")  # fmt: skip
     what = {"kills": "SIGKILLs", "power_cuts": "power cuts", "damage": "damaged stores opened", "stress": "seconds"}
     table = []
     for name, unit in what.items():
