@@ -10,7 +10,8 @@ from targets import STEP_TARGETS
 
 Row = dict[str, Any]
 Case = tuple[str, int, float]  # network, batch, density
-HEAD = ["network", "sparsity", "ratio", "goal", "ratio at the roofline", "of the roofline, reached", "asked for by the goal",
+HEAD = ["network", "sparsity", "ratio", "goal", "ratio at the roofline", "of the roofline, reached",
+        "asked for by the goal",
         "where one thread's time goes: what limits it, its share (reached of its roofline)"]  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +58,12 @@ def groups() -> dict[str, Group]:
     return found
 
 
+def side_by_side(*steps: Callable[[], None]) -> Callable[[], None]:
+    """Independent steps at once, a thread each: what two cores give that share nothing but the machine."""
+    pool = ThreadPoolExecutor(len(steps))
+    return lambda: [done.result() for done in [pool.submit(s) for s in steps]] and None
+
+
 def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
     from ours import Step
 
@@ -78,7 +86,9 @@ def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
         peers = {d: list(names) for d in group.densities}
     else:
         names = {f"one {d}": "edgecl, 1 thread" for d in group.densities}
-        contenders |= {f"one {d}": ours(d, 1) for d in group.densities}
+        for d in group.densities:
+            contenders[f"one {d}"] = ours(d, 1)
+            contenders[f"both {d}"] = side_by_side(ours(d, 1), ours(d, 1))
         peers = {d: [f"one {d}"] for d in group.densities}
     with Neighbours() as others:
         wall, cpu = interleave(contenders, rounds)
@@ -87,8 +97,10 @@ def measure(group: Group, rounds: int) -> list[dict[str, Any]]:
         best = min(peers[d], key=lambda n: median(wall[n]))
         mine = str(d)
         ratios = [p / o for p, o in zip(wall[best], wall[mine])]
+        both = wall.get(f"both {d}")
         rows.append(
             {
+                **({"side_by_side": median([2 * p / b for p, b in zip(wall[best], both)])} if both else {}),
                 "net": group.net,
                 "batch": group.batch,
                 "density": d,
@@ -139,7 +151,8 @@ def main() -> None:
     for group in chosen:
         found = measure(group, 5 if options.quick else options.rounds or (20 if group.net in SLOW else 60))
         table(found, ("net", "batch", "density", "gradient_keep", "allocation", "threads", "isa", "peer", "peer_ms",
-                      "ours_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median", "others_share"))  # fmt: skip
+                      "ours_ms", "ratio_median", "ratio_iqr", "ratio_cpu_median", "side_by_side",
+                      "others_share"))  # fmt: skip
         rows += found
     write("step", rows, options.json, ("torch",), KEY)
 
