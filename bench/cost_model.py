@@ -27,6 +27,7 @@ HOST_NETS = {
     "mobilenetv2": (3, 32, 32), "mlp": (1, 28, 28),
 }  # fmt: skip
 HOST_CASES = [(32, 1.0, 1), (32, 0.1, 1), (8, 0.1, 1), (8, 1.0, 2), (32, 0.25, 2), (32, 0.05, 2), (16, 0.1, 2)]
+FEW_CASES = [(1, 0.1, 1), (2, 0.1, 2)]  # batches that the calibration does not hold: shown beside
 
 
 def published() -> list[dict]:
@@ -94,7 +95,7 @@ def host_rows(passes: int) -> list[dict]:
     for _ in range(passes):
         for net, shape in HOST_NETS.items():
             graph = build(net, shape, 10, input_dtype="float32")
-            for batch, density, threads in HOST_CASES:
+            for batch, density, threads in HOST_CASES + FEW_CASES:
                 threads = min(threads, profile.cores)
                 step = time_step(graph, batch, density, threads, seconds=0.1)
                 cost = CostModel(profile, threads).step(operations(graph, batch, "train", step.densities))
@@ -152,14 +153,18 @@ def main() -> None:
 
             calibrate(say=lambda text: print(f"measuring: {text}", file=sys.stderr))
         rows = host_rows(1 if options.quick else 2)
-        found = errors([r["ratio"] for r in rows])
-        inside = float(np.mean([r["band_low"] <= 1 / r["ratio"] <= r["band_high"] for r in rows]))
         table(rows, ("net", "batch", "density", "threads", "ms", "predicted_ms", "ratio", "n"))
-        worst = max(abs(r["ratio"] - 1) for r in rows)
-        print(f"{len(rows)} configurations: median {found['median']:.1%}, worst {worst:.1%}; {inside:.0%} in the band")
+        known = [r for r in rows if r["batch"] >= min(c[0] for c in HOST_CASES)]
+        found = errors([r["ratio"] for r in known])
+        inside = float(np.mean([r["band_low"] <= 1 / r["ratio"] <= r["band_high"] for r in known]))
+        worst = max(abs(r["ratio"] - 1) for r in known)
+        print(f"{len(known)} configurations: median {found['median']:.1%}, worst {worst:.1%}; {inside:.0%} in the band")
+        few = errors([r["ratio"] for r in rows if r not in known])
+        print(f"batches 1 and 2: median {few['median']:.1%}, worst by a factor of {few['worst_factor']:.2f}")
         energy = energy_note()
         print(energy)
-        result = {"energy": energy, "configurations": len(rows), "worst": worst, "in_band": inside, **found}
+        result = {"energy": energy, "configurations": len(known), "worst": worst, "in_band": inside, **found}
+        result |= {f"batches_1_and_2_{k}": v for k, v in few.items()}
         write("cost_model_host", rows, options.json, summary=result)
         return
     rows, results = [], {}

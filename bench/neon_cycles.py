@@ -61,12 +61,14 @@ STANDS = {
 LOOPS = ("forward", "weight")
 CLOSE = 0.02  # of the FMA peak: what another compiler may change
 KERNELS = {
-    "forward 2x8": "conv_block<4, 2, 8, 1, true>",
-    "forward 4x4": "conv_block<4, 4, 4, 1, true>",
-    "forward 1x16": "conv_block<4, 1, 16, 1, true>",
-    "weight 2x8": "weight_block<4, 2, 8, 1>",
-    "weight 4x4": "weight_block<4, 4, 4, 1>",
-    "weight 1x16": "weight_block<4, 1, 16, 1>",
+    "forward 2x8": "conv_block<4, 2, 8, 1, 0>",
+    "forward 4x4": "conv_block<4, 4, 4, 1, 0>",
+    "forward 1x16": "conv_block<4, 1, 16, 1, 0>",
+    "run 16": "run_block<4, 16>",
+    "weight 2x8": "weight_block<4, 2, 8, 1, false>",
+    "weight 4x4": "weight_block<4, 4, 4, 1, false>",
+    "weight 1x16": "weight_block<4, 1, 16, 1, false>",
+    "weight run 16": "weight_block<4, 1, 16, 1, true>",
 }
 ITERATIONS = 500
 
@@ -88,7 +90,7 @@ def assembly() -> dict[str, list[str]]:
 
 
 def inner_loop(lines: list[str]) -> list[str]:
-    """The instructions of the loop without a loop inside that holds most multiply-adds."""
+    """The instructions of the loop without a branch inside that holds most multiply-adds."""
     labels = {line[:-1]: i for i, line in enumerate(lines) if re.match(r"^\.L\w+:$", line)}
     best: list[str] = []
     for i, line in enumerate(lines):
@@ -96,7 +98,7 @@ def inner_loop(lines: list[str]) -> list[str]:
         if not jump or labels.get(jump[1], len(lines)) >= i:
             continue
         body = [x for x in lines[labels[jump[1]] + 1 : i] if x and not x.startswith((".", "//", "#"))]
-        if not body or any(re.match(r"^b\s", x) for x in body):
+        if not body or any(re.match(r"^(?:b\.?\w{0,2}|cbn?z|tbn?z)\s", x) for x in body):
             continue
         if sum(map(multiply_add, body)) > sum(map(multiply_add, best)):
             best = [*body, "b.ne 0"]

@@ -19,12 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..compiler.compile import LANE_COST
 from .frameworks import Family
 from .kernel_rates import classify
 from .profile import Profile
 from .workload import FORWARD, Operation
 
-LANES = (16, 8, 4)
+# lanes: time of one lane against that of wider vectors, as `compile_plan` weighs them when it chooses
+LANES = {w: max(1.0, cost / LANE_COST[4]) for w, cost in LANE_COST.items()}
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,6 @@ def working_set(work: Sequence[Operation]) -> float:
 
 
 def padding(rows: int, widest: int) -> float:
-    """Lanes of whole vectors over ``rows`` samples, the narrower widths included."""
-    widths = [w for w in LANES if w <= widest] or [4]
-    return min(math.ceil(rows / w) * w for w in widths) / rows
+    """Lanes of whole vectors over ``rows`` samples, the narrower widths included; those below 4 count for more."""
+    widths = [w for w in LANES if w <= max(widest, 4)]
+    return min(math.ceil(rows / w) * w * LANES[w] for w in widths) / rows

@@ -23,14 +23,16 @@ FIGURES = HERE / "counts.json"
 RESULT = REPOSITORY / "bench" / "results" / "arm_instructions.json"
 TOLERANCE = 0.02
 # Functions that a convolution consists of; a forward window holds the layer's normalisation too.
-PARTS = ("conv_", "weight_block", "reduce_vectors", "run_pass", "tile", "Threads", "Partials")
+PARTS = ("conv_", "run_block", "weight_block", "reduce_vectors", "run_pass", "tile", "Threads", "Partials")
 NOT_PARTS = ("each_plane", "Session::")
+READING = "read<"  # 1x1 layers gather their tiles, and normalise them on the way: a pass over maps, counted apart
 
 
 @dataclass(frozen=True)
 class Count:
     """Of one layer, density and pass. per_vector : instructions per living weight and output vector, everything;
-    inner : of the innermost loops alone, which run most of the weights;  ratio : per_vector over inner."""
+    inner : of the innermost loops alone, which run most of the weights;  ratio : per_vector over inner;
+    reading : of gathering the input's tiles, in the unit of per_vector and not in it."""
 
     layer: str
     density: float
@@ -39,6 +41,7 @@ class Count:
     per_vector: float
     inner: float
     ratio: float
+    reading: float
 
     @property
     def name(self) -> str:
@@ -83,20 +86,22 @@ def measure() -> list[Count]:
     symbols = Symbols(module)
     counts = []
     for number, w in enumerate(found["windows"]):
-        executed, words = read_window(work / f"w.{number}", found["base"], symbols)
+        executed, words, reading = read_window(work / f"w.{number}", found["base"], symbols)
         total = sum(executed.values())
         loops = innermost(executed, words)
         vectors = sum(executed[at] for at in loops if is_vector_fma(words[at]))
         inner, per_vector = sum(executed[at] for at in loops) / vectors, total / w["work"]
         about = (w["layer"], w["density"], w["pass"], w["fused"])
-        counts.append(Count(*about, round(per_vector, 4), round(inner, 4), round(per_vector / inner, 3)))
+        figures = (round(per_vector, 4), round(inner, 4), round(per_vector / inner, 3), round(reading / w["work"], 4))
+        counts.append(Count(*about, *figures))
     return counts
 
 
-def read_window(path: Path, base: int, symbols: Symbols) -> tuple[Counter[int], dict[int, int]]:
-    """(executions, instruction word) by offset in the module, of what belongs to convolutions."""
+def read_window(path: Path, base: int, symbols: Symbols) -> tuple[Counter[int], dict[int, int], int]:
+    """(executions, instruction word) by offset in the module, of convolutions, and what reading took."""
     executed: Counter[int] = Counter()
     words: dict[int, int] = {}
+    reading = 0
     for line in path.read_text().splitlines():
         times, address, *code = line.split()
         offset = int(address, 16) - base
@@ -105,7 +110,9 @@ def read_window(path: Path, base: int, symbols: Symbols) -> tuple[Counter[int], 
             if symbols.convolution(at):
                 executed[at] += int(times)
                 words[at] = int(word, 16)
-    return executed, words
+            elif READING in symbols.at(at):
+                reading += int(times)
+    return executed, words, reading
 
 
 def innermost(executed: Counter[int], words: dict[int, int]) -> set[int]:
@@ -138,8 +145,8 @@ def is_vector_fma(word: int) -> bool:
 
 
 def table(counts: list[Count]) -> str:
-    lines = [f"{'layer | density | pass':60} {'per vector':>10} {'inner':>7} {'ratio':>6}"]
-    lines += [f"{c.name:60} {c.per_vector:10.3f} {c.inner:7.3f} {c.ratio:6.3f}" for c in counts]
+    lines = [f"{'layer | density | pass':60} {'per vector':>10} {'inner':>7} {'ratio':>6} {'reading':>7}"]
+    lines += [f"{c.name:60} {c.per_vector:10.3f} {c.inner:7.3f} {c.ratio:6.3f} {c.reading:7.3f}" for c in counts]
     return "\n".join(lines)
 
 

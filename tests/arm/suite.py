@@ -29,6 +29,13 @@ LEFT_OUT = {
         _LONG,
     ),
     "compiler/test_plan.py": "whole large networks, minutes under emulation; test_agreement.py tries every operator",
+    **dict.fromkeys(
+        [f"compiler/test_saved.py::test_the_forward_pass_keeps_its_bits_and_gradients_their_direction[{norm}-{net}]"
+         for norm in (False, True) for net in ("resnet18", "mobilenetv2")],
+        "the same; the smaller networks stay",
+    ),
+    "storage/test_forget.py::test_who_reads_while_files_are_overwritten_finds_no_damage": _LONG,
+    "engine/test_agreement.py::test_the_random_graphs_reach_every_operator": "needs 150 examples, of Python alone",
     "learner/test_forget_device.py": "loop devices belong to the machine, not to the emulated process",
     "storage/test_failing_card.py": "the same",
     "kernels/test_threads.py::test_a_forked_child_makes_a_pool_of_its_own": "QEMU's user mode aborts where a program "

@@ -84,6 +84,7 @@ def test_more_samples_never_cost_less(device, rows, more):
 def test_a_batch_is_paid_in_whole_vectors():
     assert padding(32, 16) == 1 and padding(5, 4) == 8 / 5
     assert padding(9, 16) == 12 / 9 and padding(3, 16) == 4 / 3
+    assert 1.5 < padding(2, 16) < 2 < padding(1, 16) == padding(1, 4) < 4  # lanes of their own, less well used
 
 
 def test_a_hot_phone_is_slower_by_what_it_sustains():
