@@ -17,6 +17,7 @@ import numpy as np
 
 from . import _storage, fork
 from .backoff import BackOff
+from .decisions import DecisionLog
 from .errors import BadRecord, StoreClosed, UseAfterFork
 from .memory import EpisodicMemory
 from .store import SampleStore
@@ -64,7 +65,7 @@ class Carousel:
         self.mode = mode
         self.threads = movers
         self.queue = queue
-        self.log: list[tuple[int, int, str]] = []
+        self.log = DecisionLog()
         self.backoff = BackOff() if mode == "live" else None  # timing decides nothing in exact mode
         fields = [spec.bytes for spec in store.schema.fields.values()]
         self._mover = _storage.Mover(store._index, fields, queue, movers, nice, cores() > beside)

@@ -46,7 +46,8 @@ def save_in_16_bits(
     restored: dict[int, int] = {}
     for b in sorted(chosen):
         saved[b], restored[b] = len(buffers), len(buffers) + 1
-        buffers += [replace(buffers[b], top=0, bottom=0, left=0, right=0, pitch=0, spare=0, item=2), replace(buffers[b])]
+        b16 = replace(buffers[b], top=0, bottom=0, left=0, right=0, pitch=0, spare=0, item=2)
+        buffers += [b16, replace(buffers[b])]
 
     time: dict[int, int] = {}  # old to new
     extra: dict[int, tuple[int, int]] = {}  # of the new buffers

@@ -64,7 +64,6 @@ def tune(
     base = plan(None)
     lanes, isa = base.program["lanes"], base.program["isa"]
     weights = {n.name: n for n in graph.nodes if n.op in ("conv2d", "linear")}
-    from .. import _kernels
 
     def density_of(name: str) -> float:
         return densities.get(weights[name].parameters[0], 1.0)

@@ -17,6 +17,7 @@ from ..errors import BadInput
 from ..methods import Batch, Draw, Method, Replayed, StepResult, gate
 from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
+from ..storage.decisions import DecisionLog
 from .ledger import Ledger
 from .randomness import Randomness
 from .refresh import LogitRefresh
@@ -50,7 +51,7 @@ class Trainer:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.steps = 0
-        self.log: list[tuple[int, int, str]] = [] if parts.carousel is None else parts.carousel.log
+        self.log = DecisionLog() if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
         self._gate = gate(parts.config.gate_name)
         self._refresh: LogitRefresh | None = None
@@ -182,6 +183,7 @@ class Trainer:
             "carousel": None if p.carousel is None else p.carousel.state(),
             "refresh": None if self._refresh is None else self._refresh.state(),
             "decisions": [list(entry) for entry in self.log],
+            "decisions_cut": self.log.cut,
         }
 
     def load(self, state: Mapping[str, Any], rewind_store: bool = True) -> None:
@@ -201,7 +203,7 @@ class Trainer:
             p.policy.load(state["policy"])
         if p.carousel is not None:
             p.carousel.load(state["carousel"])
-        self.log[:] = [(int(step), int(slot), str(why)) for step, slot, why in state["decisions"]]
+        self.log.restore(state["decisions"], int(state.get("decisions_cut", 0)))
         plan = with_choices(p.engine.plan, state.get("choices", {}))
         if plan is not p.engine.plan:
             p.engine.replan(plan)

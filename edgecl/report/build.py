@@ -77,6 +77,7 @@ def carousel_figures(run: Run) -> dict[str, Any]:
         figures[name] = counters.get(name, 0)
     figures["stall_seconds"] = float(counters.get("stall_seconds", 0.0))
     figures["decisions"] = [list(entry) for entry in run.trainer.log]
+    figures["decisions_cut"] = run.trainer.log.cut
     return figures
 
 
