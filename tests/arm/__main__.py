@@ -1,7 +1,7 @@
 """`python tests/arm STAGE...`: builds for arm64 and runs there without arm64 hardware. See docs/arm.md.
 
 make        all of the next five, as many at a time as there are processors
-suite       the core tests on three processors (--cpu: on one)
+suite       the core tests on the oldest processor, those of compiled code on two later ones (--cpu: on one)
 demo        `edgecl demo --slice` on the oldest processor
 counts      executed instructions of the hot kernels against the committed ones (--update writes new ones)
 boot        a whole system with 512 MB runs the slice with the demo's own memory plan
@@ -27,7 +27,11 @@ from tools import OUT, Spent, require, side_by_side, stage
 STAGES = ["make", "suite", "demo", "counts", "boot", "cycles", "full", "wheels"]
 # What `make` runs side by side, the longest first
 JOBS = {
-    **{f"suite {cpu} {part}": ["suite", "--cpu", cpu, "--part", part] for cpu in suite.CPUS for part in suite.PARTS},
+    **{
+        f"suite {cpu} {part}": ["suite", "--cpu", cpu, "--part", part]
+        for cpu, parts in suite.SHARES.items()
+        for part in parts
+    },
     "boot": ["boot"],
     "counts": ["counts"],
     "demo": ["demo"],
@@ -63,7 +67,7 @@ def main() -> None:
             if name == "counts":
                 counts.gate(o.update)
             elif name == "suite":
-                suite.run_suite(o.cpu or suite.CPUS, o.part or list(suite.PARTS))
+                suite.run_suite(o.cpu or suite.CPUS, o.part)
             elif name == "demo":
                 demo.run_slice()
             elif name == "boot":

@@ -8,11 +8,14 @@ from emulator import emulate, folder
 from tools import HERE, LOOP_PROGRAMS, OUT, REPOSITORY, SITE, require, run
 
 CPUS = ["cortex-a53", "cortex-a72", "cortex-a76"]
-# The core suite in two parts that take about the same time. A property is tried on a few examples (fewer_examples.py).
+# The core suite in parts. A property is tried on a few examples (fewer_examples.py).
 PARTS = {
-    "1/2": ["kernels", "engine", "compiler", "graph", "methods", "sparsity", "devices/test_cost.py"],
-    "2/2": ["storage", "data", "learner", "report"],
+    "compiled": ["kernels", "engine", "storage/test_store.py"],
+    "store": ["storage"],
+    "rest": ["compiler", "graph", "methods", "sparsity", "devices/test_cost.py", "data", "learner", "report"],
 }
+# What a processor runs: the oldest everything, the others what is compiled (the rest is Python and runs the same code)
+SHARES = {cpu: ["compiled"] if number else list(PARTS) for number, cpu in enumerate(CPUS)}
 _LONG = "minutes under emulation, of code that no processor changes; the demo runs it from end to end"
 _RSS = "the resident set of an emulated process holds the emulator"
 # Left out, with why: files, and tests by their name
@@ -24,8 +27,8 @@ LEFT_OUT = {
         ["learner/test_run.py", "learner/test_resume.py", "learner/test_flops.py", "learner/test_miro.py",
          "learner/test_refresh.py", "learner/test_governed_run.py", "learner/test_retrain.py",
          "learner/test_retrain_killed.py", "learner/test_retrain_refused.py", "learner/test_forget_killed.py",
-         "storage/test_damage.py", "storage/test_transfer.py", "storage/test_stress.py", "data/test_keywords.py",
-         "data/test_convert.py", "data/test_user_data.py"],
+         "learner/test_forget_subject.py", "storage/test_damage.py", "storage/test_transfer.py",
+         "storage/test_stress.py", "data/test_keywords.py", "data/test_convert.py", "data/test_user_data.py"],
         _LONG,
     ),
     "compiler/test_plan.py": "whole large networks, minutes under emulation; test_agreement.py tries every operator",
@@ -35,6 +38,11 @@ LEFT_OUT = {
         "the same; the smaller networks stay",
     ),
     "storage/test_forget.py::test_who_reads_while_files_are_overwritten_finds_no_damage": _LONG,
+    **dict.fromkeys(
+        [f"storage/test_forget.py::test_a_death_in_the_middle_is_ended_by_the_next_opening[{kind}-{calls}]"
+         for kind in ("clear", "encrypted") for calls in (5, 40, 90, 500, 1500)],
+        "a child each, seconds under emulation; one of each kind stays",
+    ),
     "engine/test_agreement.py::test_the_random_graphs_reach_every_operator": "needs 150 examples, of Python alone",
     "learner/test_forget_device.py": "loop devices belong to the machine, not to the emulated process",
     "storage/test_failing_card.py": "the same",
@@ -44,9 +52,10 @@ LEFT_OUT = {
 }  # fmt: skip
 
 
-def run_suite(cpus: list[str], parts: list[str]) -> None:
+def run_suite(cpus: list[str], parts: list[str] | None) -> None:
+    """``parts`` (default: its share) of the suite on each of ``cpus``."""
     for cpu in cpus:
-        for part in parts:
+        for part in parts or SHARES[cpu]:
             pytest(cpu, [f"tests/{path}" for path in PARTS[part]])
 
 
