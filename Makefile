@@ -46,6 +46,7 @@ bench-kernels:
 	set -e; for n in resnet18:32 resnet20:32 mobilenetv2:32; do \
 	  $(RUN) $(PY) bench/mask_update.py --nets $$n --json $(RESULTS)/mask_update.json; \
 	  $(RUN) $(PY) bench/contention.py --nets $$n --contenders edgecl --json $(RESULTS)/contention.json; done
+	$(RUN) $(PY) bench/layers.py --nets resnet18:32 --densities 1 --json $(RESULTS)/layers.json
 	set -e; for n in resnet18:32 resnet18:8 resnet20:32 resnet20:8 mobilenetv2:32 ds_cnn:16; do \
 	  $(RUN) $(PY) bench/layers.py --nets $$n --json $(RESULTS)/layers.json; \
 	  if [ $$n != ds_cnn:16 ]; then \
