@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import require
+from .work import OURS
 
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
 
@@ -68,22 +69,24 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], figure: str) -> list[tuple[list[str], list[list[str]]]]:
-    """Head and cells of a table per network and operation: a line a device, a column an engine and density.
+    """Head and cells of a table per network, operation and batch: a line a device, a column an engine and density.
 
-    figure : ``seconds`` or ``joules``, of a step; the band stands behind it
+    figure : ``seconds`` or ``joules``, of a step; the band stands behind it. The last column is what the baseline takes
+    over what our engine takes at the lowest density.
     """
     found = []
     unit = "s" if figure == "seconds" else "J"
-    for net, operation in dict.fromkeys((r["net"], r["operation"]) for r in rows):
-        here = [r for r in rows if (r["net"], r["operation"]) == (net, operation)]
+    for case in dict.fromkeys((r["net"], r["operation"], r["batch"]) for r in rows):
+        here = [r for r in rows if (r["net"], r["operation"], r["batch"]) == case]
         mine = {(r["source"], r["engine"], r["density"]): r for r in here}
         engines = list(dict.fromkeys((e, d) for _, e, d in mine))
-        head = [f"{net} {operation}", "threads", *(_engine(e, d) for e, d in engines)]
+        sparsest = min((d, e) for e, d in engines if e == OURS)[::-1]
+        head = ["{} {}, batch {}".format(*case), "threads", *(_engine(e, d) for e, d in engines), "gain"]
         cells = []
         for source in dict.fromkeys(s for s, _, _ in mine):
             line = [mine[source, e, d] for e, d in engines]
             shown = [f"{quantity(r[figure], unit)} {_short(r[f'{figure}_band'], unit)}" for r in line]
-            cells.append([source, str(line[0]["threads"]), *shown])
+            cells.append([source, str(line[0]["threads"]), *shown, _ratio(mine[(source, *sparsest)])])
         found.append((head, cells))
     return found
 

@@ -110,11 +110,12 @@ def test_devices_stand_side_by_side_a_line_each_in_the_benchs_own_unit():
     rows = modelled_rows(work.cases(["cnn"], 32, [0.1], ["train", "predict"]), ["rpi_4b", "rpi_5"], 2)
     for figure, unit in (("seconds", "s"), ("joules", "J")):
         tables = show.comparison(rows, figure)
-        assert [head[0] for head, _ in tables] == ["cnn train", "cnn predict"]
+        assert [head[0] for head, _ in tables] == ["cnn train, batch 32", "cnn predict, batch 32"]
         for head, cells in tables:
-            assert head[1:] == ["threads", "edgecl dense", "edgecl 10% living", "torch dense"]
+            assert head[1:] == ["threads", "edgecl dense", "edgecl 10% living", "torch dense", "gain"]
             assert [line[0] for line in cells] == ["modelled(rpi_4b)", "modelled(rpi_5)"]
-            assert all(unit in cell for line in cells for cell in line[2:])
+            assert all(unit in cell for line in cells for cell in line[2:-1])
+            assert all(float(line[-1].removesuffix("x")) > 1 for line in cells)
 
 
 @pytest.mark.parametrize("bench", ["latency", "energy", "flash"])
