@@ -164,7 +164,7 @@ def _finish(record: dict[str, Any], to: str, plot: str) -> int:
         for i, (head, rows) in enumerate(show.comparison(record["rows"], _figure(record))):
             print("\n" * (i > 0), end="")
             print_table(head, rows)
-        print("\nA step, modelled from device profiles: nothing was measured. In brackets where the true value is expected.")
+        print("\nOf a step, modelled from device profiles, not measured; in brackets where the true value is expected.")
         print(f"gain: {record['baseline']}, over edgecl at the lowest density")
     else:
         print_table(*show.table(record["rows"]))
