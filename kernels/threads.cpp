@@ -1,6 +1,7 @@
 #include "threads.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,6 +39,7 @@ struct Threads::Shared {
   // that the task it read belongs to this generation: a task is replaced only when no item of the old one is left.
   struct alignas(64) Ticket {
     std::atomic<uint64_t> next{0};
+    std::atomic<int> core{-1}; // where the range's worker was when it began its last task
   };
   std::vector<Ticket> tickets;
   std::atomic<int> items{0};
@@ -52,8 +54,17 @@ struct Threads::Shared {
 
   explicit Shared(int count) : tickets(count) {}
 
+  // Spinning for a worker on one's own core only keeps it from running.
+  int spins(int worker) const {
+    const int core = sched_getcpu();
+    for (int i = 0; i < (int)tickets.size(); i++)
+      if (i != worker && tickets[i].core.load(std::memory_order_relaxed) == core) return 0;
+    return SPINS;
+  }
+
   void work(int worker) {
     const int count = (int)tickets.size();
+    tickets[worker].core.store(sched_getcpu(), std::memory_order_relaxed);
     for (int i = 0; i < count; i++) work_range((worker + i) % count, worker);
   }
 
@@ -77,7 +88,7 @@ struct Threads::Shared {
     uint32_t seen = 0;
     for (;;) {
       uint32_t g = generation.load(std::memory_order_acquire);
-      for (int i = 0; g == seen && i < SPINS; i++) {
+      for (int i = g == seen ? spins(worker) : 0; g == seen && i > 0; i--) {
         relax();
         g = generation.load(std::memory_order_acquire);
       }
@@ -142,7 +153,7 @@ void Threads::run_erased(int items, Task task, void *context) {
   if (s.sleeping.load()) futex_wake(&s.generation);
   s.work(0);
   uint32_t done = s.completed.load(std::memory_order_acquire);
-  for (int i = 0; (int)done < items && i < SPINS; i++) {
+  for (int i = (int)done < items ? s.spins(0) : 0; (int)done < items && i > 0; i--) {
     relax();
     done = s.completed.load(std::memory_order_acquire);
   }
