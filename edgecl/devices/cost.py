@@ -19,14 +19,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..compiler.compile import LANE_COST
+from ..compiler.compile import LANE_COST, choose_lanes
 from .frameworks import Family
 from .kernel_rates import classify
 from .profile import Profile
 from .workload import FORWARD, Operation
 
-# lanes: time of one lane against that of wider vectors, as `compile_plan` weighs them when it chooses
-LANES = {w: max(1.0, cost / LANE_COST[4]) for w, cost in LANE_COST.items()}
+GRADIENTS = 2.5  # bytes of maps and of their gradients, over those of maps
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,8 @@ class CostModel:
         else:
             model = profile.figures["model"]
             band = model["band_low"].value, model["band_high"].value
-            space = working_set(work)
-            updated = sum(o.bytes for o in work if o.kind == "optimizer")
-            seconds = sum(self.operation_seconds(o, updated if o.kind == "optimizer" else space) for o in work)
+            space, touched = working_set(work), footprint(work)
+            seconds = sum(self.operation_seconds(o, touched if o.kind == "optimizer" else space) for o in work)
             if work:
                 seconds += profile.figures["kernels"]["step_seconds"].value
         seconds /= self.speed
@@ -85,18 +83,24 @@ class CostModel:
         )
 
     def operation_seconds(self, operation: Operation, space: float | None = None) -> float:
-        """Time of one operation of our engine in a step whose maps fill ``space`` bytes."""
+        """Time of one operation of our engine in a step with maps of ``space`` bytes (an update: its footprint)."""
         o = operation
         kind, phase = classify(o)
         bandwidth = self.profile.bandwidth(self.threads, space)
         fixed = self.profile.figures["kernels"]
         if kind == "update":
-            return o.bytes * fixed["update_traffic"].value / bandwidth + fixed["tensor_seconds"].value
+            traffic = fixed["update_traffic"]
+            if o.density < 1:  # its lists' values are refreshed too, in another order
+                traffic = fixed.get("sparse_update_traffic", traffic)
+            return o.bytes * traffic.value / bandwidth + fixed["tensor_seconds"].value
+        if o.absorbed:
+            return 0.0
         if kind == "feed":
             return o.written / fixed["feed_bytes_per_s"].value
         rates = self.profile.kernels[kind, phase]
         work = (o.read + o.written) if kind in ("maps", "pool") else o.flops
-        compute = padding(o.rows, self.profile.lanes) * work * rates.reciprocal(kind, o.density, o.positions)
+        lanes = vectors(o.rows, self.profile.lanes) if kind == "pool" else padding(o.rows, self.profile.lanes)
+        compute = lanes * work * rates.reciprocal(kind, o.density, o.positions)
         start = rates.start[0] + (rates.start[1] - rates.start[0]) * self._share
         return compute / self._rate + rates.traffic * o.bytes / bandwidth + start
 
@@ -123,7 +127,22 @@ def working_set(work: Sequence[Operation]) -> float:
     return max(sum(o.written for o in work if o.phase == FORWARD), 1.0)
 
 
+def footprint(work: Sequence[Operation]) -> float:
+    """Bytes that a step touches before it comes to the same place again: maps, their gradients, what is updated."""
+    return GRADIENTS * working_set(work) + sum(o.bytes for o in work if o.kind == "optimizer")
+
+
 def padding(rows: int, widest: int) -> float:
-    """Lanes of whole vectors over ``rows`` samples, the narrower widths included; those below 4 count for more."""
-    widths = [w for w in LANES if w <= max(widest, 4)]
-    return min(math.ceil(rows / w) * w * LANES[w] for w in widths) / rows
+    """Time of a sample against that in full vectors of ``widest`` lanes, as `compile_plan` weighs narrower ones."""
+    widths = _widths(widest)
+    return min(math.ceil(rows / w) * w * LANE_COST[w] for w in widths) / (rows * LANE_COST[widths[0]])
+
+
+def vectors(rows: int, widest: int) -> float:
+    """The same of a pooling: a vector takes its time however few lanes it has."""
+    widths = _widths(widest)
+    return math.ceil(rows / choose_lanes(rows, widths)) * widths[0] / rows
+
+
+def _widths(widest: int) -> list[int]:
+    return [w for w in LANE_COST if w <= max(widest, 4)]

@@ -122,13 +122,18 @@ class Profile:
         return interpolate(self.gemm_by_threads, self._check_threads(threads))
 
     def bandwidth(self, threads: int = 1, working_set: float | None = None) -> float:
-        """Bytes/s of main memory or, where the profile knows caches by size, of a ``working_set`` in bytes."""
+        """Bytes/s of main memory or, where the profile knows caches by size, of a ``working_set`` in bytes.
+
+        Threads share the set and main memory; caches they have to themselves, the more the faster those are.
+        """
         main = interpolate(self.bandwidth_by_threads, self._check_threads(threads))
         if working_set is None or not self.bandwidth_by_size:
             return main
-        one = interpolate(self.bandwidth_by_size, working_set, logarithmic=True)
-        largest = self.bandwidth_by_size[-1][1].value
-        return max(main * one / largest, main)
+        one = interpolate(self.bandwidth_by_size, working_set / threads, logarithmic=True)
+        largest, fastest = self.bandwidth_by_size[-1][1].value, max(v.value for _, v in self.bandwidth_by_size)
+        alone = interpolate(self.bandwidth_by_threads, 1)
+        own = min(max(one - largest, 0) / (fastest - largest), 1) if fastest > largest else 0.0
+        return max(one / largest, 1.0) * (main + own * (threads * alone - main))
 
     def parallel(self, threads: int = 1) -> float:
         """Share of ``threads`` times one thread's rate that our kernels reach."""

@@ -17,7 +17,8 @@ SECTIONS: dict[str, tuple[set[str], set[str]]] = {
     "memory": ({"bytes"}, {"latency_ns"}),
     "process": ({"baseline_rss_bytes"}, set()),
     "kernels": (
-        {"step_seconds", "tensor_seconds", "feed_bytes_per_s", "update_traffic"}, {"forward_loop", "weight_loop"}
+        {"step_seconds", "tensor_seconds", "feed_bytes_per_s", "update_traffic"},
+        {"sparse_update_traffic", "forward_loop", "weight_loop"},
     ),
     "model": ({"band_low", "band_high", "power_band_high"}, set()),
     "caches": (set(), {"l1d_bytes", "l2_bytes", "l3_bytes"}),

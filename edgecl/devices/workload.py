@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import weight_costs
+from ..compiler.program import fused_code
 from ..errors import BadInput
 from ..graph import Graph, Node, operator
 
@@ -27,6 +28,7 @@ class Operation:
     read, written : bytes of maps that must be read and written once;  weights : bytes of living weights
     reduction, channels, positions, area : multiply-adds behind one dense output value, output channels, output
         positions of a sample, kernel positions
+    absorbed : our engine does it on the way into the next depthwise or pointwise convolution, whose rates hold it
     """
 
     name: str
@@ -45,6 +47,7 @@ class Operation:
     groups: int = 1
     rows: int = 1
     flat: bool = False
+    absorbed: bool = False
 
     @property
     def flops(self) -> float:
@@ -75,6 +78,7 @@ def operations(
     if mode not in MODES:
         raise BadInput(f"There is no mode '{mode}'.", f"Use {', '.join(MODES)}.")
     costs = {c.node: c for c in weight_costs(graph)}
+    taken = absorbed(graph)
     last = max(costs, key=[n.name for n in graph.nodes].index)
     found: list[Operation] = []
     for node in graph.nodes:
@@ -99,23 +103,43 @@ def operations(
                 found.append(one(INPUT, living * positions, out, sizes[0]))
             if learns:
                 found.append(one(WEIGHT, trained * positions, sizes[0] + out, 0))
-                found.append(_update(node.name, trained))
+                found.append(_update(node.name, trained, density))
                 found += [_update(node.name, graph.parameters[p].size) for p in node.parameters[1:]]
             continue
         kind = KINDS.get(node.op, "activation")
         macs = operator(node.op, node.name).macs([graph.shapes[i] for i in node.inputs], node.attributes) * rows
-        found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out, rows=rows))
+        inside = node.output in taken
+        found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out, rows=rows, absorbed=inside))
         if mode == "train":
             trained_here = (graph.parameters[p] for p in node.parameters)
             found += [_update(node.name, p.size) for p in trained_here if p.trained]
         if mode == "train" and node.op != "normalise":
-            found.append(Operation(node.name, kind, INPUT, 2 * macs, out + sum(sizes), sum(sizes), rows=rows))
+            moved = (out + sum(sizes), sum(sizes))
+            found.append(Operation(node.name, kind, INPUT, 2 * macs, *moved, rows=rows, absorbed=inside))
     return found
 
 
-def _update(name: str, values: int) -> Operation:
+def absorbed(graph: Graph) -> set[str]:
+    """Outputs of normalisations and activations that only a fused convolution reads (see `compiler.program`)."""
+    producer = {n.output: n for n in graph.nodes}
+    readers: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[name] = readers.get(name, 0) + 1
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op != "conv2d" or fused_code(graph, node) is None:
+            continue
+        before = producer.get(node.inputs[0])
+        while before is not None and readers[before.output] == 1 and before.op in ("relu", "relu6", "batch_norm"):
+            found.add(before.output)
+            before = producer.get(before.inputs[0])
+    return found
+
+
+def _update(name: str, values: int, density: float = 1.0) -> Operation:
     """Value, gradient and momentum read, value and momentum written."""
-    return Operation(name, "optimizer", UPDATE, 0, 3 * values * FLOAT, 2 * values * FLOAT)
+    return Operation(name, "optimizer", UPDATE, 0, 3 * values * FLOAT, 2 * values * FLOAT, density=density)
 
 
 def weight_kind(graph: Graph, node: Node) -> str:

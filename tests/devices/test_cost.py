@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecl.devices import EAGER_TORCH, CostModel, list_profiles, load_profile, operations, warmed
-from edgecl.devices.cost import padding
+from edgecl.devices.calibrate import Measurements, profile_tables
+from edgecl.devices.cost import padding, vectors
 from edgecl.devices.kernel_rates import CLASSES, classify
+from edgecl.devices.schema import parse_profile
 from edgecl.devices.workload import Operation
 from edgecl.errors import BadInput
 from edgecl.graph.builders import build
@@ -82,9 +84,9 @@ def test_more_samples_never_cost_less(device, rows, more):
 
 
 def test_a_batch_is_paid_in_whole_vectors():
-    assert padding(32, 16) == 1 and padding(5, 4) == 8 / 5
-    assert padding(9, 16) == 12 / 9 and padding(3, 16) == 4 / 3
-    assert 1.5 < padding(2, 16) < 2 < padding(1, 16) == padding(1, 4) < 4  # lanes of their own, less well used
+    assert padding(32, 16) == 1 and padding(5, 4) == 8 / 5 and padding(9, 16) == 16 / 9
+    assert 1 < padding(8, 16) < padding(2, 16) < padding(1, 16) < 4  # narrower vectors are less well used
+    assert vectors(32, 16) == 1 and vectors(8, 16) == 2 and vectors(1, 4) == 4
 
 
 def test_a_hot_phone_is_slower_by_what_it_sustains():
@@ -127,3 +129,22 @@ def test_a_carried_over_step_has_a_wider_band_than_a_published_family():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(BadInput, match="modus"):
         operations(RESNET, 1, "modus")
+
+
+def test_normalisations_that_fused_convolutions_take_along_cost_nothing_of_their_own():
+    graph = build("mobilenetv2", (3, 32, 32), 10, input_dtype="float32")
+    work = operations(graph, 8, "train")
+    model = CostModel(load_profile("rpi_4b"))
+    inside = [o for o in work if o.absorbed]
+    assert inside and all(model.operation_seconds(o) == 0 for o in inside)
+    assert {o.kind for o in inside} == {"norm", "activation"}
+    plain = build("resnet20", (3, 32, 32), 10, input_dtype="float32")
+    assert not any(o.absorbed for o in operations(plain, 8, "train"))
+
+
+def test_threads_have_caches_to_themselves_and_share_main_memory():
+    found = Measurements("m", {1: 1e10, 2: 2e10}, {1: 1e10, 2: 1.2e10}, 1, {2**18: 8e10, 2**26: 1e10})
+    host = parse_profile(profile_tables(found, 2), "host")
+    assert host.bandwidth(2, 2**18) == pytest.approx(2 * host.bandwidth(1, 2**17))
+    assert host.bandwidth(2, 2**30) == pytest.approx(1.2e10)
+    assert host.bandwidth(1, 2**18) == pytest.approx(8e10)

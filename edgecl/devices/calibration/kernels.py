@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cost import padding, working_set
+from ..cost import footprint, padding, vectors, working_set
 from ..fit import fit_constants
 from ..kernel_rates import CLASSES, KNOTS, Rates, classify, neighbours, weights_at
 from ..workload import Operation, operations
@@ -22,13 +22,14 @@ Bandwidth = Callable[[int, float], float]  # threads, working set in bytes -> by
 @dataclass(frozen=True)
 class KernelFit:
     """Rates by class; of a step besides its operations: fixed seconds, seconds for each trained tensor, bytes/s of
-    feeding the input, traffic of the update; and the efficiency of all threads against one."""
+    feeding the input, traffic of the update of dense and sparse tensors; and the efficiency of all threads."""
 
     rates: dict[tuple[str, str], Rates]
     step_seconds: float
     tensor_seconds: float
     feed_rate: float
     update_traffic: float
+    sparse_update_traffic: float
     parallel: float
 
 
@@ -87,19 +88,21 @@ def fit_kernels(
                 terms = np.concatenate([knots, [o.bytes / speed, one * 1e-6, many * 1e-6]])
                 rows[classify(o)].append((terms, seconds, seconds / s.seconds))
         for kind, seconds in (("maps", s.maps), ("pool", s.pools)):
-            members = groups.get((kind, "all"), [])
+            members = [o for o in groups.get((kind, "all"), []) if not o.absorbed]
             if members and seconds:
                 moved = sum(o.read + o.written for o in members)
                 starts = len(members) * 1e-6
-                terms = np.array([padding(s.batch, 16) * moved / rate, moved / speed, one * starts, many * starts])
+                lanes = (vectors if kind == "pool" else padding)(s.batch, 16)
+                terms = np.array([lanes * moved / rate, moved / speed, one * starts, many * starts])
                 rows[kind, "all"].append((terms, seconds, seconds / s.seconds))
         updates = groups["update", "all"]
-        updated, fed = sum(o.bytes for o in updates), sum(o.written for o in groups["feed", "all"])
-        terms = np.array([1e-4, len(updates) * 1e-6, fed / 1e9, updated / bandwidth(s.threads, updated)])
+        fed, speed = sum(o.written for o in groups["feed", "all"]), bandwidth(s.threads, footprint(work))
+        moved_by = [sum(o.bytes for o in updates if (o.density < 1) == sparse) / speed for sparse in (False, True)]
+        terms = np.array([1e-4, len(updates) * 1e-6, fed / 1e9, *moved_by])
         rest.append((terms, max(s.rest, 1e-6), s.rest / s.seconds))
     rates = {key: _rates(key, found, source) for key, found in rows.items()}
-    fixed, tensor, feed, traffic = (float(v) for v in _fit(rest))
-    return KernelFit(rates, fixed * 1e-4, tensor * 1e-6, 1e9 / feed, traffic, parallel)
+    fixed, tensor, feed, traffic, sparse_traffic = (float(v) for v in _fit(rest))
+    return KernelFit(rates, fixed * 1e-4, tensor * 1e-6, 1e9 / feed, traffic, sparse_traffic, parallel)
 
 
 def _parallel(steps: Sequence[TimedStep], most: int) -> float:
