@@ -191,6 +191,8 @@ def main() -> None:
     nets = [("resnet20", 8)] if o.quick else given
     densities = [0.1] if o.quick else o.densities
     rows: list[dict[str, Any]] = import_rows() if "import" in o.scopes else []
+    if rows:
+        write("memory", rows, o.json, (), KEY)
     for scope in o.scopes:
         for net, batch in {"import": [], "bare": nets or NETS, "run": nets or RUN_NETS}[scope]:
             forward_rows = batch if scope == "bare" else 2 * batch
@@ -222,8 +224,8 @@ def main() -> None:
                         }
                     )
                     table(rows[-1:])
+                    write("memory", rows[-1:], o.json, () if o.no_torch else ("torch",), KEY)
     table(rows, ("net", "batch", "density", "scope", "note", "peak_rss_bytes", "torch_peak_rss_bytes", "import_ms"))
-    write("memory", rows, o.json, () if o.no_torch else ("torch",), KEY)
 
 
 if __name__ == "__main__":
