@@ -24,7 +24,7 @@ from .kernels import fastest, fit_kernels, timed_steps
 from .steps import TimedStep
 from .toml import to_toml
 
-HELD_OUT = 7  # every seventh configuration is kept for the band, so that every case is among them
+HELD_OUT = 5  # every fifth network is kept for the band
 Say = Callable[[str], None]
 
 
@@ -41,9 +41,11 @@ def calibrate(out: Path | None = None, folder: Path | None = None, say: Say = la
     steps = timed_steps(cores, lambda network: say(f"kernels: {network}"))
     raise_peak(data, fastest(steps), found.flops)
     rough = parse_profile(data, "host")
-    fitted = [s for i, s in enumerate(steps) if i % HELD_OUT]
+    networks = list(dict.fromkeys(id(s.graph) for s in steps))
+    kept = set(networks[1::HELD_OUT])
+    fitted = [s for s in steps if id(s.graph) not in kept]
     add_kernels(data, fitted, rough)
-    held = [s for i, s in enumerate(steps) if not i % HELD_OUT]
+    held = [s for s in steps if id(s.graph) in kept]
     add_band(data, held, parse_profile(data, "host"))
     add_kernels(data, steps, rough)  # with all of them, now that the band is known
     say("disk")
@@ -101,7 +103,7 @@ def add_band(data: dict[str, Any], held: list[TimedStep], profile: Profile) -> N
         s.seconds / CostModel(profile, s.threads).step(operations(s.graph, s.batch, "train", s.densities)).seconds
         for s in held
     ])  # fmt: skip
-    source = f"5 % and 95 % of measured over predicted seconds, {len(held)} steps left out of the fit"
+    source = f"5 % and 95 % of measured over predicted seconds, {len(held)} steps of networks left out of the fit"
     data["model"]["band_low"] = figure(min(float(np.quantile(ratios, 0.05)), 0.9), "measured", source)
     data["model"]["band_high"] = figure(max(float(np.quantile(ratios, 0.95)), 1.1), "measured", source)
 
