@@ -43,8 +43,9 @@ that is written without a pause is written at the sustained speed.
 *Dense* is eager PyTorch. Its cost family predicts published training times (PyTorch 1.13, 224 x 224) on Pi 4 and Pi 5
 (`bench/cost_model.py`). Maps of these small networks may stay in caches that those of the large ones overflow, and
 later releases have other kernels: its times here are an extrapolation and **may be several times too long**. On a
-two-core x86 machine with PyTorch 2.13 the same family says 2.5 (resnet18) to 4.3 times (resnet20, batch 32) what was
-measured (`bench/results/step.json`). So the ratios are upper bounds, not claims.
+two-core x86 machine with PyTorch 2.13 the same family says 2.3 (resnet18) to 3.5 times (resnet20, batch 32) what was
+measured (`bench/results/step.json`), and 12 times with depthwise convolutions (mobilenetv2), which PyTorch 1.13 ran
+channel by channel: that concerns the keyword task. So the ratios are upper bounds, not claims.
 
 *90 %* is edgecl at density 0.1, gradients for all living weights. Its kernel rates were measured on x86-64 and carried
 over through a simulator of each core (`bench/neon_cycles.py`, within a factor of 2): hence the wide band."""
