@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ def host() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    import edgecl  # here, so that a bench decides what is imported before it
+    found = {"python": platform.python_version(), "edgecl": "absent"}
+    with suppress(ImportError):  # here, so that a bench decides what is imported before it; some need none
+        import edgecl
 
-    found = {"python": platform.python_version(), "edgecl": edgecl.__version__}
+        found["edgecl"] = edgecl.__version__
     for name in ("numpy", *packages):
         try:
             found[name] = version(name)
