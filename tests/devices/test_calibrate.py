@@ -14,7 +14,7 @@ import reference_rates
 from edgecl.devices import CostModel, Operation, load_profile, operations
 from edgecl.devices.calibrate import Measurements, host_profile, keep_calibrated, profile_tables
 from edgecl.devices.calibration.flash import measure_flash
-from edgecl.devices.calibration.machine import add_band, add_kernels, raise_peak
+from edgecl.devices.calibration.machine import add_band, add_kernels, measured_over_predicted, raise_peak
 from edgecl.devices.calibration.networks import NETWORKS
 from edgecl.devices.calibration.steps import time_step
 from edgecl.devices.calibration.toml import to_toml
@@ -115,7 +115,7 @@ def test_a_calibration_becomes_a_profile_that_predicts_what_it_was_made_from(tim
     steps = made_by(truth, timed)
     data = profile_tables(MEASURED, 2)
     add_kernels(data, steps, truth)
-    add_band(data, steps, parse_profile(data, "host"))
+    add_band(data, measured_over_predicted(steps, parse_profile(data, "host")))
     (tmp_path / "my.toml").write_text(to_toml(data, "a test"))
     profile = load_profile(tmp_path / "my.toml")
     assert set(profile.kernels) == set(CLASSES)

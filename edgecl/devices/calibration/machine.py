@@ -24,7 +24,7 @@ from .kernels import fastest, fit_kernels, timed_steps
 from .steps import TimedStep
 from .toml import to_toml
 
-HELD_OUT = 5  # every fifth network is kept for the band
+HELD_OUT = 5  # folds of networks, each left out once for the band
 Say = Callable[[str], None]
 
 
@@ -42,11 +42,12 @@ def calibrate(out: Path | None = None, folder: Path | None = None, say: Say = la
     raise_peak(data, fastest(steps), found.flops)
     rough = parse_profile(data, "host")
     networks = list(dict.fromkeys(id(s.graph) for s in steps))
-    kept = set(networks[1::HELD_OUT])
-    fitted = [s for s in steps if id(s.graph) not in kept]
-    add_kernels(data, fitted, rough)
-    held = [s for s in steps if id(s.graph) in kept]
-    add_band(data, held, parse_profile(data, "host"))
+    ratios: list[float] = []
+    for fold in range(HELD_OUT):
+        out_of_fit = set(networks[fold::HELD_OUT])
+        add_kernels(data, [s for s in steps if id(s.graph) not in out_of_fit], rough)
+        ratios += measured_over_predicted([s for s in steps if id(s.graph) in out_of_fit], parse_profile(data, "host"))
+    add_band(data, ratios)
     add_kernels(data, steps, rough)  # with all of them, now that the band is known
     say("disk")
     add_flash(data, folder or Path.cwd())
@@ -97,13 +98,16 @@ def add_kernels(data: dict[str, Any], steps: list[TimedStep], rough: Profile) ->
     ]
 
 
-def add_band(data: dict[str, Any], held: list[TimedStep], profile: Profile) -> None:
-    """Factors that hold nine in ten of the steps left out of the fit, and at least a tenth either way."""
-    ratios = np.sort([
+def measured_over_predicted(steps: list[TimedStep], profile: Profile) -> list[float]:
+    return [
         s.seconds / CostModel(profile, s.threads).step(operations(s.graph, s.batch, "train", s.densities)).seconds
-        for s in held
-    ])  # fmt: skip
-    source = f"5 % and 95 % of measured over predicted seconds, {len(held)} steps of networks left out of the fit"
+        for s in steps
+    ]
+
+
+def add_band(data: dict[str, Any], ratios: list[float]) -> None:
+    """Factors that hold nine in ten of ``ratios``, and at least a tenth either way."""
+    source = f"5 % and 95 % of measured over predicted seconds, {len(ratios)} steps of networks left out"
     data["model"]["band_low"] = figure(min(float(np.quantile(ratios, 0.05)), 0.9), "measured", source)
     data["model"]["band_high"] = figure(max(float(np.quantile(ratios, 0.95)), 1.1), "measured", source)
 
