@@ -6,11 +6,13 @@ and a memory controller, version 1 or 2.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,7 +82,19 @@ def capped(limit: int) -> Iterator[tuple[Path, type[Version1] | type[Version2]]]
         (group / version.limit).write_text(str(limit))
         yield group, version
     finally:
-        group.rmdir()
+        leave(group)
+
+
+def leave(group: Path) -> None:
+    """Remove the group; the kernel calls it busy for a moment after its last process has ended."""
+    for _ in range(100):
+        try:
+            return group.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(0.1)
+    group.rmdir()
 
 
 def capped_run(limit: int, folder: Path, name: str, options: Mapping[str, Any], ram: str) -> Ended:
