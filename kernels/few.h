@@ -1,6 +1,7 @@
 // The kernels of maps.h that matter for speed, for 1 or 2 lanes: rows, or whole planes where no map has a halo, fill the
 // widest vectors instead of positions. Included by isa.cpp only.
 #pragma once
+#include "few_pool.h"
 #include "rows.h"
 
 namespace edgecl {
@@ -86,6 +87,7 @@ void few_sums(const Map &y, int block, int channel, int lanes, double *sums) {
 template <int W> void few_pool_forward(const Pool2d &p, int block, int channel, int lanes) {
   const bool global = !p.maximum && p.out.height * p.out.width == 1 && !p.pad_h && !p.pad_w &&
                       p.kernel_h == p.in.height && p.kernel_w == p.in.width;
+  if (is_2x2_maximum(p)) return few_maximum<W>(p, block, channel, lanes);
   if (!global) return pool_forward<W>(p, block, channel, lanes);
   alignas(64) float s[WIDEST] = {};
   each_run(p.in, solid(p.in), [&](int y, int n) {

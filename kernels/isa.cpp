@@ -67,6 +67,7 @@ template <int W> const Kernels *make() {
       k.norm_backward = few_norm_backward<W>;
       k.plane_sums = few_sums;
       k.pool_forward = few_pool_forward<W>;
+      k.pool_backward = few_pool_backward<W>;
     }
     return k;
   }();

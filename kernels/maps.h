@@ -223,14 +223,16 @@ template <int W> void pool_forward(const Pool2d &p, int block, int channel, int 
     }
 }
 
+template <int W> void clear_plane(const Map &m, int block, int channel) {
+  clear_halo<W>(m, block, channel);
+  for (int y = 0; y < m.height; y++) std::memset(m.at(block, channel, y), 0, (size_t)m.width * W * 4);
+}
+
 // Max pooling sends the gradient to the first maximum in (ky, kx) order, as torch does.
 template <int W> void pool_backward(const Pool2d &p, int block, int channel) {
   typedef typename Vec<W>::type V;
   const float count = 1.f / (p.kernel_h * p.kernel_w);
-  if (!p.accumulate) {
-    clear_halo<W>(p.in, block, channel);
-    for (int y = 0; y < p.in.height; y++) std::memset(p.in.at(block, channel, y), 0, (size_t)p.in.width * W * 4);
-  }
+  if (!p.accumulate) clear_plane<W>(p.in, block, channel);
   for (int oy = 0; oy < p.out.height; oy++)
     for (int ox = 0; ox < p.out.width; ox++) {
       const V g = *(const V *)p.out.at(block, channel, oy, ox);
