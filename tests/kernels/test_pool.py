@@ -1,4 +1,4 @@
-"""Max pooling sends the gradient to the first of equal values, in every layout: small batches have loops of their own."""
+"""Max pooling sends the gradient to the first of equal values in every layout; small batches have their own loops."""
 
 import numpy as np
 import pytest
