@@ -8,19 +8,13 @@ from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
-from .flops import weight_costs
+from .memory import parameter_bytes, scratch_bytes
 from .plan import Optimizer, Plan
-from .program import DEPTH, POINT, Lowering, fused_code, geometry
+from .program import Lowering
 
 # Cost of one lane relative to the widest vector, measured on Zen 5 (narrow lanes put several positions in a vector).
 LANE_COST = {16: 1.0, 8: 1.17, 4: 1.38, 2: 2.2, 1: 3.4}
-# Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
-# positions. Per list: where it and its weights start.
-WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8
 ACTIVATIONS = ("float32", "bfloat16")
-# Bytes the native engine keeps per thread for sums and gradient accumulators (WEIGHT_CHUNK in kernels/conv.cpp).
-SCRATCH_VECTORS = 16384
-POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
 
 
 def choose_lanes(batch: int, available: Sequence[int]) -> int:
@@ -76,7 +70,7 @@ def compile_plan(
         "arena": train["arena_bytes"],
         "predict_arena": predict["arena_bytes"],
         **parameter_bytes(graph, densities, optimizer, blocks),
-        "scratch": max(threads * (SCRATCH_VECTORS * (lanes + 1) * 4), fused_scratch(graph, densities, lanes, threads)),
+        "scratch": scratch_bytes(graph, densities, batch, lanes, threads),
     }
     program = {
         "lanes": lanes,
@@ -88,46 +82,3 @@ def compile_plan(
         "predict": predict,
     }
     return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory)
-
-
-def fused_scratch(graph: Graph, densities: Mapping[str, float], lanes: int, threads: int) -> int:
-    """Bytes that pointwise convolutions gather tiles, sums and weight gradients in (kernels/point.cpp)."""
-    from .. import _kernels
-
-    widest, run = _kernels.lanes()[0], _kernels.point_positions(lanes) * lanes
-    most = 0
-    for node in graph.nodes:
-        if fused_code(graph, node) != POINT:
-            continue
-        out, channels = geometry(graph, node)[:2]
-        name = node.parameters[0]
-        living = round(graph.parameters[name].size * densities.get(name, 1.0))
-        vectors = living if living <= POINT_ACCUMULATORS else 0
-        floats = run * (3 * channels + out) + 2 * channels * widest + vectors * widest
-        partial = min(POINT_ITEMS, max(2, POINT_PARTIALS // max(living, 1))) * living
-        most = max(most, 4 * (threads * floats + partial))
-    return most
-
-
-def parameter_bytes(
-    graph: Graph, densities: Mapping[str, float], optimizer: Optimizer, blocking: Mapping[str, Sequence[int]]
-) -> dict[str, int]:
-    """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
-    costs = {c.name: c for c in weight_costs(graph)}
-    depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
-    parameters = lists = 0
-    for p in graph.parameters.values():
-        density = densities.get(p.name, 1.0)
-        living = round(p.size * density)
-        state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
-        parameters += living * (state + (4 if density < 1 else 0))
-        if p.name in costs:
-            cost = costs[p.name]
-            both = cost.input_gradient and cost.node not in depthwise
-            lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
-            node = next(n for n in graph.nodes if n.name == cost.node)
-            out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
-            forward, backward = blocking[node.name]
-            lists += CELL_BYTES * out * -(-channels // groups // forward)
-            lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
-    return {"parameters": parameters, "lists": lists}

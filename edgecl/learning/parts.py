@@ -31,7 +31,7 @@ from .trainer import Parts, micro_batch
 APPEND = 256  # samples appended to the store at a time
 STAGES = 256  # exchanges on their way at most
 STORE_BYTES = 600_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
-OTHER_BYTES = 1_500_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
+OTHER_BYTES = 1_750_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,13 @@ import pytest
 from capped import MB, Ended, NoController, capped_run, demo_under_cap, kept
 
 from edgecl.commands import demo
+from edgecl.data.streams import load_stream
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data():
+    """In the cache before a cap holds: pip, which fetches it, needs more than these runs."""
+    load_stream(demo.STREAM)
 
 
 def both_runs(budget: int, folder: Path, extra: dict) -> tuple[dict, dict]:

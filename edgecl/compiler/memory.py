@@ -1,0 +1,108 @@
+"""What a plan takes beside its arenas: bytes of parameters, index lists and the kernels' scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph import Graph, Node
+from .flops import weight_costs
+from .plan import Optimizer
+from .program import DEPTH, POINT, fused_code
+from .runs import RUN_LANES, geometry
+
+# Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
+# positions. Per list: where it and its weights start.
+WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8
+WEIGHT_CHUNK, LONG_LISTS = 16384, 1.5  # of kernels/conv.cpp
+FLAT_BLOCKS, TILE_VECTORS = 4, 8  # blocks of samples of a linear layer, vectors of a row: one or two tiles at most
+POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
+
+
+def parameter_bytes(
+    graph: Graph, densities: Mapping[str, float], optimizer: Optimizer, blocking: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
+    """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
+    costs = {c.name: c for c in weight_costs(graph)}
+    depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
+    parameters = lists = 0
+    for p in graph.parameters.values():
+        density = densities.get(p.name, 1.0)
+        living = round(p.size * density)
+        state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
+        parameters += living * (state + (4 if density < 1 else 0))
+        if p.name in costs:
+            cost = costs[p.name]
+            both = cost.input_gradient and cost.node not in depthwise
+            lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
+            node = next(n for n in graph.nodes if n.name == cost.node)
+            out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
+            forward, backward = blocking[node.name]
+            lists += CELL_BYTES * out * -(-channels // groups // forward)
+            lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
+    return {"parameters": parameters, "lists": lists}
+
+
+def scratch_bytes(graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int) -> int:
+    """Bytes that the kernels keep for sums and gradient accumulators: what the layer with most of them asks for."""
+    return max(
+        _sums(graph, lanes, threads),
+        _accumulators(graph, densities, batch, lanes, threads),
+        _pointwise(graph, densities, lanes, threads),
+    )
+
+
+def _unfused(graph: Graph) -> list[Node]:
+    """Layers that kernels/conv.cpp runs."""
+    return [n for n in graph.nodes if n.op in ("conv2d", "linear") and fused_code(graph, n) is None]
+
+
+def _sums(graph: Graph, lanes: int, threads: int) -> int:
+    """Per thread the sums a normalisation needs of each channel: in vectors, narrow and wide."""
+    from .. import _kernels
+
+    if all(n.op != "batch_norm" for n in graph.nodes):
+        return 0
+    channels = max((max(geometry(graph, n)[:2]) for n in _unfused(graph)), default=0)
+    return threads * channels * 2 * (lanes + _kernels.lanes()[0]) * 4
+
+
+def _accumulators(graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int) -> int:
+    """Per thread one vector for each weight gradient of a piece of a layer; none where sums are reduced at once."""
+    from .. import _kernels
+
+    widest, blocks, most = _kernels.lanes()[0], -(-batch // lanes), 0
+    for node in _unfused(graph):
+        p, shape = graph.parameters[node.parameters[0]], graph.shapes[node.output]
+        out, channels, *_, stride, _, _, groups = geometry(graph, node)
+        height, width = shape[1:] if len(shape) == 3 else (1, 1)
+        flat, vector = height * width == 1, widest if stride == 1 or lanes <= RUN_LANES else lanes
+        if lanes <= RUN_LANES:
+            height, width = 1, height * width
+        visits = blocks * height * -(-width * lanes // (TILE_VECTORS * vector))
+        if not p.trained or visits <= 2 or (flat and blocks <= FLAT_BLOCKS):
+            continue
+        living, short = round(p.size * densities.get(p.name, 1.0)), LONG_LISTS * out * channels / groups
+        if living > short:
+            continue
+        pieces = threads * -(-living // (WEIGHT_CHUNK * threads))
+        most = max(most, threads * -(-living // pieces) * ((lanes if flat else widest) + 1) * 4)
+    return most
+
+
+def _pointwise(graph: Graph, densities: Mapping[str, float], lanes: int, threads: int) -> int:
+    """Bytes that pointwise convolutions gather tiles, sums and weight gradients in (kernels/point.cpp)."""
+    from .. import _kernels
+
+    widest, run = _kernels.lanes()[0], _kernels.point_positions(lanes) * lanes
+    most = 0
+    for node in graph.nodes:
+        if fused_code(graph, node) != POINT:
+            continue
+        out, channels = geometry(graph, node)[:2]
+        name = node.parameters[0]
+        living = round(graph.parameters[name].size * densities.get(name, 1.0))
+        vectors = living if living <= POINT_ACCUMULATORS else 0
+        floats = run * (3 * channels + out) + 2 * channels * widest + vectors * widest
+        partial = min(POINT_ITEMS, max(2, POINT_PARTIALS // max(living, 1))) * living
+        most = max(most, 4 * (threads * floats + partial))
+    return most
