@@ -428,6 +428,8 @@ class Learner:
         options = {k: v for k, v in about["config"].items() if k not in _NOT_OURS and v is not None}
         if store is not None:
             options["store"] = str(store)
+        if about.get("store_id") is not None and not Path(options["store"]).is_dir():
+            raise BadInput(f"The store of this learner is not in '{options['store']}'.", "Give its folder as store=.")
         spec = about["spec"]
         learner = cls(
             input_shape=tuple(spec["shape"]),

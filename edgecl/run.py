@@ -98,11 +98,15 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
             raise BadInput(
                 f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run."
             )
+    saved = checkpoint.load(folder)
+    store = old.get("store")
+    if saved is not None and store is not None and not Path(store).is_dir():
+        raise BadInput(f"The store of this run is not in '{store}'.", "Resume in the folder where the run was begun.")
     return {
         **{k: v for k, v in old.items() if k not in CHANGEABLE or k not in changed},
         **changed,
         "out": str(folder),
-    }, (checkpoint.load(folder))
+    }, saved
 
 
 class Run:

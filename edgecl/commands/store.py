@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,8 @@ def forget(
     if retrain is not None:
         from ..learner import Learner
 
-        with Learner.open(retrain, store=folder, root_key=root_key(key, folder, retrain)) as learner:
+        # absolute: the learner's saved states will name it, wherever they are opened next
+        with Learner.open(retrain, store=os.path.abspath(folder), root_key=root_key(key, folder, retrain)) as learner:
             done = learner.retrain_without(subject)
         if as_json:
             print_json(done.to_json())

@@ -249,13 +249,16 @@ def _replaced(store: SampleStore) -> list[str]:
 
 
 def check_store(learner: Learner, saved: Mapping[str, Any]) -> None:
-    """Refuse a state from before its learner was trained anew: its weights know the subject, its ids are others."""
-    store = learner._parts.store
-    if store is not None and saved["learner"].get("store_id") in _replaced(store):
+    """Refuse a state that does not belong to the store: ids in it mean other samples there."""
+    store, expected = learner._parts.store, saved["learner"].get("store_id")
+    if store is None or expected in (None, store.id):
+        return
+    if expected in _replaced(store):
         raise EdgeclError(
             "This state was saved before its learner was trained anew without a subject.",
             "Open the folder that the learner was saved to then, or later.",
         )
+    raise EdgeclError(f"'{store.path}' is not the store that this learner was saved with.", "Give that one as store=.")
 
 
 def take_over(learner: Learner) -> None:

@@ -87,5 +87,6 @@ def test_forget_with_retrain_makes_the_weights_anew(edgecl, tmp_path):
     x = rng.integers(0, 255, (20, 1, 12, 12)).astype(np.uint8)
     with Learner.open(tmp_path / "s.saved") as ours, Learner.open(tmp_path / "never.saved") as never:
         np.testing.assert_array_equal(ours.predict(x, proba=True), never.predict(x, proba=True))
+        assert ours.counters["stored"] == 20  # the same store, though this is another folder than the command's
     nobody = edgecl("store", "forget", "s", "--subject", 9, "--retrain", "s.saved")
     assert nobody.returncode == 2 and "No sample of subject 9" in nobody.stderr

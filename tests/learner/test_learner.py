@@ -248,6 +248,21 @@ def test_a_budget_stops_learning_in_order(tmp_path):
         assert again.counters["steps"] == log.steps
 
 
+def test_a_saved_learner_is_opened_with_its_own_store_only(tmp_path):
+    for name in ("ours", "theirs"):
+        with learner(method="er", store=str(tmp_path / name), path=tmp_path / f"{name}.saved") as one:
+            teach(one, (0, 1))
+            one.save()
+    with pytest.raises(EdgeclError, match="not the store"):
+        Learner.open(tmp_path / "ours.saved", store=tmp_path / "theirs")
+    (tmp_path / "ours").rename(tmp_path / "moved")
+    with pytest.raises(BadInput, match="not in"):
+        Learner.open(tmp_path / "ours.saved")
+    assert not (tmp_path / "ours").exists()  # no empty store in its place
+    with Learner.open(tmp_path / "ours.saved", store=tmp_path / "moved") as again:
+        assert again.counters["stored"] > 0
+
+
 def test_an_impossible_budget_is_refused():
     with pytest.raises(InfeasibleBudget):
         learner(budget=Budget(ram="10KB"))

@@ -131,6 +131,10 @@ def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
     record = run(given, listen=listen, stop=stop)
     assert record["status"]["reason"] == "interrupted" and record["steps"] == 17
     jsonschema.validate(record, record_schema())
+    (tmp_path / "s").rename(tmp_path / "moved")
+    with pytest.raises(BadInput, match="store of this run is not in"):
+        run({}, resume=tmp_path / "o")
+    (tmp_path / "moved").rename(tmp_path / "s")
     finished = run({}, resume=tmp_path / "o")
     whole = run({**options, "store": str(tmp_path / "s2")})
     assert finished["status"]["resumed_from"] == 17
