@@ -134,7 +134,7 @@ NB_MODULE(_kernels, m) {
         for (auto &w : n.weights) b += w->bytes();
         return b;
       }, "Bytes of all index lists.")
-      .def("scratch_bytes", [](Network &n) { return n.scratch.capacity() * sizeof(float); },
+      .def("scratch_bytes", [](Network &n) { return n.scratch.size() * sizeof(float); },
            "Bytes of sums and gradient accumulators so far.")
       .def("add_norm", [](Network &n, int channels, int groups, float epsilon, float momentum) {
         auto p = std::make_unique<Norm>();

@@ -14,7 +14,7 @@ from .runs import RUN_LANES, geometry
 # positions. Per list: where it and its weights start.
 WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8
 WEIGHT_CHUNK, LONG_LISTS = 16384, 1.5  # of kernels/conv.cpp
-FLAT_BLOCKS, TILE_VECTORS = 4, 8  # blocks of samples of a linear layer, vectors of a row: one or two tiles at most
+LONGEST_TILE, TALLEST_TILE, HALO = 8, 4, 2  # vectors of its tiles, columns between rows of a run
 POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
 
 
@@ -71,15 +71,16 @@ def _accumulators(graph: Graph, densities: Mapping[str, float], batch: int, lane
     from .. import _kernels
 
     widest, blocks, most = _kernels.lanes()[0], -(-batch // lanes), 0
+    tile = min(LONGEST_TILE, _kernels.point_positions(widest))  # vectors of a row that are one visit
     for node in _unfused(graph):
         p, shape = graph.parameters[node.parameters[0]], graph.shapes[node.output]
         out, channels, *_, stride, _, _, groups = geometry(graph, node)
         height, width = shape[1:] if len(shape) == 3 else (1, 1)
         flat, vector = height * width == 1, widest if stride == 1 or lanes <= RUN_LANES else lanes
         if lanes <= RUN_LANES:
-            height, width = 1, height * width
-        visits = blocks * height * -(-width * lanes // (TILE_VECTORS * vector))
-        if not p.trained or visits <= 2 or (flat and blocks <= FLAT_BLOCKS):
+            height, width = 1, height * (width + HALO)
+        visits = -(-blocks // TALLEST_TILE) if flat else blocks * height * -(-width * lanes // (tile * vector))
+        if not p.trained or visits <= 2:
             continue
         living, short = round(p.size * densities.get(p.name, 1.0)), LONG_LISTS * out * channels / groups
         if living > short:
