@@ -308,7 +308,9 @@ class Learner:
         predict, seen = self._predict, self._trainer.seen
         if not seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
-        scores = self._parts.method.scores({"logits": predict(x)}, seen)
+        logits = predict(x)
+        width = min(logits.shape[1], seen.size)  # the head may just be growing
+        scores = self._parts.method.scores({"logits": logits[:, :width]}, seen[:width])
         labels = list(self._labels.labels)
         if not proba:
             found = [labels[k] for k in np.argmax(scores, axis=1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -89,5 +90,8 @@ class Engine(Protocol):
     def replan(self, plan: Any) -> None: ...
     def reset(self, names: Iterable[str], rng: np.random.Generator) -> None: ...
     def predictor(self, batch: int) -> Callable[[Array], Array]: ...
+    def changing(self) -> AbstractContextManager[Any]:
+        """While it is entered, parameters may be replaced; predictors of other threads wait."""
+
     def state(self) -> dict[str, Array]: ...
     def load(self, state: Mapping[str, Array]) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class NativeEngine:
         self._rng = rng
         self.gradients = FlatGradients(model)
         self._dense_visit: tuple[set[str], Callable[[str, range, Array], None]] | None = None
-        self._change = threading.RLock()  # held by whatever rebuilds lists or exchanges values
-        self._predict_lock = threading.Lock()  # of the prediction arena
+        # Held by whatever rebuilds lists or replaces arrays, which the kernels know by address, and by predictions.
+        self._change = threading.RLock()
         self.replan(plan)
 
     @property
@@ -194,7 +194,7 @@ class NativeEngine:
         """An evaluation forward, in the prediction arena: the training forward's tensors stay."""
         entry, step = self.plan.program["predict"], self.plan.predict_batch
         parts: dict[str, list[Array]] = {name: [] for name in names}
-        with self._predict_lock:
+        with self._change:
             session, feed = self._predict_session()
             for i in range(0, len(x), step):
                 piece = x[i : i + step]
@@ -325,18 +325,21 @@ class NativeEngine:
             self._bound = False
 
     def set_gradient_mask(self, name: str, subset: Array | None) -> None:
-        self._parameter(name).set_gradient_subset(subset)
-        self._subset_changed(name)
+        with self._change:
+            self._parameter(name).set_gradient_subset(subset)
+            self._subset_changed(name)
 
     def freeze(self, names: Iterable[str]) -> None:
-        for p in [self._parameter(n) for n in names]:
-            p.frozen = True
-            self._subset_changed(p.spec.name)
+        self._set_frozen(names, True)
 
     def unfreeze(self, names: Iterable[str]) -> None:
-        for p in [self._parameter(n) for n in names]:
-            p.frozen = False
-            self._subset_changed(p.spec.name)
+        self._set_frozen(names, False)
+
+    def _set_frozen(self, names: Iterable[str], frozen: bool) -> None:
+        with self._change:
+            for p in [self._parameter(n) for n in names]:
+                p.frozen = frozen
+                self._subset_changed(p.spec.name)
 
     def _subset_changed(self, name: str) -> None:
         self._count.forget(name)
@@ -353,7 +356,7 @@ class NativeEngine:
     def predictor(self, batch: int) -> Callable[[Array], Array]:
         """A function x [B, ...] -> logits float32 [B, classes], in chunks of ``batch``, for any thread; it runs on
         the caller's thread alone and never changes state. ``batch`` is at most the plan's predict_batch. All
-        predictors share one arena, which the plan counts.
+        predictors share one arena, which the plan counts. A head that grows meanwhile does not widen the result.
         """
         if batch > self.plan.predict_batch or batch < 1:
             raise BadInput(
@@ -364,16 +367,20 @@ class NativeEngine:
         def predict(x: Array) -> Array:
             graph = self._graph
             x = check_samples(graph, {graph.input: x}, None)
-            parts = [np.zeros((0, graph.classes), np.float32)]
-            index = self.plan.program["predict"]["fetch"][graph.logits]
-            self._sync()
-            with self._predict_lock:
-                session, feed = self._predict_session()
-                for i in range(0, len(x), batch):
-                    parts.append(session.predict(self._network, feed, x[i : i + batch], index, graph.classes))
-            return np.concatenate(parts)
+            out = np.empty((len(x), graph.classes), np.float32)
+            for i in range(0, len(x), batch):
+                with self._change:  # a piece at a time: training waits for no longer
+                    self._sync()
+                    session, feed = self._predict_session()
+                    index, wide = self.plan.program["predict"]["fetch"][self._graph.logits], self._graph.classes
+                    found = session.predict(self._network, feed, x[i : i + batch], index, wide)
+                out[i : i + batch] = found[:, : graph.classes]
+            return out
 
         return predict
+
+    def changing(self) -> AbstractContextManager[Any]:
+        return self._change
 
     def state(self) -> dict[str, Array]:
         return self.model.state()

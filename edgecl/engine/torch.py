@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -315,8 +316,8 @@ class TorchEngine:
 
         def predict(x: Array) -> Array:
             x = self._check_feed(self._graph.input, np.asarray(x))
-            logits = [np.zeros((0, self._graph.classes), np.float32)]
             with self._change, self._torch.no_grad():
+                logits = [np.zeros((0, self._graph.classes), np.float32)]
                 leaves = {n: self._tensor(p, p.values, False) for n, p in self.model.parameters.items()}
                 for i in range(0, len(x), batch):
                     tensors, _ = self._run({self._graph.input: x[i : i + batch]}, leaves, False)
@@ -324,6 +325,9 @@ class TorchEngine:
             return np.concatenate(logits)
 
         return predict
+
+    def changing(self) -> AbstractContextManager[Any]:
+        return self._change
 
     # ---- meters
     def _count(self, node: Node, samples: int) -> None:

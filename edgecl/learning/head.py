@@ -23,9 +23,10 @@ def widen_head(trainer: Trainer, spec: SampleSpec, classes: int) -> None:
     old = parts.engine.model.graph
     graph = make_graph(config, spec, classes)
     plan = engine_plan(config, graph, configured_method(config), configured_sparsity(config, graph))
-    grow_parameters(parts.engine.model, graph, parts.random["head"])
-    parts.ledger.use(graph)
-    parts.engine.replan(plan)
+    with parts.engine.changing():
+        grow_parameters(parts.engine.model, graph, parts.random["head"])
+        parts.ledger.use(graph)
+        parts.engine.replan(plan)
     trainer.seen = np.concatenate([trainer.seen, np.zeros(classes - old.classes, bool)])
 
 

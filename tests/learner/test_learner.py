@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -246,6 +247,46 @@ def test_a_budget_stops_learning_in_order(tmp_path):
         assert "FLOPs" in (log.stopped or "") and ours.counters["flops"] <= 3e7
     with Learner.open(tmp_path) as again:
         assert again.counters["steps"] == log.steps
+
+
+def test_predictions_of_other_threads_hold_while_the_head_grows_and_change_no_bit():
+    """The head doubles seven times, patterns and gradient subsets change, two threads never stop asking."""
+
+    def life(asking: int) -> np.ndarray:
+        x, y = samples(range(2), count=20)
+        wrong: list[BaseException] = []
+        over = threading.Event()
+        with learner(method="der++", classes=2, sparsity=0.8, gradient_keep=0.5) as ours:
+            ours.observe(x, y)
+            ours.learn(epochs=1)
+
+            def ask() -> None:
+                while not over.is_set():
+                    try:
+                        shares = ours.predict(x[:3], proba=True)
+                        np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+                    except BaseException as error:
+                        wrong.append(error)
+                        return
+
+            threads = [threading.Thread(target=ask) for _ in range(asking)]
+            for thread in threads:
+                thread.start()
+            for doubling in range(7):
+                ours.observe(x[:32], np.arange(32) + 2 ** (doubling + 1))
+                ours.learn(epochs=4)
+            over.set()
+            for thread in threads:
+                thread.join()
+            assert not wrong
+            return ours.predict(x, proba=True)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        np.testing.assert_array_equal(life(2), life(0))
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_saved_learner_is_opened_with_its_own_store_only(tmp_path):
