@@ -181,7 +181,7 @@ NOTES = (
     "Options were fixed before these runs on the last fifth of every class's training samples with seed 100:",
     "`noto-glyphs` learning rate 0.1, 0.3, 0.6 (100 % swapped: 18.9, 30.1, 26.5), 3 epochs with 48 replayed rows",
     "(28.6), `masked` loss (26.9); balanced memory against a reservoir on all three (no swap, ER: 72.0 and 69.8, 93.2",
-    "and 94.3, 14.2 and 13.3). The second table is shorter where its runs were not finished; the command goes on.",
+    "and 94.3, 14.2 and 13.3).",
 )
 
 
