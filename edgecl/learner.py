@@ -159,8 +159,17 @@ class Learner:
         self._parts = build_parts(
             plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=self._root_key
         )
+        try:
+            self._assemble(buffer, classes, weights)
+        except BaseException:  # the store is for another try
+            close_parts(self._parts)
+            raise
+
+    def _assemble(self, buffer: int, classes: int, weights: str | Path | None) -> None:
+        """What goes around the parts."""
+        plan = self.plan
         self._trainer = Trainer(self._parts)
-        self._dense = DenseRows(plan.config.memory, config.memory_policy == "reservoir")
+        self._dense = DenseRows(plan.config.memory, plan.config.memory_policy == "reservoir")
         self._governor = make_governor(plan.config, self._trainer, self._rest)
         joules = None if self.budget.energy is None else float(self.budget.energy)
         self._energy = make_energy_account(plan.config, joules, plan)

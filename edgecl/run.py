@@ -132,6 +132,15 @@ class Run:
             start_folder(self.out, self.config.to_json())
         key = root_key(self.config.root_key_file, self.config.store, self.config.out, make=True)
         self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity, root_key=key)
+        try:
+            self.assemble()
+        except BaseException:  # the store is for another try
+            close_parts(self.parts)
+            raise
+
+    def assemble(self) -> None:
+        """What goes around the parts."""
+        prepared = self.prepared
         self.trainer = Trainer(self.parts)
         slots = 0 if self.parts.memory is None else self.config.memory
         self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")

@@ -213,25 +213,28 @@ def build_parts(
     slots = memory_slots(config, method)
     schema = schema_of(spec, method, graph.classes if width is None else width)
     memory = EpisodicMemory(slots, schema) if slots else None
+    augment = None
+    if config.augment != "none":
+        augment = get_augmentation(config.augment, spec.kind, spec.shape)
+    policy = None if memory is None else make_policy(config.memory_policy)
+    ledger = Ledger(graph, sparse.gradient_keep, method.needs.draws, config.replay_rows)
+    # last: nothing that a user can get wrong comes after the store is open
     store = None if config.store is None else open_store(config, schema, identity, root_key)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
         carousel = Carousel(
             store, memory, latency=config.latency, mode=config.carousel, queue=STAGES, beside=config.threads
         )
-    augment = None
-    if config.augment != "none":
-        augment = get_augmentation(config.augment, spec.kind, spec.shape)
     return Parts(
         config=config,
         engine=engine,
         method=method,
         sparse=sparse,
         random=random,
-        ledger=Ledger(graph, sparse.gradient_keep, method.needs.draws, config.replay_rows),
+        ledger=ledger,
         augment=augment,
         memory=memory,
-        policy=None if memory is None else make_policy(config.memory_policy),
+        policy=policy,
         store=store,
         carousel=carousel,
     )
@@ -253,12 +256,17 @@ def open_store(
         raise BadInput(f"The store '{path}' is a file.", "Give a folder.")
     try:
         store = SampleStore(path, schema, durability=config.durability, root_key=root_key, **limits)
-        found = store.meta_get("stream")
-        if found is None:
-            store.meta_set({"stream": identity.encode()})
-        elif found.decode() != identity:
+        try:
+            found = store.meta_get("stream")
+            if found is None:
+                store.meta_set({"stream": identity.encode()})
+            elif found.decode() != identity:
+                raise BadInput(
+                    f"The store '{path}' belongs to another stream.", "Choose another folder for this stream."
+                )
+        except BaseException:
             store.close()
-            raise BadInput(f"The store '{path}' belongs to another stream.", "Choose another folder for this stream.")
+            raise
     except StoreError as error:
         raise EdgeclError(error.cause, error.remedy) from error
     except OSError as error:

@@ -289,6 +289,15 @@ def test_predictions_of_other_threads_hold_while_the_head_grows_and_change_no_bi
         sys.setswitchinterval(before)
 
 
+@pytest.mark.parametrize("wrong", [{"governor_log": "/nowhere"}, {"energy_source": "csv:/nowhere"}])
+def test_a_learner_that_could_not_be_made_leaves_its_store_for_another_try(tmp_path, wrong):
+    store, budget = str(tmp_path / "s"), Budget(energy="5J")
+    with pytest.raises(EdgeclError):
+        learner(store=store, budget=budget, **wrong)
+    with learner(store=store) as ours:
+        teach(ours, (0, 1))
+
+
 def test_a_saved_learner_is_opened_with_its_own_store_only(tmp_path):
     for name in ("ours", "theirs"):
         with learner(method="er", store=str(tmp_path / name), path=tmp_path / f"{name}.saved") as one:

@@ -118,6 +118,13 @@ def test_an_impossible_ram_budget_is_refused_with_the_nearest_that_would_do(opti
     assert "interpreter" in refused.value.cause and "--ram" in refused.value.remedy
 
 
+def test_a_run_that_could_not_be_made_leaves_its_store_for_another_try(options, tmp_path):
+    given = {**options, "epochs": 1, "store": str(tmp_path / "s")}
+    with pytest.raises(BadInput):
+        run({**given, "governor_log": "/nowhere"})
+    assert run(given)["status"]["reason"] == "completed"
+
+
 @pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "model": "resnet20", "batch": 16}], ids=str)
 def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
     options = {**options, **more}
