@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status. 0 done, 2 a user's mistake, 130 interrupted."""
     from .errors import MissingExtra, require
 
+    if arguments is None:
+        open_closed_streams()
     try:
         require("typer", "cli")
     except MissingExtra as error:
@@ -20,6 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         return run_command_line(sys.argv[1:], own_process=True)
     return run_command_line(list(arguments))
+
+
+def open_closed_streams() -> None:
+    """Of stdin, stdout and stderr those that were closed when we started (``>&-``) become /dev/null: a file of ours
+    would take their number, and what is printed would go into it."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def run_command_line(arguments: Sequence[str], own_process: bool = False) -> int
             return request.exit_code
         except typer.Abort:
             raise KeyboardInterrupt from None
+        except SystemExit:  # what typer makes of a reader that is gone
+            raise BrokenPipeError from None
         except ClickException as error:  # type: ignore[misc]
             context = getattr(error, "ctx", None)
             message = error.format_message()  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..run import Listener, Progress
 
@@ -29,7 +29,13 @@ def make_listener(quiet: bool = False) -> Iterator[Listener | None]:
     try:
         yield rewriting()
     finally:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        say("\r\x1b[2K")
+
+
+def say(text: str) -> None:
+    """Shown if someone still looks: training does not end because its display is gone."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def by_epoch() -> Listener:
@@ -40,7 +46,7 @@ def by_epoch() -> Listener:
         nonlocal shown
         if shown != (p.task, p.epoch):
             shown = (p.task, p.epoch)
-            print("  ".join(facts(p)), file=sys.stderr, flush=True)
+            say("  ".join(facts(p)) + "\n")
 
     return listen
 
@@ -55,7 +61,7 @@ def rewriting() -> Listener:
         if now - last >= REWRITE_SECONDS:
             last = now
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            print(f"\r\x1b[2K{live_line(p, columns)}", end="", file=sys.stderr, flush=True)
+            say(f"\r\x1b[2K{live_line(p, columns)}")
 
     return listen
 

@@ -5,29 +5,54 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from errno import ENOSPC
 
 from ..errors import EdgeclError
 from ..storage.errors import StoreError
 
 
 def refuse(cause: str, remedy: str) -> int:
-    print(f"error: {' '.join(cause.split())}", file=sys.stderr)
-    if remedy:
-        print(f"  try: {' '.join(remedy.split())}", file=sys.stderr)
+    with suppress(OSError):  # stderr may be gone: the status is not
+        print(f"error: {' '.join(cause.split())}", file=sys.stderr)
+        if remedy:
+            print(f"  try: {' '.join(remedy.split())}", file=sys.stderr)
     return 2
 
 
 def guarded(work: Callable[[], int]) -> int:
     """The status of ``work()``, with user errors and interruptions turned into messages."""
+    status = 0
     try:
-        return work()
+        status = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a failure still gets a message
+        return status
     except (EdgeclError, StoreError) as error:
         return refuse(error.cause, error.remedy)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output is gone
-        return 0
+        drop_output()
+        return status
+    except OSError as error:  # a folder that is a file, a read-only or full disk
+        return refuse(*about(error))
     except MemoryError:
         return refuse("Memory ran out.", "Give --ram, so that the planner keeps to it, or a smaller batch or model.")
+
+
+def about(error: OSError) -> tuple[str, str]:
+    """Cause and remedy of what the system refused."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+    place = "" if error.filename is None else f"'{os.fsdecode(error.filename)}' cannot be used: "
+    remedy = "Free some space." if error.errno == ENOSPC else "Check the path and who may write there."
+    return f"{place}{error.strerror or error}.", remedy
+
+
+def drop_output() -> None:
+    """What is still to be printed goes nowhere (its reader is gone, its disk full): Python would try again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

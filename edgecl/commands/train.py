@@ -27,15 +27,13 @@ def train(job: Mapping[str, Any]) -> int:
     """Run ``job`` (options, resume, json, command); the exit status."""
     with stop_on_interrupt() as stop, make_listener(quiet=job["json"]) as listen:
         record = run(job["options"], command=job["command"], listen=listen, stop=stop, resume=job["resume"])
-    if job["json"]:
-        print(json.dumps(record, indent=1))
-    else:
-        print(run_table(record))
     out = record["config"]["out"]
-    if out is not None:
-        page = write_page(Path(out))
-        if not job["json"]:
-            print(f"record: {Path(out) / 'run.json'}" + (f"   page: {page}" if page else ""))
+    try:
+        print(json.dumps(record, indent=1) if job["json"] else run_table(record), flush=True)
+    finally:  # also when the reader of our output is gone
+        page = None if out is None else write_page(Path(out))
+    if out is not None and not job["json"]:
+        print(f"record: {Path(out) / 'run.json'}" + (f"   page: {page}" if page else ""))
     return 130 if record["status"]["reason"] == "interrupted" else 0
 
 
