@@ -27,7 +27,7 @@ from .learning.learner_plan import plan_learner
 from .learning.ledger import DenseRows
 from .learning.lesson import LearnLog as LearnLog
 from .learning.lesson import teach
-from .learning.parts import SampleSpec, build_parts, close_parts, make_graph
+from .learning.parts import SampleSpec, build_parts, close_parts, holds_store, make_graph
 from .learning.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
 from .learning.samples import as_samples
 from .learning.saved import load_state, state_of, without_forgotten
@@ -439,7 +439,9 @@ class Learner:
         options = {k: v for k, v in about["config"].items() if k not in _NOT_OURS and v is not None}
         if store is not None:
             options["store"] = str(store)
-        if about.get("store_id") is not None and not Path(options["store"]).is_dir():
+            if about["config"]["store"] is None:
+                raise BadInput("This learner was saved without a store.", "Open it without one.")
+        if about.get("store_id") is not None and not holds_store(options["store"]):
             raise BadInput(f"The store of this learner is not in '{options['store']}'.", "Give its folder as store=.")
         spec = about["spec"]
         learner = cls(

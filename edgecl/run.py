@@ -21,7 +21,7 @@ from .learning.evaluate import evaluate_tasks
 from .learning.forgetting import seal, unseal
 from .learning.ledger import DenseRows
 from .learning.miro import make_miro
-from .learning.parts import APPEND, build_parts, close_parts
+from .learning.parts import APPEND, build_parts, close_parts, holds_store
 from .learning.prepare import Prepared, prepare
 from .learning.root_key import root_key
 from .learning.task_data import SourceData
@@ -92,6 +92,8 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
         old = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
+    if not isinstance(old, dict):
+        raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.")
     changed = {k: v for k, v in options.items() if v is not None}
     for name in changed:
         if name not in CHANGEABLE and name != "out":
@@ -100,7 +102,7 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
             )
     saved = checkpoint.load(folder)
     store = old.get("store")
-    if saved is not None and store is not None and not Path(store).is_dir():
+    if saved is not None and store is not None and not holds_store(store):
         raise BadInput(f"The store of this run is not in '{store}'.", "Resume in the folder where the run was begun.")
     return {
         **{k: v for k, v in old.items() if k not in CHANGEABLE or k not in changed},
@@ -379,6 +381,7 @@ class Run:
             return
         state = {
             "identity": self.stream.identity,
+            "store_id": None if self.parts.store is None else self.parts.store.id,
             "task": task,
             "loop": None if loop is None else loop.state(),
             "ids": {str(i): a for i, a in enumerate(self.ids) if a is not None},
@@ -404,6 +407,10 @@ class Run:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
             raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
+        if self.parts.store is not None and saved.get("store_id", self.parts.store.id) != self.parts.store.id:
+            raise BadInput(
+                f"'{self.config.store}' is not the store that this run was saved with.", "Put that one in its place."
+            )
         with _readable_store_errors(self.config.store):
             self.trainer.load(unseal(saved, self.sealing)["trainer"])
         self.dense.load(saved["dense"])

@@ -24,6 +24,7 @@ from ..methods.registry import hyperparameters
 from ..sparsity import SparseTraining, make_sparse_training
 from ..storage import Carousel, EpisodicMemory, FieldSpec, RootKey, SampleStore, StreamSchema, make_policy
 from ..storage.errors import StoreError
+from ..storage.layout import Description
 from .ledger import Ledger
 from .randomness import Randomness
 from .trainer import Parts, micro_batch
@@ -275,6 +276,14 @@ def open_store(
             "Choose a folder you may write to.",
         ) from error
     return store
+
+
+def holds_store(path: str | Path) -> bool:
+    """Whether there is a store in a folder; the empty one on which a card is mounted holds none."""
+    try:
+        return Description.read(Path(path)) is not None
+    except StoreError as error:
+        raise EdgeclError(error.cause, error.remedy) from error
 
 
 def close_parts(parts: Parts) -> None:

@@ -240,6 +240,17 @@ def test_nonsense_amounts_of_learning_are_refused(bad):
             ours.learn(**bad)
 
 
+def test_a_learner_saved_without_a_store_takes_none_when_it_is_opened(tmp_path):
+    """Head units of another learner's labels mean other labels here."""
+    with learner(store=str(tmp_path / "theirs")) as other:
+        teach(other, (1, 0))
+    with learner(path=tmp_path / "saved") as ours:
+        teach(ours, (0, 1))
+        ours.save()
+    with pytest.raises(BadInput, match="without a store"):
+        Learner.open(tmp_path / "saved", store=tmp_path / "theirs")
+
+
 def test_a_budget_stops_learning_in_order(tmp_path):
     with learner(method="naive", budget=Budget(flops=3e7), path=tmp_path) as ours:
         ours.observe(*samples((0, 1)))
@@ -309,6 +320,10 @@ def test_a_saved_learner_is_opened_with_its_own_store_only(tmp_path):
     with pytest.raises(BadInput, match="not in"):
         Learner.open(tmp_path / "ours.saved")
     assert not (tmp_path / "ours").exists()  # no empty store in its place
+    (tmp_path / "ours").mkdir()  # as when its card is not mounted
+    with pytest.raises(BadInput, match="not in"):
+        Learner.open(tmp_path / "ours.saved")
+    assert not list((tmp_path / "ours").iterdir())
     with Learner.open(tmp_path / "ours.saved", store=tmp_path / "moved") as again:
         assert again.counters["stored"] > 0
 

@@ -139,8 +139,14 @@ def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
     assert record["status"]["reason"] == "interrupted" and record["steps"] == 17
     jsonschema.validate(record, record_schema())
     (tmp_path / "s").rename(tmp_path / "moved")
-    with pytest.raises(BadInput, match="store of this run is not in"):
+    for _ in range(2):
+        with pytest.raises(BadInput, match="store of this run is not in"):
+            run({}, resume=tmp_path / "o")
+        (tmp_path / "s").mkdir(exist_ok=True)  # as when its card is not mounted
+    run({**options, "store": str(tmp_path / "s")})
+    with pytest.raises(BadInput, match="not the store"):
         run({}, resume=tmp_path / "o")
+    (tmp_path / "s").rename(tmp_path / "another")
     (tmp_path / "moved").rename(tmp_path / "s")
     finished = run({}, resume=tmp_path / "o")
     whole = run({**options, "store": str(tmp_path / "s2")})
