@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import checkpoint
+from . import checkpoint, parsing
 from .budget import Budget, resident
 from .budget.guard import Guard
 from .config import Config, normalise
@@ -27,9 +28,9 @@ from .learning.learner_plan import plan_learner
 from .learning.ledger import DenseRows
 from .learning.lesson import LearnLog as LearnLog
 from .learning.lesson import teach
-from .learning.parts import SampleSpec, build_parts, close_parts, holds_store, make_graph
+from .learning.parts import build_parts, close_parts, holds_store, make_graph
 from .learning.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
-from .learning.samples import as_samples
+from .learning.samples import as_samples, as_subject, sample_spec
 from .learning.saved import load_state, state_of, without_forgotten
 from .learning.starts import digest
 from .learning.task_loop import AHEAD
@@ -116,16 +117,19 @@ class Learner:
         for name in options:
             if name.replace("-", "_") in _NOT_OURS:
                 raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
-        if buffer < 1 or classes < 1:
-            raise BadInput(f"buffer is {buffer}, classes is {classes}.", "Use at least 1 of each.")
+        buffer, classes = parsing.count(1)("buffer", buffer), parsing.count(1)("classes", classes)
+        keep_checkpoints = parsing.count()("keep_checkpoints", keep_checkpoints)
+        if budget is not None and not isinstance(budget, Budget):
+            raise BadInput(f"budget is {budget!r}.", "Give a Budget, such as Budget(ram='64MB').")
+        if root_key is not None and not callable(getattr(root_key, "keys", None)):
+            raise BadInput(f"root_key is a {type(root_key).__name__}.", "Give a storage.KeyFile or the like.")
         self.budget = budget or Budget()
         given = normalise({**options, "model": model, "stream": "learner"})
         if self.budget.flash_writes_per_day is not None:
             given["flash_writes_per_day"] = int(self.budget.flash_writes_per_day)
         if self.budget.flash is not None and given.get("store") is not None:
             given.setdefault("store_limit", self.budget.flash)
-        kind = "signal" if len(input_shape) == 3 and input_shape[1] == 1 < input_shape[2] else "image"
-        self.spec = SampleSpec(tuple(input_shape), dtype, kind, mean, std)  # type: ignore[arg-type]
+        self.spec = sample_spec(input_shape, dtype, mean, std)
         self.path = None if path is None else Path(path)
         config = Config.make(given, {"method": "er", "memory": 200})
         if root_key is not None and config.store is None:
@@ -201,14 +205,13 @@ class Learner:
         """
         self._check_open()
         x = as_samples(x, self.spec)
-        if subject is not None and not 0 <= subject < 2**31:
-            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        subject = -1 if subject is None else as_subject(subject)
         if task is not None:
             if self._task_name is not None and task != self._task_name:
                 self.end_task()
             self._task_name = task
         with self._observing:
-            return self._take(x, y, np.full(len(x), -1 if subject is None else subject, np.int32))
+            return self._take(x, y, np.full(len(x), subject, np.int32))
 
     def _take(
         self, x: np.ndarray, y: Any, subjects: np.ndarray, times: np.ndarray | None = None, buffered: bool = True
@@ -273,8 +276,12 @@ class Learner:
             raise BadInput("learn() was given more than one of steps, epochs and seconds.", "Give one.")
         if steps is epochs is seconds is None:
             epochs = 1
-        for name, value in (("steps", steps), ("epochs", epochs), ("seconds", seconds)):
-            if value is not None and not value > 0:
+        for name, value, kind in (("steps", steps, Integral), ("epochs", epochs, Integral), ("seconds", seconds, Real)):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or (kind is Integral and value >= 2**63):
+                raise BadInput(f"learn({name}={value!r}) cannot be done.", "Give whole steps or epochs, or seconds.")
+            if not value > 0:
                 raise BadInput(f"learn({name}={value}) asks for nothing.", "Give a number above 0.")
         with self._work:
             self._stop.clear()
@@ -312,8 +319,8 @@ class Learner:
             learned yet
         """
         self._check_open()
-        single = np.ndim(x) == len(self.spec.shape)
-        x = as_samples(x, self.spec)
+        given, x = x, as_samples(x, self.spec)
+        single = np.ndim(given) == len(self.spec.shape)
         predict, seen = self._predict, self._trainer.seen
         if not seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
@@ -358,8 +365,7 @@ class Learner:
         is made good by the next `open`. Samples of the subject that are observed later are kept.
         """
         self._check_open()
-        if not 0 <= subject < 2**31:
-            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        subject = as_subject(subject)
         with self._work, self._observing:
             self._check_open()
             return forget(self, subject)
@@ -375,8 +381,7 @@ class Learner:
         Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
         """
         self._check_open()
-        if not 0 <= subject < 2**31:
-            raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        subject = as_subject(subject)
         with self._work:
             self._check_open()
             self._stop.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,13 +28,13 @@ def _number(name: str, raw: Any, what: str) -> float:
         raise BadInput(f"{name} is {raw!r}.", f"Give {what}.")
     try:
         return float(raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput(f"{name} is '{raw}', which is not a number.", f"Give {what}.") from None
 
 
 def _quantity(name: str, raw: Any, units: dict[str, int], example: str) -> int:
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        value, factor = float(raw), 1
+        value, factor = _number(name, raw, f"a positive amount, like {example}"), 1
     else:
         found = _QUANTITY.fullmatch(str(raw))
         if found is None or found[2].lower() not in units:
@@ -60,7 +61,7 @@ _SECONDS = {"": 1, "s": 1, "ms": 1e-3, "min": 60, "m": 60, "h": 3600, "d": 86400
 
 def _real_quantity(name: str, raw: Any, units: dict[str, float], example: str) -> float:
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        value = float(raw)
+        value = _number(name, raw, f"a positive amount, like {example}")
     else:
         found = _QUANTITY.fullmatch(str(raw))
         if found is None or found[2].lower() not in units:
@@ -149,6 +150,7 @@ def choice(known: Sequence[str]) -> Parser:
 
 
 def text(name: str, raw: Any) -> str:
+    raw = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
     if not isinstance(raw, str) or not raw or "\0" in raw:
         raise BadInput(f"{name} is {raw!r}.", "Give a name or a path.")
     return raw

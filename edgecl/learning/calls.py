@@ -66,7 +66,7 @@ class CallLog:
                 if (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a):
                     self._entries[-2] += call.b
                     return self.end - 1
-        self._entries.extend(call)
+        self._entries.extend(array("q", call))
         if len(self._entries) > 4 * MOST:
             gone = MOST // 2
             del self._entries[: 4 * gone]

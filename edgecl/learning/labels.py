@@ -34,6 +34,8 @@ class LabelMap:
     def units(self, y: Any, count: int) -> np.ndarray:
         """int64 [count] units of ``y``: one label for all, or one per sample. Refuses what is no label,
         before any is added."""
+        if isinstance(y, np.ndarray) and y.ndim == 0:
+            y = y[()]
         one = isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_))
         values = [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
         if values is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -39,4 +40,38 @@ def as_samples(x: Any, spec: SampleSpec) -> np.ndarray:
                 f"Sample {bad[0]} holds values that are not whole numbers from 0 to 255.",
                 "Make the Learner with dtype='float32', or scale the samples.",
             )
-    return np.ascontiguousarray(x, dtype)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(x, dtype)
+    if x.dtype.kind == "f" and x.dtype.itemsize > dtype.itemsize == 4:
+        bad = np.flatnonzero(~np.isfinite(converted).reshape(len(x), -1).all(axis=1))
+        if bad.size:
+            raise BadInput(f"Sample {bad[0]} holds values that are too large for float32.", "Scale the samples.")
+    return converted
+
+
+def as_subject(subject: Any) -> int:
+    """A subject's number. Refuses what is none, fractions and truth values included."""
+    whole = isinstance(subject, (int, np.integer)) and not isinstance(subject, bool)
+    if not whole or not 0 <= subject < 2**31:
+        raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+    return int(subject)
+
+
+def sample_spec(shape: Any, dtype: Any, mean: Any, std: Any) -> SampleSpec:
+    """What a user says of the samples, as plain values. Whether a network takes them is for the network to say."""
+    try:
+        shape = tuple(index(n) for n in shape)
+    except TypeError:
+        raise BadInput(f"input_shape is {shape!r}.", "Give whole numbers (C, H, W); signals are (C, 1, T).") from None
+    try:
+        dtype = np.dtype(dtype).name
+    except TypeError:
+        raise BadInput(f"dtype is {dtype!r}.", "Use uint8 or float32.") from None
+    plain = []
+    for name, values in (("mean", mean), ("std", std)):
+        try:
+            plain.append(None if values is None else tuple(float(v) for v in np.ravel(values)))
+        except (TypeError, ValueError):
+            raise BadInput(f"{name} is {values!r}.", "Give a number per channel.") from None
+    kind = "signal" if len(shape) == 3 and shape[1] == 1 < shape[2] else "image"
+    return SampleSpec(shape, dtype, kind, *plain)

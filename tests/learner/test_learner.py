@@ -251,6 +251,61 @@ def test_a_learner_saved_without_a_store_takes_none_when_it_is_opened(tmp_path):
         Learner.open(tmp_path / "saved", store=tmp_path / "theirs")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda ours, x: ours.observe(x, "a", subject=1.5),  # would be subject 1's, and never be forgotten
+        lambda ours, x: ours.observe(x, "a", subject=True),
+        lambda ours, x: ours.observe(x, "a", subject="1"),
+        lambda ours, x: ours.forget(1.0),
+        lambda ours, x: ours.retrain_without(True),
+        lambda ours, x: ours.learn(steps=2.5),
+        lambda ours, x: ours.learn(epochs="3"),
+        lambda ours, x: ours.learn(steps=True),
+        lambda ours, x: ours.learn(epochs=10**30),
+        lambda ours, x: ours.observe(x, np.array(1.5)),
+        lambda ours, x: ours.predict([[1], [1, 2]]),
+        lambda ours, x: learner(dtype="float32").observe(np.full(SHAPE, 1e300), "a"),
+        lambda ours, x: learner(input_shape=12),
+        lambda ours, x: learner(input_shape=(1, 12.5, 12)),
+        lambda ours, x: learner(mean="a"),
+        lambda ours, x: learner(classes=2.5),
+        lambda ours, x: learner(buffer=2.5),
+        lambda ours, x: learner(keep_checkpoints=-1),
+        lambda ours, x: learner(budget={"ram": "64MB"}),
+        lambda ours, x: learner(store="never made", root_key=b"key"),
+        lambda ours, x: Budget(flops=10**400),
+    ],
+)
+def test_what_an_argument_cannot_mean_is_refused(asked):
+    x, _ = samples((0, 1))
+    with learner() as ours:
+        teach(ours, (0, 1), epochs=1)
+        with pytest.raises(BadInput):
+            asked(ours, x)
+        ours.learn(steps=1)  # it goes on
+
+
+def test_numpys_and_paths_own_values_mean_what_plain_ones_mean(tmp_path):
+    given = {
+        "input_shape": np.array(SHAPE),
+        "dtype": np.dtype("float32"),
+        "mean": 120.0,
+        "std": np.array([40.0]),
+        "classes": np.int64(4),
+    }
+    x, _ = samples((0, 1))
+    with learner(**given, store=tmp_path / "s", path=tmp_path / "saved") as ours:
+        ours.observe(x, np.array(3), subject=np.int64(4))
+        assert ours.learn(steps=np.int32(3)).steps == 3
+        ours.save()
+        shares = ours.predict(x, proba=True)
+    with Learner.open(tmp_path / "saved") as again:
+        assert again.labels == (3,) and again.spec == learner(input_shape=SHAPE, dtype="float32").spec
+        np.testing.assert_array_equal(again.predict(x, proba=True), shares)
+        assert len(again.forget(4).ids) == len(x)
+
+
 def test_a_budget_stops_learning_in_order(tmp_path):
     with learner(method="naive", budget=Budget(flops=3e7), path=tmp_path) as ours:
         ours.observe(*samples((0, 1)))
