@@ -23,7 +23,7 @@ from .learning.candidates import source_candidates, store_candidates
 from .learning.forgetting import Receipt, forget, seal, unseal
 from .learning.head import widen_head
 from .learning.kept import KeptStates
-from .learning.labels import Label, LabelMap
+from .learning.labels import Label, LabelMap, plain_labels
 from .learning.learner_plan import plan_learner
 from .learning.ledger import DenseRows
 from .learning.lesson import LearnLog as LearnLog
@@ -180,11 +180,12 @@ class Learner:
         self._guard = Guard(self.budget, plan, self._shed, self._energy)
         self._shed_at: int | None = None  # step of the latest shedding in the present call
         self._labels = LabelMap(self._stored_labels())
+        self._labels_stored = len(self._labels)
         self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
         self._calls = CallLog(classes, self._labels.labels, digest(weights))
         self._note_stored()
         self._task = 0
-        self._task_name: Any = None
+        self._task_name: str | None = None
         self._new_task = True
         self._next_id = 0
         self._train_seconds = 0.0
@@ -198,28 +199,38 @@ class Learner:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value; a change of it ends the task before
+        task    : any value, told from others by its `repr`; a change of it ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
-        Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then.
+        Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then, and no
+        task ended.
         """
         self._check_open()
         x = as_samples(x, self.spec)
         subject = -1 if subject is None else as_subject(subject)
+        y = plain_labels(y, len(x))
         if task is not None:
-            if self._task_name is not None and task != self._task_name:
+            name = repr(task.item() if isinstance(task, np.generic) else task)
+            if self._task_name is not None and name != self._task_name:
                 self.end_task()
-            self._task_name = task
+            self._task_name = name
         with self._observing:
             return self._take(x, y, np.full(len(x), subject, np.int32))
 
     def _take(
-        self, x: np.ndarray, y: Any, subjects: np.ndarray, times: np.ndarray | None = None, buffered: bool = True
+        self,
+        x: np.ndarray,
+        y: list[Label],
+        subjects: np.ndarray,
+        times: np.ndarray | None = None,
+        buffered: bool = True,
     ) -> Any:
         """Checked samples of ``subjects`` [n], with ``_observing`` held; ``buffered``: also for the present task."""
         if buffered:
             self._buffer.room(len(x))
-        known = len(self._labels)
+        method = self._parts.method
+        if "logits" in method.needs.fields and self._labels.with_those(y) > LOGITS_WIDTH:
+            raise BadInput(f"Method '{method.name}' keeps logits of {LOGITS_WIDTH} labels at most.", "Use method er.")
         units = self._labels.units(y, len(x))
         store = self._parts.store
         if store is None:
@@ -227,8 +238,9 @@ class Learner:
             ids = np.full(len(x), -1, np.int64)
             self._next_id += len(x)
         else:
-            if len(self._labels) > known:  # the map is on flash before the first record that needs it
+            if len(self._labels) > self._labels_stored:  # on flash before the first record that needs them
                 store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
+                self._labels_stored = len(self._labels)
             ticket = self._store(x, units, subjects, times)
             ids = ticket.ids
             since = self._learning

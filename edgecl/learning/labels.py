@@ -34,16 +34,24 @@ class LabelMap:
     def units(self, y: Any, count: int) -> np.ndarray:
         """int64 [count] units of ``y``: one label for all, or one per sample. Refuses what is no label,
         before any is added."""
-        if isinstance(y, np.ndarray) and y.ndim == 0:
-            y = y[()]
-        one = isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_))
-        values = [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
-        if values is None:
-            raise BadInput(f"The label {y!r} is a {type(y).__name__}.", "Use text or whole numbers as labels.")
-        if len(values) != count:
-            raise BadInput(f"{count} samples came with {len(values)} labels.", "Give one label per sample.")
-        plain = [plain_label(v, i) for i, v in enumerate(values)]
-        return np.array([self.unit(v) for v in plain], np.int64)
+        return np.array([self.unit(v) for v in plain_labels(y, count)], np.int64)
+
+    def with_those(self, labels: Iterable[Label]) -> int:
+        """How many labels there will be once these are known."""
+        return len(self) + len(set(labels) - self._units.keys())
+
+
+def plain_labels(y: Any, count: int) -> list[Label]:
+    """``y`` as [count] labels: one for all, or one each."""
+    if isinstance(y, np.ndarray) and y.ndim == 0:
+        y = y[()]
+    one = isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_))
+    values = [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
+    if values is None:
+        raise BadInput(f"The label {y!r} is a {type(y).__name__}.", "Use text or whole numbers as labels.")
+    if len(values) != count:
+        raise BadInput(f"{count} samples came with {len(values)} labels.", "Give one label per sample.")
+    return [plain_label(v, i) for i, v in enumerate(values)]
 
 
 def plain_label(value: Any, place: int) -> Label:

@@ -23,6 +23,7 @@ def state_of(learner: Learner) -> dict[str, Any]:
             "buffer": learner._buffer.capacity,
             "labels": learner._labels.labels,
             "task": learner._task,
+            "task_name": learner._task_name,
             "new_task": learner._new_task,
             "next_id": learner._next_id,
             "train_seconds": learner._train_seconds,
@@ -64,6 +65,7 @@ def load_state(learner: Learner, saved: Mapping[str, Any]) -> None:
     for label in learner._stored_labels():
         learner._labels.unit(label)
     learner._task, learner._new_task = about["task"], about["new_task"]
+    learner._task_name = about.get("task_name")
     learner._next_id, learner._train_seconds = about["next_id"], about["train_seconds"]
     learner._unstored = about.get("unstored", 0)
     learner._kept.tasks = [int(t) for t in about.get("kept", ())]

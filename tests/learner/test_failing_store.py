@@ -39,3 +39,22 @@ def test_learning_goes_on_beside_a_full_card(small):
         (small / "ballast").unlink()
         ours.observe(x, ["cat"] * len(x)).wait()
         assert ours.learn(steps=5).steps == 5
+
+
+def test_a_label_that_found_the_card_full_is_stored_with_its_next_sample(small):
+    """Else a restart would give its head unit to another label."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (20, 1, 12, 12)).astype(np.uint8)
+    options = {"input_shape": (1, 12, 12), "method": "er", "memory": 40, "store": str(small / "s")}
+    with Learner("mlp", **options) as ours:
+        ours.observe(x, "cat").wait()
+        full = os.statvfs(small)
+        (small / "ballast").write_bytes(bytes(full.f_bavail * full.f_frsize))
+        with pytest.raises(StoreFull):
+            for n in range(2000):  # the index has some room of its own
+                ours.observe(x[:1], f"bird {n}")
+        (small / "ballast").unlink()
+        ours.observe(x, f"bird {n}").wait()
+        labels = ours.labels
+    with Learner("mlp", **options) as again:  # what a crash leaves: the store
+        assert again.labels == labels

@@ -306,6 +306,34 @@ def test_numpys_and_paths_own_values_mean_what_plain_ones_mean(tmp_path):
         assert len(again.forget(4).ids) == len(x)
 
 
+def test_a_task_keeps_its_name_in_the_saved_state(tmp_path):
+    x, y = samples((0, 1))
+    with learner(path=tmp_path / "saved") as ours:
+        ours.observe(x, y, task=np.array([1, 2]))
+        ours.save()
+    with Learner.open(tmp_path / "saved") as ours:
+        ours.observe(x, y, task=np.array([1, 2]))
+        assert ours.counters["buffered"] == 2 * len(x)  # the same task
+        with pytest.raises(BadInput):
+            ours.observe(x, [1.5] * len(x), task="next")
+        assert ours.counters["buffered"] == 2 * len(x)  # nothing was taken, no task ended
+        ours.observe(x, y, task="next")
+        assert ours.counters["buffered"] == len(x)
+
+
+def test_more_labels_than_logits_can_be_kept_for_are_refused_before_any_is_taken():
+    x = np.zeros((1024, *SHAPE), np.uint8)
+    with learner(method="der++", classes=2) as ours:
+        ours.observe(x, list(range(1024)))
+        with pytest.raises(BadInput, match="1024"):
+            ours.observe(x[:2], [3, 1024])
+        assert len(ours.labels) == 1024 and ours.learn(epochs=1).stopped is None
+    with learner(method="er", classes=2) as ours:
+        ours.observe(x, list(range(1024)))
+        ours.observe(x[:2], [3, 1024])
+        assert ours.learn(epochs=1).stopped is None
+
+
 def test_a_budget_stops_learning_in_order(tmp_path):
     with learner(method="naive", budget=Budget(flops=3e7), path=tmp_path) as ours:
         ours.observe(*samples((0, 1)))
