@@ -8,7 +8,7 @@
 
 namespace edgecl {
 
-// Operation codes and their integer arguments; edgecl/compiler/program.py emits them. Maps are indices into the
+// Operation codes and their integer arguments; edgecl/compiler/operations.py holds them. Maps are indices into the
 // session's table, -1 where absent.
 enum class Code : int {
   CONV = 0,          // weight, x, y, stats norm

@@ -14,8 +14,8 @@ from typing import Any
 
 from ..folders import cache_path
 from ..graph import Graph, Node
+from .operations import as_map, geometry
 from .plan import Plan
-from .program import as_map, geometry
 
 FORMAT = 1
 Blocks = tuple[int, int]  # channels per block: forward lists, input-gradient lists

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from ..graph import Graph, Node
 from .flops import weight_costs
+from .operations import DEPTH, POINT, fused_code, geometry
 from .plan import Optimizer
-from .program import DEPTH, POINT, fused_code
-from .runs import RUN_LANES, geometry
+from .runs import RUN_LANES
 
 # Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
 # positions. Per list: where it and its weights start.

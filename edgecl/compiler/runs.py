@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..graph import Graph, Node
+from ..graph import Graph
 from .buffers import backward_halo, forward_halo
 from .fusion import Unit
+from .operations import geometry
 
 RUN_LANES = 2  # maps of at most so many lanes are laid out for runs
-
-
-def geometry(graph: Graph, node: Node) -> list[int]:
-    """A convolution or linear layer as the kernels take it: out, in, kernel, stride, padding, groups."""
-    a = node.attributes
-    channels = graph.shapes[node.inputs[0]][0]
-    if node.op == "linear":
-        return [a["out"], channels, 1, 1, 1, 1, 0, 0, 1]
-    return [a["out"], channels, *a["kernel"], *a["stride"], *a["padding"], a["groups"]]
 
 
 def width(graph: Graph, tensor: str) -> int:

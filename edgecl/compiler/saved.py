@@ -12,16 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .buffers import Buffer
-
-SAVE, RESTORE = 12, 27  # source, saved; saved, destination
-
-# Which arguments of an operation are maps (codes as in program.py).
-MAPS: dict[int, tuple[int, ...]] = {
-    0: (1, 2), 1: (1,), 2: (0, 2, 4), 3: (1, 2), 4: (0, 1, 2), 5: (0, 1), 6: (0,), 7: (0, 2, 4), 8: (1,),
-    9: (1, 2), 10: (1, 2), 11: (1, 2), 16: (1, 2), 17: (1, 2, 6, 7), 18: (0, 2, 3), 19: (1, 2, 3), 20: (1, 2, 3),
-    21: (0, 1, 9), 22: (1,), 23: (1,), 24: (1, 4, 6, 7, 11), 25: (1, 4, 6, 7, 11),
-    26: (1, 2),
-}  # fmt: skip
+from .operations import MAPS, RESTORE, SAVE
 
 Operations = list[list[Any]]
 

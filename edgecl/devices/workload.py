@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import weight_costs
-from ..compiler.program import fused_code
+from ..compiler.operations import fused_code
 from ..errors import BadInput
 from ..graph import Graph, Node, operator
 
@@ -120,7 +120,7 @@ def operations(
 
 
 def absorbed(graph: Graph) -> set[str]:
-    """Outputs of normalisations and activations that only a fused convolution reads (see `compiler.program`)."""
+    """Outputs of normalisations and activations that only a fused convolution reads (see `compiler.forward`)."""
     producer = {n.output: n for n in graph.nodes}
     readers: dict[str, int] = {}
     for node in graph.nodes:

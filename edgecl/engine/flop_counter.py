@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..compiler import weight_costs
-from ..compiler.program import as_map, geometry
+from ..compiler.operations import as_map, geometry
 from ..graph import Graph
 from .base import Meters
 from .model import Model

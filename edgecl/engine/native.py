@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _kernels
 from ..compiler import Plan
-from ..compiler.program import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD, geometry
+from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD, geometry
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
 from ..graph.ops.dropout import draw_mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..compiler import program as codes
+from ..compiler import operations as codes
 from .native import NativeEngine
 
 KINDS = {

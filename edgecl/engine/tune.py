@@ -9,7 +9,7 @@ import numpy as np
 
 from ..compiler import Optimizer, compile_plan
 from ..compiler.blocking import Blocks, entry_key, static_blocks
-from ..compiler.program import geometry
+from ..compiler.operations import geometry
 from ..graph import Graph
 from .model import Model, Parameter
 from .native import NativeEngine

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecl import _kernels
 from edgecl.compiler import compile_plan
-from edgecl.compiler.program import CONV_INPUT, CONV_WEIGHT
+from edgecl.compiler.operations import CONV_INPUT, CONV_WEIGHT
 from edgecl.engine import Model
 from edgecl.engine.native import NativeEngine
 from edgecl.graph import GraphBuilder

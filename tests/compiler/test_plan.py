@@ -11,7 +11,8 @@ from edgecl import _kernels
 from edgecl.compiler import Optimizer, Plan, compile_plan
 from edgecl.compiler.buffers import Buffer, backward_halo, forward_halo, place
 from edgecl.compiler.fusion import fuse
-from edgecl.compiler.program import CONV_INPUT, DEPTH_BACKWARD, MASK, POINT_BACKWARD, Lowering
+from edgecl.compiler.operations import CONV_INPUT, DEPTH_BACKWARD, MASK, POINT_BACKWARD
+from edgecl.compiler.program import Lowering
 from edgecl.engine import Model
 from edgecl.engine.native import NativeEngine
 from edgecl.errors import EdgeclError
