@@ -15,6 +15,33 @@ from .parts import SampleSpec
 Array = np.ndarray
 
 
+class Rows:
+    """An array that grows at its end and shrinks at its beginning at a cost that does not depend on its length, on
+    average. What `now` gave earlier stays as it was.
+    """
+
+    def __init__(self, rows: Array) -> None:
+        self.now = self._held = rows
+        self._end = len(rows)  # of ``now`` within ``_held``
+
+    def add(self, rows: Array) -> None:
+        size = len(self.now) + len(rows)
+        if self._end + len(rows) > len(self._held):  # untouched pages of the reserve take no RAM
+            held = np.empty((size + size // 8 + 8, *self.now.shape[1:]), self.now.dtype)
+            held[: len(self.now)] = self.now
+            self._held, self._end = held, len(self.now)
+        self._held[self._end : self._end + len(rows)] = rows
+        self._end += len(rows)
+        self.now = self._held[self._end - size : self._end]
+
+    def drop(self, count: int) -> None:
+        self.now = self.now[count:]
+
+    def wipe(self) -> None:
+        """Zeros over all that stands in it, dropped rows too."""
+        self._held[: self._end] = 0
+
+
 class StreamBuffer:
     """At most ``capacity`` samples in RAM. With a store a task may be longer: what does not fit comes back
     from flash through a mover, which has ``ahead`` records on their way at most. Without one the oldest
@@ -35,14 +62,30 @@ class StreamBuffer:
             self._view = None
             if self._reader is not None:
                 self._reader.drop()
-            self.samples = np.zeros((0, *self.spec.shape), self.spec.dtype)
-            self.labels = np.zeros(0, np.int64)
-            self.ids = np.zeros(0, np.int64)
-            self.subjects = np.zeros(0, np.int32)  # -1: of nobody
+            self._samples = Rows(np.zeros((0, *self.spec.shape), self.spec.dtype))
+            self._labels, self._ids = Rows(np.zeros(0, np.int64)), Rows(np.zeros(0, np.int64))
+            self._subjects = Rows(np.zeros(0, np.int32))  # -1: of nobody
             self.learned = 0  # the first so many have been trained on
 
+    @property
+    def samples(self) -> Array:
+        """Those in RAM, always the first ones of the task; arrays of labels, ids and subjects cover all."""
+        return self._samples.now
+
+    @property
+    def labels(self) -> Array:
+        return self._labels.now
+
+    @property
+    def ids(self) -> Array:
+        return self._ids.now
+
+    @property
+    def subjects(self) -> Array:
+        return self._subjects.now
+
     def __len__(self) -> int:
-        return int(self.labels.size)
+        return len(self._labels.now)
 
     def room(self, count: int) -> None:
         """Refuse ``count`` more samples when they could be neither kept nor read back."""
@@ -61,16 +104,15 @@ class StreamBuffer:
         with self._lock:
             if self.store is None:
                 surplus = max(0, len(self) + len(x) - self.capacity)
-                self.samples, self.labels = self.samples[surplus:], self.labels[surplus:]
-                self.ids, self.subjects = self.ids[surplus:], self.subjects[surplus:]
+                for rows in (self._samples, self._labels, self._ids, self._subjects):
+                    rows.drop(surplus)
                 self.learned = max(0, self.learned - surplus)
             free = self.capacity - len(self.samples)
-            # samples in RAM are always the first ones of the task
             if free > 0 and len(self.samples) == len(self):
-                self.samples = np.concatenate([self.samples, x[:free]])
-            self.labels = np.concatenate([self.labels, units])
-            self.ids = np.concatenate([self.ids, ids])
-            self.subjects = np.concatenate([self.subjects, np.full(len(x), subjects, np.int32)])
+                self._samples.add(x[:free])
+            self._labels.add(units)
+            self._ids.add(ids)
+            self._subjects.add(np.full(len(x), subjects, np.int32))
 
     def forget(self, subject: int) -> int:
         """Take out a subject's samples, overwriting those in RAM; how many. No view made before may be used."""
@@ -79,13 +121,11 @@ class StreamBuffer:
             if self._reader is not None:
                 self._reader.wipe()
             self._view = None
-            in_ram = mine[: len(self.samples)]
-            if in_ram.any():
-                kept = self.samples[~in_ram]
-                self.samples[in_ram] = 0
-                self.samples = kept
+            kept = self.samples[~mine[: len(self.samples)]]
+            self._samples.wipe()
+            self._samples = Rows(kept)
             self.learned -= int(mine[: self.learned].sum())
-            self.labels, self.ids, self.subjects = (a[~mine] for a in (self.labels, self.ids, self.subjects))
+            self._labels, self._ids, self._subjects = (Rows(a[~mine]) for a in (self.labels, self.ids, self.subjects))
             return int(mine.sum())
 
     def view(self) -> BufferView:
@@ -119,9 +159,9 @@ class StreamBuffer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.samples, self.labels, self.ids = state["samples"], state["labels"], state["ids"]
+        self._samples, self._labels, self._ids = (Rows(state[k]) for k in ("samples", "labels", "ids"))
         unknown = np.full(len(self.labels), -1, np.int32)  # a state saved before subjects were kept
-        self.subjects = state.get("subjects", unknown)
+        self._subjects = Rows(state.get("subjects", unknown))
         self.learned = int(state["learned"])
 
 
