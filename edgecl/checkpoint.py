@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,11 @@ def write(path: Path, state: Mapping[str, Any], generation: int = 0) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise EdgeclError(
-            f"The state cannot be written to {path.parent}: {error.strerror or error}.",
+            f"The state cannot be written to {path.parent}: {getattr(error, 'strerror', None) or error}.",
             "Free some space, or choose another folder.",
         ) from error
 

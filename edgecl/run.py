@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from .learning.evaluate import evaluate_tasks
 from .learning.forgetting import seal, unseal
 from .learning.ledger import DenseRows
 from .learning.miro import make_miro
+from .learning.out_folder import OutFolder, essential, kept_options
 from .learning.parts import APPEND, build_parts, close_parts, holds_store
 from .learning.prepare import Prepared, prepare
 from .learning.root_key import root_key
@@ -88,19 +88,16 @@ def run(
 def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The options of the run in ``folder`` with new budgets, and its last good state (None: it never got
     that far)."""
-    try:
-        old = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
-    if not isinstance(old, dict):
-        raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.")
+    old = kept_options(folder)
     changed = {k: v for k, v in options.items() if v is not None}
     for name in changed:
-        if name not in CHANGEABLE and name != "out":
+        if name not in CHANGEABLE and not (name == "out" and Path(changed[name]).resolve() == folder.resolve()):
             raise BadInput(
                 f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run."
             )
     saved = checkpoint.load(folder)
+    if saved is None and (states := checkpoint.generations(folder)):
+        checkpoint.read(states[-1])  # says what is wrong with it: to begin anew would overwrite it
     store = old.get("store")
     if saved is not None and store is not None and not holds_store(store):
         raise BadInput(f"The store of this run is not in '{store}'.", "Resume in the folder where the run was begun.")
@@ -124,20 +121,25 @@ class Run:
         self.listen = listen
         self.stop = stop or Event()
         self.out = None if self.config.out is None else Path(self.config.out)
+        self.folder = None if self.out is None else OutFolder(self.out, self.config.to_json())
         self.started = time.monotonic()
         self.train_seconds = 0.0
         self.class_il: list[list[float | None]] = []
         self.task_il: list[list[float | None]] = []
         self.warnings: list[str] = list(prepared.plan.choices)
         self.resumed_from: int | None = None
-        if self.out is not None:
-            start_folder(self.out, self.config.to_json())
-        key = root_key(self.config.root_key_file, self.config.store, self.config.out, make=True)
-        self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity, root_key=key)
         try:
-            self.assemble()
-        except BaseException:  # the store is for another try
-            close_parts(self.parts)
+            new = self.config.store is not None and not holds_store(self.config.store)
+            key = root_key(self.config.root_key_file, self.config.store, self.config.out, make=new)
+            self.parts = build_parts(prepared.plan, prepared.graph, prepared.spec, self.stream.identity, root_key=key)
+            try:
+                self.assemble()
+            except BaseException:  # the store is for another try
+                close_parts(self.parts)
+                raise
+        except BaseException:
+            if self.folder is not None:
+                self.folder.refuse()
             raise
 
     def assemble(self) -> None:
@@ -160,6 +162,8 @@ class Run:
     def __exit__(self, *_: object) -> None:
         close_parts(self.parts)
         self.stream.close()
+        if self.folder is not None:
+            self.folder.close()
 
     # -- the way through the stream
 
@@ -169,8 +173,13 @@ class Run:
         if saved is not None:
             first, loop = self.restore(saved)
             self.resumed_from = self.trainer.steps
+            if self.folder is not None:
+                self.folder.keep(self.config.to_json())
         else:
             self.begin_store()
+            if self.folder is not None:
+                self.folder.begin()
+                self.folder.keep(self.config.to_json())
             self.save(0, None)
         reason = "completed"
         for task in range(first, len(self.stream.tasks)):
@@ -381,6 +390,7 @@ class Run:
             return
         state = {
             "identity": self.stream.identity,
+            "config": essential(self.config.to_json(), CHANGEABLE),
             "store_id": None if self.parts.store is None else self.parts.store.id,
             "task": task,
             "loop": None if loop is None else loop.state(),
@@ -407,6 +417,12 @@ class Run:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
             raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
+        now = essential(self.config.to_json(), CHANGEABLE)
+        if other := [name for name, value in saved.get("config", now).items() if now.get(name) != value]:
+            raise BadInput(
+                f"The saved state was made with another {', '.join(other)} than '{self.out}/config.json' says.",
+                "Put back what was there, or start a new run.",
+            )
         if self.parts.store is not None and saved.get("store_id", self.parts.store.id) != self.parts.store.id:
             raise BadInput(
                 f"'{self.config.store}' is not the store that this run was saved with.", "Put that one in its place."
@@ -439,14 +455,3 @@ def _readable_store_errors(path: str | None):
         yield
     except StoreError as error:
         raise EdgeclError(error.cause, f"{error.remedy} (store: {path})") from error
-
-
-def start_folder(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make ``out`` and leave the configuration there for `--resume`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "config.json.tmp"
-        temporary.write_text(json.dumps(config, indent=1))
-        temporary.replace(folder / "config.json")
-    except OSError as error:
-        raise BadInput(f"'{folder}' cannot be written to: {error.strerror}.", "Choose another --out folder.") from error

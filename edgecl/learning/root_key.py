@@ -23,6 +23,9 @@ def root_key(file: str | None, *folders: str | None, make: bool = False) -> KeyF
         if folder is not None and Path(folder).resolve() in Path(file).resolve().parents:
             raise BadInput(f"The key file '{file}' lies in '{folder}'.", "Keep it elsewhere, best on another medium.")
     try:
-        return KeyFile(file)
+        key = KeyFile(file)
+        if not key.keys():  # read here: before a store is made that has no key
+            raise BadInput(f"The key file '{file}' holds no key.", "Give another one.")
+        return key
     except OSError as error:
         raise BadInput(f"The key file '{file}' cannot be made: {error.strerror}.", "Choose another place.") from error
