@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _storage
-from .arguments import values_of
+from .arguments import ids_of, values_of
 from .errors import BadRecord
 from .field_recovery import FieldFile, survey_fields
 from .files import Writer, field_name, typed
@@ -29,7 +29,7 @@ class FieldFiles(Reading):
         """
         self._check(write=True)
         assert self._flusher is not None
-        which = np.ascontiguousarray(ids, np.int64).reshape(-1)
+        which = ids_of(ids)
         array = values_of(self.schema, name, values, len(which))
         if len(which) and (which.min() < 0 or which.max() >= self._index.next_id):
             raise BadRecord(f"Ids {which.min()} to {which.max()}: there is no such sample.", "Append it first.")

@@ -59,8 +59,10 @@ class Forgetting(Writing):
         """
         self._check(write=True)
         assert self._flusher is not None
-        if not 0 <= subject < 2**31:
+        whole = isinstance(subject, (int, np.integer)) and not isinstance(subject, bool)
+        if not whole or not 0 <= subject < 2**31:
             raise BadRecord(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
+        subject = int(subject)
         with self._lock:
             self._flusher.flush()
             now, below = time.time(), self._index.physical_next

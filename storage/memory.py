@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _storage
+from .arguments import ids_of, ints_of
 from .errors import BadRecord
 from .schema import StreamSchema
 
@@ -80,7 +81,9 @@ class EpisodicMemory:
         """Fills slots [n] with samples [n, *shape]; of two for one slot the later stays. fields: name ->
         [n, w], or
         (values [n, W], widths [n]) as `SampleStore.read` gives them."""
-        where = np.asarray(slots, np.int64)
+        where = ids_of(slots)
+        if where.size and not 0 <= where.min() <= where.max() < self.slots:
+            raise BadRecord(f"Slots go from {where.min()} to {where.max()}.", f"Use 0 to {self.slots - 1}.")
         rows = np.asarray(samples)
         if rows.shape[1:] != self.schema.sample_shape or rows.dtype != self.samples.dtype or len(rows) != len(where):
             raise BadRecord(
@@ -91,6 +94,7 @@ class EpisodicMemory:
         labels = np.asarray(classes)
         if labels.size and labels.min() < 0:
             raise BadRecord("A sample without a class cannot enter the memory.", "Give classes >= 0.")
+        labels = ints_of(labels, len(where), "classes", 0, 2**31 - 1) if labels.size else labels
         self.samples[where] = rows
         self.classes[where] = labels
         self.ids[where] = -1 if ids is None else ids

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .access import Access
+from .arguments import ids_of
 from .errors import BadRecord
 
 Batch = dict[str, Any]
@@ -45,7 +46,7 @@ class Reading(Access):
         False and class -1.
         """
         self._check()
-        which = np.ascontiguousarray(ids, np.int64).reshape(-1)
+        which = ids_of(ids)
         rows, classes, subjects, times, status = self._read_rows(which, hidden=False)
         if status.any():
             moved = [i for i in np.flatnonzero(status == 2) if not self._found_damaged(int(which[i]))]

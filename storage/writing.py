@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _storage
-from .arguments import ints_of, rows_of, times_of, values_of
+from .arguments import ids_of, ints_of, rows_of, times_of, values_of
 from .codecs import round_trip
 from .errors import BadRecord, ReplayMismatch
 from .fieldfiles import FieldFiles
@@ -55,7 +55,7 @@ class Writing(FieldFiles):
             given = first + np.arange(n, dtype=np.int64)
             skip = 0
             if ids is not None:
-                given = np.asarray(ids, np.int64).reshape(-1)
+                given = ids_of(ids)
                 skip = int((given < first).sum())
                 if len(given) != n or (given[skip:] != first + np.arange(n - skip)).any():
                     raise BadRecord(

@@ -296,6 +296,7 @@ def test_numpys_and_paths_own_values_mean_what_plain_ones_mean(tmp_path):
     }
     x, _ = samples((0, 1))
     with learner(**given, store=tmp_path / "s", path=tmp_path / "saved") as ours:
+        ours.observe(x[:0], [])
         ours.observe(x, np.array(3), subject=np.int64(4))
         assert ours.learn(steps=np.int32(3)).steps == 3
         ours.save()

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from edgecl.storage import FieldSpec, SampleStore, StreamSchema, opening
+from edgecl.storage import EpisodicMemory, FieldSpec, SampleStore, StreamSchema, opening
 from edgecl.storage.errors import BadRecord, ReplayMismatch
 from edgecl.storage.ticket import interval
 from hypothesis import given, settings
@@ -361,3 +361,38 @@ def test_another_process_may_read_while_one_writes(tmp_path, fill):
 def test_a_schema_survives_its_json():
     schema = StreamSchema((3, 32, 32), "float32", {"a": FieldSpec("int8", 5, 2), "b": FieldSpec()})
     assert StreamSchema.from_json(schema.to_json()) == schema
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda store: store.append([[1], [1, 2]], 0),
+        lambda store: store.append(sample_of([1]), 0, times="noon"),
+        lambda store: store.append(sample_of([1]), 0, ids=[0.5]),
+        lambda store: store.append(sample_of([1]), 0, fields={"logits": "abc"}),
+        lambda store: store.read([0.5]),
+        lambda store: store.read(["a"]),
+        lambda store: store.read([2**63]),
+        lambda store: store.update_field("logits", [0.5], [[1.0]]),
+        lambda store: store.forget(True),
+        lambda store: store.forget(1.5),
+        lambda store: EpisodicMemory(4, SCHEMA).put_many([4], sample_of([1]), [0]),
+        lambda store: EpisodicMemory(4, SCHEMA).put_many([-1], sample_of([1]), [0]),
+        lambda store: EpisodicMemory(4, SCHEMA).put_many([0], sample_of([1]), [1.5]),
+        lambda store: EpisodicMemory(4, SCHEMA).put_many([0], sample_of([1]), [2**32]),  # would be class 0
+    ],
+)
+def test_what_an_argument_cannot_mean_is_refused(tmp_path, asked):
+    with SampleStore(tmp_path / "s", SCHEMA) as store:
+        store.append(sample_of([0]), 0)
+        with pytest.raises(BadRecord):
+            asked(store)
+        assert store.next_id == 1
+
+
+@pytest.mark.parametrize("codec", ["raw", "zstd", "png"])
+def test_no_samples_are_appended_and_read_like_some(tmp_path, codec):
+    with SampleStore(tmp_path / "s", StreamSchema((1, 6, 6), "uint8", codec=codec)) as store:
+        ticket = store.append(np.zeros((0, 1, 6, 6), np.uint8), np.zeros(0, np.int32))
+        assert ticket.wait(10) and not ticket.ids.size and store.next_id == 0
+        assert store.read([])["samples"].shape == (0, 1, 6, 6)
