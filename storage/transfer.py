@@ -7,6 +7,7 @@ padded with zeros.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import BadRecord, StoreError
+from .files import io_error
 from .jsonfile import sync_directory
 from .schema import StreamSchema
 from .store import SampleStore
@@ -35,6 +37,14 @@ def live_ids(store: SampleStore) -> np.ndarray:
 def export_store(store: SampleStore, to: str | os.PathLike[str]) -> dict[str, int]:
     """Writes every sound live sample to the new folder ``to``; {"samples", "files", "skipped"}."""
     folder = Path(to)
+    try:
+        return _export(store, folder)
+    except (OSError, SafetensorError) as error:
+        failed = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+        raise io_error(failed, f"The export to '{folder}' failed") from error
+
+
+def _export(store: SampleStore, folder: Path) -> dict[str, int]:
     if folder.exists() and any(folder.iterdir()):
         raise BadRecord(f"'{folder}' is not empty.", "Export to a new folder.")
     folder.mkdir(parents=True, exist_ok=True)

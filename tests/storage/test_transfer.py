@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from edgecl.storage import SampleStore, StreamSchema, export_store, import_store
-from edgecl.storage.errors import BadRecord
+from edgecl.storage.errors import BadRecord, StoreError
 from edgecl.storage.transfer import exported_schema, live_ids
 from store_samples import SCHEMA, logits_of, sample_of
 
@@ -131,3 +131,12 @@ def test_a_check_beside_a_writer_finds_no_damage(tmp_path):
             assert (batch["samples"][ok] == sample_of(ids[ok])).all()
             checks += 1
     assert writer.wait() == 0
+
+
+def test_an_export_that_cannot_be_written_says_so_with_a_type(tmp_path):
+    make(tmp_path / "s", 250)
+    (tmp_path / "file").write_text("")
+    with SampleStore(tmp_path / "s", read_only=True) as store:
+        for to in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(StoreError):
+                export_store(store, to)
