@@ -41,10 +41,11 @@ def plan_learner(
     counted = baseline if budget.scope == "process" else 0
     ram = None if budget.ram is None else int(budget.ram)
     plan = plan_run(config, candidate, baseline=counted, budget=ram, free=free)
+    sparse = configured_sparsity(plan.config, graph)
+    rows = plan.config.batch + configured_method(plan.config).needs.draws * plan.config.replay_rows
+    costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
+    plan = replace(plan, step_flops=int(sum(c.flops for c in costs)))
     if config.device is not None:
-        sparse = configured_sparsity(plan.config, graph)
-        rows = plan.plan.batch
-        costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
         cost = CostModel(load_profile(config.device), config.threads).step(costs)
         plan = replace(plan, step_seconds=cost.seconds, step_joules=cost.joules, step_source=cost.label)
     return replace(plan, baseline=baseline)

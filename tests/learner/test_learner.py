@@ -412,6 +412,15 @@ def test_a_saved_learner_is_opened_with_its_own_store_only(tmp_path):
         assert again.counters["stored"] > 0
 
 
+@pytest.mark.parametrize("method", ["naive", "er"])
+def test_not_even_the_first_step_crosses_a_budget_of_flops(method):
+    x, y = samples((0, 1))
+    with learner(method=method, budget=Budget(flops=1000)) as ours:
+        ours.observe(x, y)
+        log = ours.learn(epochs=1)
+        assert log.steps == 0 and "FLOPs" in (log.stopped or "") and ours.counters["flops"] == 0
+
+
 def test_an_impossible_budget_is_refused():
     with pytest.raises(InfeasibleBudget):
         learner(budget=Budget(ram="10KB"))
