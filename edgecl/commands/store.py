@@ -29,6 +29,8 @@ def open_store(folder: str, read_only: bool = True, key: str | None = None) -> S
 
     if not Path(folder).is_dir():
         raise BadInput(f"'{folder}' is not a folder.", "Give the --store folder of a run.")
+    if not read_only and not (Path(folder) / "store.json").exists():  # else the rest of a store would be made there
+        raise BadInput(f"There is no store in '{folder}'.", "Check the path.")
     return SampleStore(folder, read_only=read_only, root_key=root_key(key, folder))
 
 
@@ -94,7 +96,7 @@ def verify(folder: str = FOLDER, key: str = KEY, as_json: bool = JSON) -> int:
     else:
         print(f"{s['samples']} samples, {megabytes(s['flash_bytes'])}, {len(damaged)} damaged records")
         if damaged:
-            rows = [[str(d.id), str(d.file), str(d.offset), d.reason] for d in damaged]
+            rows = [["unknown" if d.id is None else str(d.id), str(d.file), str(d.offset), d.reason] for d in damaged]
             print_table(["id", "file", "offset", "reason"], rows)
     return 1 if damaged else 0
 
@@ -174,7 +176,9 @@ def import_(
     codec: str = typer.Option(
         None, "--codec", help="of a new store: raw, zstd, png, jpeg, int8"
     ),
-    key: str = KEY,
+    key: str = typer.Option(
+        None, "--root-key-file", metavar="FILE", help="the store's root key; of a new store: made if new"
+    ),
     as_json: bool = JSON,
 ) -> None:
     from ..storage import SampleStore, import_store
@@ -186,7 +190,7 @@ def import_(
         schema = schema if codec is None else dataclasses.replace(schema, codec=codec)
     elif codec is not None:
         raise BadInput(f"'{folder}' is a store already.", "Give --codec for a new store only.")
-    with SampleStore(folder, schema, root_key=root_key(key, folder)) as store:
+    with SampleStore(folder, schema, root_key=root_key(key, folder, make=schema is not None)) as store:
         result = import_store(store, source)
     if as_json:
         print_json(result)

@@ -113,7 +113,10 @@ def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
 def read_record(path: str | Path) -> dict[str, Any]:
     """A checked run record. Raises `BadInput`."""
     record = read_object(path, "run record", "Give the run.json of a run.")
-    check_record(record)
+    try:
+        check_record(record)
+    except BadInput as error:
+        raise BadInput(f"'{path}': {error.cause}", error.remedy) from error
     return record
 
 
