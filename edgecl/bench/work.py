@@ -58,6 +58,8 @@ def densities_of(graph: Graph, density: float) -> dict[str, float]:
 
 def cases(nets: Sequence[str], batch: int, densities: Sequence[float], operations: Sequence[str]) -> list[Case]:
     """Every combination, the dense one first; dense torch too where the extra is installed."""
+    if batch < 1:
+        raise BadInput(f"A batch of {batch}.", "Give at least 1 sample.")
     for density in densities:
         if not 0 < density <= 1:
             raise BadInput(f"A density of {density:g}.", "Give shares of living weights above 0 and up to 1.")

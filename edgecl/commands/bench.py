@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import BadInput
+from ..errors import BadInput, require
+from .places import existing_folder, writable_file
 from .show import print_table
 
 app = typer.Typer(
@@ -75,9 +76,8 @@ def flash(
 ) -> int:  # fmt: skip
     from ..bench import kinds
 
-    if not Path(disk).is_dir():
-        raise BadInput(f"'{disk}' is not a folder.", "Give --disk a folder you may write to.")
-    return _measured("flash", lambda: kinds.flash(Path(disk), n), 1, "none: figures of this disk", n, to, plot)
+    folder = existing_folder(disk)
+    return _measured("flash", lambda: kinds.flash(folder, n), 1, "none: figures of this disk", n, to, plot)
 
 
 @app.command("training", help="The open training benchmark: one fixed task, several seeds, one result file.")
@@ -99,12 +99,13 @@ def training(
     elif not task:
         raise BadInput("No task was named.", f"Give --task {'|'.join(bench.TASKS)}, or --check FILE.")
     else:
+        if out:
+            writable_file(out)
         options = dict(_option(text) for text in given or [])
         say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
         place = Path(store) if store else None
         result = bench.run_task(task, seeds, division, options, quick, _command(), say, place)
         if out:
-            Path(out).parent.mkdir(parents=True, exist_ok=True)
             Path(out).write_text(json.dumps(result, indent=1) + "\n")
     head, rows = bench.table(result)
     print_table(head, rows)
@@ -136,6 +137,7 @@ def _measured(
 
     if rounds < 1:
         raise BadInput(f"--n {rounds} measures nothing.", "Give at least 1; 20 for a figure to publish.")
+    _check_files(to, plot)
     # torch keeps a thread pool of its own, which must see the cores that are left before it is imported
     with ExitStack() as stack:
         cores = [] if name == "flash" else stack.enter_context(pinned(threads))
@@ -149,8 +151,19 @@ def _modelled(name: str, wanted: Any, devices: str, threads: int, to: str, plot:
     from ..bench.modelled import modelled_rows, profiles_of
     from ..bench.work import BASELINE
 
+    _check_files(to, plot)
     rows = modelled_rows(wanted, profiles_of(devices), threads)
     return _finish(record(name, _command(), rows, BASELINE, None), to, plot)
+
+
+def _check_files(to: str, plot: str) -> None:
+    """What was measured must not be lost for want of a place."""
+    for path in filter(None, (to, plot)):
+        writable_file(path)
+    if plot:
+        require("matplotlib", "report")
+        if Path(plot).suffix not in (".png", ".svg", ".pdf"):
+            raise BadInput(f"'{plot}' names no kind of picture.", "End it with .png, .svg or .pdf.")
 
 
 def _figure(record: dict[str, Any]) -> str:
@@ -175,7 +188,6 @@ def _finish(record: dict[str, Any], to: str, plot: str) -> int:
         slowed = ", ".join(after["throttled_now"]) or "no"
         print(f"baseline: {record['baseline']}; temperature: {heat}; throttled: {slowed}")
     if to:
-        Path(to).parent.mkdir(parents=True, exist_ok=True)
         Path(to).write_text(json.dumps(record, indent=1) + "\n")
     if plot:
         show.plot(record, Path(plot))

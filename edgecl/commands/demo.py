@@ -14,6 +14,8 @@ import typer
 
 from ..child import python_command
 from ..data import fetch_stream_data
+from ..errors import BadInput
+from ..parsing import size
 from ..report.record import read_record
 from ..report.table import comparison
 from .show import print_table
@@ -45,8 +47,8 @@ def command(
 ) -> int:
     """Two `edgecl run` in processes of their own, then what they show; 0 when all of it holds."""
     folder = Path(out)
-    for name in ("naive", "sparcl", "store"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    size("--ram", ram)
+    empty(folder)
     fetch_stream_data(STREAM)
     common: dict[str, Any] = {**COMMON, "ram": ram, **(SLICE if sliced else {})}
     runs: dict[str, dict[str, Any]] = {"naive": {**NAIVE}, "sparcl": {**SPARCL, "store": folder / "store"}}
@@ -63,6 +65,16 @@ def command(
     for text, held in claims:
         print(f"{'holds' if held else 'FAILS'}  {text}")
     return 0 if all(held for _, held in claims) else 1
+
+
+def empty(folder: Path) -> None:
+    """Take away what an earlier demo left, and nothing else. Raises `BadInput`."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        mark = {"naive": "config.json", "sparcl": "config.json", "store": "store.json"}.get(path.name)
+        if mark is None or not ((path / mark).exists() or (path.is_dir() and not any(path.iterdir()))):
+            raise BadInput(f"'{path}' is not of an earlier demo.", "Give --out a new folder.")
+    for name in ("naive", "sparcl", "store"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def run(options: Mapping[str, Any]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from ..devices import Figure, Profile, list_profiles, load_profile
+from .places import existing_folder, writable_file
 from .show import print_table, print_text
 
 app = typer.Typer(help="Device profiles: what a step would take there.", invoke_without_command=True)
@@ -61,6 +62,9 @@ def calibrate_command(
 ) -> None:
     from ..devices.calibration.machine import calibrate
 
+    if out:
+        writable_file(out)
+    existing_folder(folder)
     start = time.monotonic()
     profile = calibrate(
         Path(out) if out else None, Path(folder), lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .places import existing_folder
 from .show import print_table
 
 HELP = """Look at this machine: what a run here can use and expect, and one remedy for every problem.
@@ -22,6 +23,7 @@ def command(
     """0, also where there are problems: they are in the answer."""
     from ..devices.doctor import examine
 
+    existing_folder(disk)
     answer = examine(Path(disk), quick=quick)
     if as_json:
         print(json.dumps(answer, indent=1))

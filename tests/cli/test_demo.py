@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from edgecl.__main__ import main
 from edgecl.commands import demo
 
 
@@ -31,6 +32,15 @@ def test_the_slice_shows_what_the_demo_claims(slice_of_demo):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILS" not in done.stdout and done.stdout.count("holds  ") >= 7
     assert "edgecl run --stream split-mnist5k" in done.stdout and "average accuracy" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "naive/thesis.txt", "store/thesis.txt"])
+def test_only_an_earlier_demo_is_emptied(tmp_path, capsys, name):
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("years of work")
+    assert main(["demo", "--slice", "--out", str(tmp_path)]) == 2
+    assert "not of an earlier demo" in capsys.readouterr().err and mine.read_text() == "years of work"
 
 
 def test_the_slice_keeps_the_memory_plan_of_the_whole_demo(slice_of_demo):
