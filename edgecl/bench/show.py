@@ -63,7 +63,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]
     ]
     return head, [
         [r["net"], r["operation"], str(r["batch"]), str(r["threads"]), r["engine"], f"{r['density']:g}",
-         quantity(r["median"], r["unit"]), _quartiles(r), str(r["n"]), _ratio(r), r["source"].partition(":")[0]]
+         quantity(r["median"], r["unit"]), _quartiles(r), str(r["n"]), _ratio(r), r["source"]]
         for r in rows
     ]  # fmt: skip
 

@@ -44,7 +44,7 @@ class Guard:
             if done + self._step_flops > float(b.flops):
                 return f"budget reached: FLOPs ({done:.4g} of {float(b.flops):.4g})"
         if b.seconds is not None and seconds >= float(b.seconds):
-            return f"budget reached: seconds ({seconds:.1f} of {b.seconds:g})"
+            return f"budget reached: seconds ({seconds:.3f} of {b.seconds:g})"
         joules = self.energy.joules(trainer.steps)
         reserve = self.energy.next_step(trainer.steps)
         if b.energy is not None and joules is not None and joules + reserve > float(b.energy):

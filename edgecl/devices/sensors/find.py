@@ -51,7 +51,7 @@ def open_energy_sensor(source: str = "auto", root: Path | None = None) -> Energy
     if source in _MAKERS:
         return _MAKERS[source](root or sensor_root())
     if source != "auto":
-        raise unknown_name("energy source", source, SOURCES)
+        raise unknown_name("energy source", source, (*SOURCES, "profile"))
     found, missing = energy_sensors(root)
     if not found:
         listed = "; ".join(f"{name}: {error.cause}" for name, error in missing.items())
