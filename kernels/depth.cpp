@@ -60,18 +60,16 @@ void ask(const float *row, int n) {
 
 } // namespace
 
-bool is_depthwise(const Geometry &g) { return g.groups > 1 && g.groups == g.in && g.groups == g.out; }
-
-void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists, const Source &source,
+void depth_forward(Threads &threads, const Geometry &g, const Lists &lists, const Source &source,
                    const Map &y, const float *bias, const Samples &samples, Partials *sums) {
-  if (by_planes(g, source.a, y)) return plane_forward(threads, g, plane, lists, source, y, bias, samples, sums);
+  if (by_planes(g, source.a, y)) return plane_forward(threads, g, lists, source, y, bias, samples, sums);
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, sw = g.stride_w;
   const Source x = ahead(source);
   if (sums) sums->reset(samples.blocks, y.channels);
   const int before = -floor_div(-g.pad_w, sw);
   const int after = std::max(0, floor_div(g.kernel_w - 1 - g.pad_w, sw) + y.width - x.a.width / sw);
-  const Taps taps(lists, plane);
+  const Taps taps(lists, g);
   std::vector<size_t> column(g.kernel_w); // floats from a row's slot to the first operand of tap kx
   {
     const Rows shape(lanes, x.a.width, sw, before, after, 0);
@@ -109,7 +107,7 @@ void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, cons
             split(rows, whole.data(), to);
           }
         }
-        for (int t = 0; t < count; t++) in[t] = row[taps.ky[k0 + t]] + column[taps.kx[k0 + t]];
+        for (int t = 0; t < count; t++) in[t] = row[taps.ky(k0 + t)] + column[taps.kx(k0 + t)];
         float *out = y.at(block, channel, oy);
         ask(out + ahead_of(y), n);
         k.taps(out, bias ? init.data() : nullptr, in.data(), lists.values.data() + k0, count, n);
@@ -124,10 +122,10 @@ void depth_forward(Threads &threads, const Geometry &g, const Plane &plane, cons
   });
 }
 
-void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists,
+void depth_backward(Threads &threads, const Geometry &g, const Lists &lists,
                     const Source &source, const Source &gradient, const Samples &samples, const Backward &want) {
   if (by_planes(g, source.a, gradient.a))
-    return plane_backward(threads, g, plane, lists, source, gradient, samples, want);
+    return plane_backward(threads, g, lists, source, gradient, samples, want);
   const Kernels &k = widest_kernels();
   const Source x = ahead(source), dy = ahead(gradient);
   const int lanes = samples.lanes, sh = g.stride_h, sw = g.stride_w, width = x.a.width, height = x.a.height;
@@ -137,7 +135,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, con
   std::vector<float> totals((size_t)samples.blocks * entries);
   if (want.partials) want.partials->reset(samples.blocks, x.a.channels);
 
-  const Taps taps(lists, plane), trained(want.weights ? *want.weights : lists, plane);
+  const Taps taps(lists, g), trained(want.weights ? *want.weights : lists, g);
   // Input column phase + sw * j takes tap kx from output column j + shift; none where the stride leaves a gap.
   constexpr int NONE_HERE = 1 << 30;
   std::vector<int> shift(sw * g.kernel_w, NONE_HERE);
@@ -183,16 +181,16 @@ void depth_backward(Threads &threads, const Geometry &g, const Plane &plane, con
           const int *columns = shift.data() + phase * g.kernel_w;
           int count = 0;
           for (int t = t0; t < t1; t++)
-            if (row[trained.ky[t]] && columns[trained.kx[t]] != NONE_HERE) {
-              in[count] = row[trained.ky[t]] + columns[trained.kx[t]];
+            if (row[trained.ky(t)] && columns[trained.kx(t)] != NONE_HERE) {
+              in[count] = row[trained.ky(t)] + columns[trained.kx(t)];
               sums[count++] = dots.data() + (size_t)(t - t0) * k.lanes;
             }
           k.tap_dots(z.part(z.data.data(), phase), in.data(), count, n, sums.data());
           if (!target) continue;
           count = 0;
           for (int t = k0; t < k1; t++)
-            if (row[taps.ky[t]] && columns[taps.kx[t]] != NONE_HERE) {
-              in[count] = row[taps.ky[t]] + columns[taps.kx[t]];
+            if (row[taps.ky(t)] && columns[taps.kx(t)] != NONE_HERE) {
+              in[count] = row[taps.ky(t)] + columns[taps.kx(t)];
               weights[count++] = lists.values[t];
             }
           if (sw == 1) {

@@ -6,10 +6,8 @@
 
 namespace edgecl {
 
-bool is_depthwise(const Geometry &);
-
-// y = conv(x); sums of y and y^2 per channel when `sums` is given. `lists` are those of any halo'd plane.
-void depth_forward(Threads &, const Geometry &, const Plane &, const Lists &lists, const Source &x, const Map &y,
+// y = conv(x); sums of y and y^2 per channel when `sums` is given.
+void depth_forward(Threads &, const Geometry &, const Lists &, const Source &x, const Map &y,
                    const float *bias, const Samples &, Partials *sums);
 
 // What the backward pass of a fused convolution is asked for.
@@ -24,7 +22,7 @@ struct Backward {
   Partials *partials = nullptr;
 };
 
-void depth_backward(Threads &, const Geometry &, const Plane &, const Lists &lists, const Source &x, const Source &dy,
+void depth_backward(Threads &, const Geometry &, const Lists &, const Source &x, const Source &dy,
                     const Samples &, const Backward &);
 
 } // namespace edgecl

@@ -5,53 +5,59 @@ namespace edgecl {
 namespace {
 
 constexpr int LARGEST = 4096; // floats of a plane; larger ones are worked on row by row
+constexpr int AT_ONCE = 4096; // floats of planes and their copies that are made before the first is used
 
 // Copies of a plane, one for each column of the kernel, between margins of zeros. On the plane as one run of positions
-// tap (ky, kx) is a shift by (ky - pad) * width + kx - pad; what would wrap into another row is zero in copy kx.
+// tap (ky, kx) is a shift by (ky - pad) * width + kx - pad. Copy kx is shifted by kx - pad already, with zeros for what
+// would wrap into another row: where rows fill vectors, taps then read whole cache lines.
 class Shifted {
 public:
-  Shifted(const Geometry &g, int height, int width, int lanes)
+  // `most` planes at once, as far as they stay in the first cache: what was just written is slow to read across stores.
+  Shifted(const Geometry &g, int height, int width, int lanes, int most = 1)
       : g_(g), height_(height), width_(width), lanes_(lanes),
         margin_(((size_t)(g.pad_h * width + g.pad_w) * lanes + 15) / 16 * 16),
-        size_(margin_ * 2 + ((size_t)height * width * lanes + 15) / 16 * 16), data_(size_ * g.kernel_w) {
+        size_(margin_ * 2 + ((size_t)height * width * lanes + 15) / 16 * 16),
+        count_(std::clamp(AT_ONCE / (int)(size_ * g.kernel_w), 1, most)), data_(size_ * g.kernel_w * count_) {
     const int n = height * width * lanes;
-    for (int flip = 0; flip < 2; flip++)
+    for (int flip = 0; flip < 2; flip++) {
+      taps_[flip].resize(g.kernel_h * g.kernel_w);
       for (int kx = 0; kx < g.kernel_w; kx++) {
         const int shift = flip ? g.pad_w - kx : kx - g.pad_w; // of the column that is read
-        const int first = shift > 0 ? 0 : width + shift, count = shift > 0 ? shift : -shift;
+        const int first = shift > 0 ? width - shift : 0, count = shift > 0 ? shift : -shift;
+        shift_[flip].push_back((ptrdiff_t)shift * lanes);
         keep_[flip].resize((size_t)n * (kx + 1), ~0u);
         uint32_t *keep = keep_[flip].data() + (size_t)n * kx;
         for (int y = 0; y < height; y++)
           for (int i = std::max(first, 0) * lanes; i < std::min(first + count, width) * lanes; i++)
             keep[y * width * lanes + i] = 0;
         for (int ky = 0; ky < g.kernel_h; ky++)
-          taps_[flip].push_back((ptrdiff_t)(size_ * kx + margin_) +
-                                (ptrdiff_t)((flip ? g.pad_h - ky : ky - g.pad_h) * width + shift) * lanes);
+          taps_[flip][ky * g.kernel_w + kx] =
+              (ptrdiff_t)(size_ * kx + margin_) + (ptrdiff_t)((flip ? g.pad_h - ky : ky - g.pad_h) * width) * lanes;
       }
-  }
-  float *plane() { return copy(g_.pad_w); } // to be filled, then spread
-
-  // `flip`: taps go the other way, as in the gradient of the input.
-  void spread(bool flip) {
-    const size_t n = (size_t)height_ * width_ * lanes_;
-    const Bits *from = (const Bits *)plane();
-    for (int kx = 0; kx < g_.kernel_w; kx++) {
-      if (kx == g_.pad_w) continue;
-      Bits *to = (Bits *)copy(kx);
-      const uint32_t *keep = keep_[flip].data() + n * kx;
-      for (size_t i = 0; i < n; i++) to[i] = from[i] & keep[i]; // not multiplied: NaN times 0 is NaN
     }
   }
-  const float *tap(int ky, int kx, bool flip) { return data_.data() + taps_[flip][kx * g_.kernel_h + ky]; }
+  int count() const { return count_; }
+  float *plane(int i = 0) { return copy(i, g_.pad_w); } // to be filled, then spread
+
+  // `flip`: taps go the other way, as in the gradient of the input.
+  void spread(const Kernels &k, bool flip, int i = 0) {
+    const int n = height_ * width_ * lanes_;
+    for (int kx = 0; kx < g_.kernel_w; kx++)
+      if (kx != g_.pad_w) k.keep(copy(i, kx), plane(i) + shift_[flip][kx], keep_[flip].data() + (size_t)n * kx, n);
+  }
+  const float *tap(int number, bool flip, int i = 0) {
+    return data_.data() + size_ * g_.kernel_w * i + taps_[flip][number];
+  }
 
 private:
-  typedef uint32_t __attribute__((may_alias)) Bits;
-  float *copy(int kx) { return data_.data() + size_ * kx + margin_; }
+  float *copy(int i, int kx) { return data_.data() + size_ * (g_.kernel_w * i + kx) + margin_; }
   const Geometry &g_;
   int height_, width_, lanes_;
   size_t margin_, size_;
+  int count_;
   Line data_;
   std::vector<uint32_t> keep_[2];  // of each copy: all ones where a position may be read
+  std::vector<ptrdiff_t> shift_[2]; // floats between what a copy holds and what the plane does
   std::vector<ptrdiff_t> taps_[2]; // floats from the start to a tap's first operand
 };
 
@@ -92,43 +98,50 @@ bool by_planes(const Geometry &g, const Map &x, const Map &y) {
          x.height * x.width * x.lanes <= LARGEST;
 }
 
-void plane_forward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists, const Source &x,
+void plane_forward(Threads &threads, const Geometry &g, const Lists &lists, const Source &x,
                    const Map &y, const float *bias, const Samples &samples, Partials *sums) {
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, h = x.a.height, w = x.a.width, n = h * w * lanes, m = y.height * y.width * lanes;
   const bool strided = g.stride_h > 1 || g.stride_w > 1;
   if (sums) sums->reset(samples.blocks, y.channels);
-  const Taps taps(lists, plane);
+  const Taps taps(lists, g);
   each_channel(threads, samples.blocks, y.channels, [&](int first, int last) {
-    Shifted in(g, h, w, lanes);
+    Shifted in(g, h, w, lanes, 16);
     Line whole(strided ? n : 0), scratch(m), init;
     std::vector<const float *> at(g.kernel_h * g.kernel_w);
-    for (int p = first; p < last; p++) {
-      const int block = p / y.channels, channel = p % y.channels, real = samples.in_block(block);
-      const int k0 = taps.begin(channel), count = taps.end(channel) - k0;
-      if (bias) init.assign(n, bias[channel]);
-      read_plane(k, x, block, channel, in.plane(), real);
-      in.spread(false);
-      for (int t = 0; t < count; t++) at[t] = in.tap(taps.ky[k0 + t], taps.kx[k0 + t], false);
-      Target out(y, block, channel, scratch.data(), false);
-      k.taps(strided ? whole.data() : out.at, bias ? init.data() : nullptr, at.data(), lists.values.data() + k0, count, n);
-      if (strided)
-        for (int row = 0; row < y.height; row++)
-          gather(out.at + (size_t)row * y.width * lanes, whole.data() + (size_t)row * g.stride_h * w * lanes, y.width,
-                 g.stride_w, lanes);
-      if (sums) {
-        alignas(64) float s[2 * 16] = {};
-        k.row_sums(out.at, m, s);
-        double *total = &sums->values[((size_t)block * y.channels + channel) * 2];
-        total[0] = lane_total(s, k.lanes, lanes, real);
-        total[1] = lane_total(s + k.lanes, k.lanes, lanes, real);
+    for (int p0 = first; p0 < last; p0 += in.count()) {
+      const int planes = std::min(in.count(), last - p0);
+      for (int i = 0; i < planes; i++) {
+        const int block = (p0 + i) / y.channels;
+        read_plane(k, x, block, (p0 + i) % y.channels, in.plane(i), samples.in_block(block));
       }
-      out.store();
+      for (int i = 0; i < planes; i++) in.spread(k, false, i);
+      for (int i = 0; i < planes; i++) {
+        const int block = (p0 + i) / y.channels, channel = (p0 + i) % y.channels, real = samples.in_block(block);
+        const int k0 = taps.begin(channel), count = taps.end(channel) - k0;
+        if (bias) init.assign(n, bias[channel]);
+        for (int t = 0; t < count; t++) at[t] = in.tap(taps.tap(k0 + t), false, i);
+        Target out(y, block, channel, scratch.data(), false);
+        float *to = strided ? whole.data() : out.at;
+        k.taps(to, bias ? init.data() : nullptr, at.data(), lists.values.data() + k0, count, n);
+        if (strided)
+          for (int row = 0; row < y.height; row++)
+            gather(out.at + (size_t)row * y.width * lanes, to + (size_t)row * g.stride_h * w * lanes, y.width, g.stride_w,
+                   lanes);
+        if (sums) {
+          alignas(64) float s[2 * 16] = {};
+          k.row_sums(out.at, m, s);
+          double *total = &sums->values[((size_t)block * y.channels + channel) * 2];
+          total[0] = lane_total(s, k.lanes, lanes, real);
+          total[1] = lane_total(s + k.lanes, k.lanes, lanes, real);
+        }
+        out.store();
+      }
     }
   });
 }
 
-void plane_backward(Threads &threads, const Geometry &g, const Plane &plane, const Lists &lists, const Source &x,
+void plane_backward(Threads &threads, const Geometry &g, const Lists &lists, const Source &x,
                     const Source &dy, const Samples &samples, const Backward &want) {
   const Kernels &k = widest_kernels();
   const int lanes = samples.lanes, h = x.a.height, w = x.a.width, n = h * w * lanes;
@@ -136,7 +149,7 @@ void plane_backward(Threads &threads, const Geometry &g, const Plane &plane, con
   const bool strided = g.stride_h > 1 || g.stride_w > 1;
   std::vector<float> totals((size_t)samples.blocks * entries);
   if (want.partials) want.partials->reset(samples.blocks, x.a.channels);
-  const Taps taps(lists, plane), trained(want.weights ? *want.weights : lists, plane);
+  const Taps taps(lists, g), trained(want.weights ? *want.weights : lists, g);
   const Map none;
   each_channel(threads, samples.blocks, x.a.channels, [&](int first, int last) {
     Shifted d(g, h, w, lanes);
@@ -158,11 +171,11 @@ void plane_backward(Threads &threads, const Geometry &g, const Plane &plane, con
           for (int x = 0; x < dy.a.width; x++, from += lanes)
             std::memcpy(whole + ((size_t)row * g.stride_h * w + (size_t)x * g.stride_w) * lanes, from, lanes * 4);
       }
-      d.spread(true);
+      d.spread(k, true);
       if (t1 > t0 || want.mask) read_plane(k, x, block, channel, z.data(), real);
       std::fill(dots.begin(), dots.end(), 0.f);
       for (int t = t0; t < t1; t++) {
-        at[t - t0] = d.tap(trained.ky[t], trained.kx[t], true);
+        at[t - t0] = d.tap(trained.tap(t), true);
         sums[t - t0] = dots.data() + (size_t)(t - t0) * k.lanes;
       }
       k.tap_dots(z.data(), at.data(), t1 - t0, n, sums.data());
@@ -170,7 +183,7 @@ void plane_backward(Threads &threads, const Geometry &g, const Plane &plane, con
         totals[(size_t)block * entries + t] = (float)lane_total(sums[t - t0], k.lanes, lanes, lanes);
       if (!want.dx) continue;
       Target target(*want.dx, block, channel, dx.data(), want.accumulate);
-      for (int t = 0; t < count; t++) at[t] = d.tap(taps.ky[k0 + t], taps.kx[k0 + t], true);
+      for (int t = 0; t < count; t++) at[t] = d.tap(taps.tap(k0 + t), true);
       k.taps(target.at, want.accumulate ? target.at : nullptr, at.data(), lists.values.data() + k0, count, n);
       if (want.mask) {
         alignas(64) float s[2 * 16] = {};

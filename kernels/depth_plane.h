@@ -11,24 +11,24 @@ namespace edgecl {
 // Small planes of few lanes whose output positions are input positions, all or every stride-th: same-size kernels.
 bool by_planes(const Geometry &, const Map &x, const Map &y);
 
-void plane_forward(Threads &, const Geometry &, const Plane &, const Lists &, const Source &x, const Map &y,
+void plane_forward(Threads &, const Geometry &, const Lists &, const Source &x, const Map &y,
                    const float *bias, const Samples &, Partials *sums);
-void plane_backward(Threads &, const Geometry &, const Plane &, const Lists &, const Source &x, const Source &dy,
+void plane_backward(Threads &, const Geometry &, const Lists &, const Source &x, const Source &dy,
                     const Samples &, const Backward &);
 
-// Where each entry of a list sits in the kernel.
+// Where each entry of a depthwise convolution's lists, one a channel, sits in the kernel.
 struct Taps {
   const Lists &lists;
-  std::vector<short> ky, kx;
-  // Offsets are into a halo'd plane whose halo starts at the first tap; there is one block a channel, in order.
-  Taps(const Lists &l, const Plane &p) : lists(l), ky(l.offsets.size()), kx(l.offsets.size()) {
-    for (int c = 0; c < l.rows; c++)
-      for (int k = l.pointers[c]; k < l.pointers[c + 1]; k++) {
-        const int at = l.offsets[k] / (p.lanes * 4) - c * p.rows * p.columns;
-        ky[k] = (short)(at / p.columns);
-        kx[k] = (short)(at % p.columns);
-      }
+  std::vector<short> row, column; // of each tap
+  Taps(const Lists &l, const Geometry &g) : lists(l) {
+    for (int t = 0; t < g.kernel_h * g.kernel_w; t++) {
+      row.push_back((short)(t / g.kernel_w));
+      column.push_back((short)(t % g.kernel_w));
+    }
   }
+  int tap(int k) const { return lists.offsets[k]; }
+  int ky(int k) const { return row[tap(k)]; }
+  int kx(int k) const { return column[tap(k)]; }
   int begin(int channel) const { return lists.pointers[channel]; }
   int end(int channel) const { return lists.pointers[channel + 1]; }
 };

@@ -47,7 +47,7 @@ void Session::run_fused(const Operation &op, bool training) {
     const Source x = read(a[1], a[4], a[5]);
     Partials *sums = training ? partials(a[3]) : nullptr;
     if (op.code == Code::DEPTH)
-      depth_forward(pool(), w.geometry, w.input, w.forward, x, maps_[a[2]], w.bias, samples_, sums);
+      depth_forward(pool(), w.geometry, w.forward, x, maps_[a[2]], w.bias, samples_, sums);
     else
       point_forward(pool(), w.geometry, w.forward, x, maps_[a[2]], w.bias, samples_, sums, scratch);
     break;
@@ -68,7 +68,7 @@ void Session::run_fused(const Operation &op, bool training) {
     if (a[11] >= 0) want.y = maps_[a[11]];
     want.partials = partials(a[12]);
     if (op.code == Code::DEPTH_BACKWARD)
-      depth_backward(pool(), w.geometry, w.input, w.forward, x, dy, samples_, want);
+      depth_backward(pool(), w.geometry, w.forward, x, dy, samples_, want);
     else
       point_backward(pool(), w.geometry, want.dx ? &w.backward.front() : nullptr, x, dy, samples_, want, scratch);
     break;
@@ -99,7 +99,7 @@ void Session::dense_gradient(int index, int row0, int row1, float *out) {
   want.gradients = gradients;
   const Source x = read(a[1], a[2], a[3]), dy = read_gradient(a[4], a[5], a[6]);
   if (op.code == Code::DEPTH_BACKWARD)
-    depth_backward(pool(), w.geometry, w.input, w.forward, x, dy, samples_, want);
+    depth_backward(pool(), w.geometry, w.forward, x, dy, samples_, want);
   else
     point_backward(pool(), w.geometry, nullptr, x, dy, samples_, want, net_.scratch);
 }

@@ -43,6 +43,7 @@ template <int W> const Kernels *make() {
       fill_tile<W, 0>(k);
       k.reduce = reduce_vectors<W>;
       k.read = read<W>;
+      k.keep = keep<W>;
       k.taps = taps<W>;
       k.tap_dots = all_tap_dots<W>;
       k.row_sums = row_sums<W>;

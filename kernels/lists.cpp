@@ -114,6 +114,10 @@ Lists forward_lists(const Geometry &g, const Living &living, const Plane &in, in
     for (int64_t i = 0; i < n; i++) {
       const int64_t position = subset ? subset[i] : i;
       const Tap t = decode(g, living.at(position));
+      if (g.depthwise()) {
+        emit(t.out, t.ky * g.kernel_w + t.kx, i);
+        continue;
+      }
       const int group = t.out / g.group_out();
       const int cell = (group * pieces + t.in / size) * g.group_out() + t.out % g.group_out();
       const int64_t channel = group * g.group_in() + t.in;

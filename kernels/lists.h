@@ -1,5 +1,6 @@
 // Index lists of one weight tensor, made from its pattern. Cell block.base + r, row r of a block: entries
-// [pointers[cell], pointers[cell + 1]) of (byte offset, value), in canonical order.
+// [pointers[cell], pointers[cell + 1]) of (byte offset, value), in canonical order. Forward lists of a depthwise
+// convolution have taps, ky * kernel_w + kx, for offsets.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,6 +16,7 @@ struct Geometry {
   int group_in() const { return in / groups; }
   int group_out() const { return out / groups; }
   int64_t size() const { return (int64_t)out * group_in() * kernel_h * kernel_w; }
+  bool depthwise() const { return groups > 1 && groups == in && groups == out; }
 };
 
 struct Block {

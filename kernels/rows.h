@@ -74,6 +74,15 @@ void read(const Source &s, int block, int channel, int y, int x, int positions, 
   });
 }
 
+// out = in & bits: zeros even where `in` is NaN.
+template <int W> void keep(float *out, const float *in, const uint32_t *bits, int n) {
+  each_vector<W>(n, [&](auto width, int i) {
+    constexpr int V = decltype(width)::value;
+    typedef typename Vec<V>::mask Bits;
+    store<V>(out + i, (typename Vec<V>::type)((Bits)load<V>(in + i) & (Bits)load<V>((const float *)bits + i)));
+  });
+}
+
 template <int W, int P>
 EDGECL_INLINE int taps_by(float *out, const float *init, const float *const *in, const float *weights, int count, int n,
                           int first) {

@@ -144,6 +144,7 @@ struct Kernels {
                               double *dshift, int lanes, bool accumulate);
   // On rows [position][lane] of any number of lanes that divides this width (rows.h).
   void (*read)(const Source &, int block, int channel, int y, int x, int positions, float *out, int real_lanes);
+  void (*keep)(float *out, const float *in, const uint32_t *bits, int n); // out = in & bits: zeros even where in is NaN
   void (*taps)(float *out, const float *init, const float *const *in, const float *weights, int count, int n);
   void (*tap_dots)(const float *z, const float *const *in, int count, int n, float *const *sums);
   void (*row_sums)(const float *v, int n, float *sums);
