@@ -449,7 +449,7 @@ class Learner:
         """
         saved = checkpoint.load(path)
         if saved is not None and "learner" in saved:
-            saved = pending(store or saved["learner"]["config"]["store"]) or saved
+            saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
         if saved is None or "learner" not in saved:
             raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
         about = saved["learner"]

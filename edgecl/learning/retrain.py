@@ -213,25 +213,32 @@ def _write(learner: Learner, replay: Replay, start: Start, beside: Path) -> None
     made = scratch._parts.store
     assert made is not None and old is not None
     made.note_forgotten(old.forgotten())
-    made.meta_set({"replaced": json.dumps([*_replaced(old), old.id]).encode()})
+    replaced = [*_replaced(old), old.id]
+    made.meta_set({"replaced": json.dumps(replaced).encode()})
     made.wear.take(old.wear)
     made.flush()
     state = scratch._state()
     about = learner._state()["learner"]
-    for name in ("config", "energy", "unstored"):
+    state["learner"]["replaced"] = replaced
+    for name in ("config", "energy", "unstored", "task_name"):
         state["learner"][name] = about[name]
     state["learner"]["train_seconds"] += about["train_seconds"]
     checkpoint.save(beside, seal(state, scratch._sealing))
 
 
-def pending(store: str | Path | None) -> dict[str, Any] | None:
-    """The state that goes with a store which has just been replaced, if its learner has not taken it over yet."""
+def pending(store: str | Path | None, saved: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The state that goes with a store which has just been replaced, if its learner, ``saved``, has not taken it over
+    yet. Another learner's folder must not get it.
+    """
     folder = None if store is None else replacing.beside(Path(store))
     if folder is None:
         return None
     state = checkpoint.load(folder)
     if state is None:
         raise EdgeclError(f"The learner trained anew cannot be read from {folder}.", "Make a new Learner, and save it.")
+    about, ours = state["learner"], None if saved is None else saved["learner"].get("store_id")
+    if ours is not None and ours not in (about["store_id"], *about.get("replaced", [ours])):
+        raise EdgeclError(f"'{store}' is not the store that this learner was saved with.", "Give that one as store=.")
     return state
 
 

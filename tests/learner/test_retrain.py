@@ -184,3 +184,15 @@ def test_samples_that_come_while_it_learns_and_while_it_learns_anew(tmp_path):
         for n in range(8, 11):
             bring(never, n, 2, (0, 1), count=2)
         assert_same(ours, never)
+
+
+def test_the_present_task_keeps_its_name(tmp_path):
+    x, y = samples((0, 1), count=14)
+    with make(tmp_path, "ours") as ours:
+        for subject in (1, 2):
+            ours.observe(x, y, subject=subject, task="first")
+        ours.learn(epochs=EPOCHS)
+        ours.retrain_without(1)
+        assert ours.counters["buffered"] == len(x)
+        ours.observe(x, y, subject=2, task="second")
+        assert ours.counters["buffered"] == len(x)  # the first one ended

@@ -14,7 +14,7 @@ import pytest
 from edgecl.storage import KeyFile
 from retrain_story import assert_same, everything, make, tell
 
-from edgecl import Learner
+from edgecl import EdgeclError, Learner
 
 CHILD = """
     import os, signal, sys
@@ -58,6 +58,21 @@ SHORT = [OLD[4], NEW[4], NEW[7]]
 @pytest.mark.parametrize("encrypted", [False, True], ids=["clear", "encrypted"])
 def test_the_old_learner_or_the_new_one(tmp_path, encrypted):
     kill_at(tmp_path, SHORT[encrypted::2], encrypted)
+
+
+def test_the_new_learner_is_given_to_no_other_learners_folder(tmp_path):
+    with make(tmp_path, "ours", keep_checkpoints=2) as ours, make(tmp_path, "other") as other:
+        for one in (ours, other):
+            tell(one)
+            one.save()
+        before = other.counters["stored"]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(CHILD), str(tmp_path), "0", "retrain.py", "take_over", "6"]
+    assert subprocess.run(command, stdout=subprocess.PIPE).returncode == -signal.SIGKILL
+    with pytest.raises(EdgeclError, match="not the store"):
+        Learner.open(tmp_path / "other.saved", store=tmp_path / "ours")
+    with Learner.open(tmp_path / "other.saved") as other, Learner.open(tmp_path / "ours.saved") as ours:
+        assert other.counters["stored"] == before and 3 in other._calls.subjects
+        assert 3 not in ours._calls.subjects
 
 
 @pytest.mark.campaign
