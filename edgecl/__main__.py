@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -11,8 +12,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status. 0 done, 2 a user's mistake, 130 interrupted."""
     from .errors import MissingExtra, require
 
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if arguments is None:
         open_closed_streams()
+        if usual:  # Ctrl-C among the imports ends us at once, without a traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         require("typer", "cli")
     except MissingExtra as error:
@@ -21,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .cli import run_command_line
 
     if arguments is None:
+        if usual:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return run_command_line(sys.argv[1:], own_process=True)
     return run_command_line(list(arguments))
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 import sys
 
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from importlib import import_module; sys.exit(import_module(sys.argv.pop(1)).main())"
-)
+# Ctrl-C while modules are imported ends the process at once: a traceback from the midst of numpy tells nobody anything.
+_START = """
+import json, signal, sys
+usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if usual:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+sys.path[:] = json.loads(sys.argv.pop(1))
+from importlib import import_module
+main = import_module(sys.argv.pop(1)).main
+if usual:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
 
 
 def python_command(module: str, *arguments: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -23,4 +24,5 @@ def become(module: str, job: Mapping[str, Any]) -> NoReturn:
     """
     sys.stdout.flush()
     command = python_command(module, json.dumps(job))
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the interpreter's start is no time for Ctrl-C
     os.execve(sys.executable, command, {**os.environ, **GIVE_BACK})

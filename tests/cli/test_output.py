@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -57,3 +59,18 @@ def test_what_the_system_refuses_names_the_path(shell, tmp_path):
     done = shell("devices table --devices rpi_4b --out file/folder")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "error: 'file/folder' cannot be used: Not a directory."
+
+
+INTERRUPTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit('went on')\n"
+
+
+@pytest.mark.parametrize("module", ["typer", "ours"])
+def test_ctrl_c_among_the_imports_ends_without_a_traceback(environment, tmp_path, module):
+    (tmp_path / f"{module}.py").write_text(INTERRUPTED)
+    places = {**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-P", "-m", "edgecl", "data", "list"]
+    if module == "ours":
+        code = "import subprocess, sys; from edgecl.child import python_command; "
+        command = [sys.executable, "-P", "-c", code + "sys.exit(subprocess.run(python_command('ours')).returncode)"]
+    done = subprocess.run(command, capture_output=True, text=True, env=places, cwd=tmp_path, check=False)
+    assert done.returncode in (-signal.SIGINT, 256 - signal.SIGINT) and done.stderr == ""
