@@ -15,6 +15,7 @@ import numpy as np
 from . import checkpoint
 from .budget.guard import Guard
 from .budget.miro import Resources
+from .data import Stream
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
 from .learning.forgetting import seal, unseal
@@ -392,6 +393,7 @@ class Run:
             "identity": self.stream.identity,
             "config": essential(self.config.to_json(), CHANGEABLE),
             "store_id": None if self.parts.store is None else self.parts.store.id,
+            "data": data_facts(self.stream),
             "task": task,
             "loop": None if loop is None else loop.state(),
             "ids": {str(i): a for i, a in enumerate(self.ids) if a is not None},
@@ -417,6 +419,11 @@ class Run:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
             raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
+        if saved.get("data", data_facts(self.stream)) != data_facts(self.stream):
+            raise BadInput(
+                f"The data of '{self.config.stream}' has changed since the state was saved.",
+                "Put it back, or start a new run.",
+            )
         now = essential(self.config.to_json(), CHANGEABLE)
         if other := [name for name, value in saved.get("config", now).items() if now.get(name) != value]:
             raise BadInput(
@@ -446,6 +453,12 @@ class Run:
         loop = self.make_loop(saved["task"])
         loop.load(saved["loop"])
         return saved["task"], loop
+
+
+def data_facts(stream: Stream) -> dict[str, Any]:
+    """What tells a stream's samples apart from others of the same name, shape and labels."""
+    sizes = [[len(task.train), len(task.test)] for task in stream.tasks]
+    return {"sizes": sizes, "mean": list(stream.mean), "std": list(stream.std)}
 
 
 @contextlib.contextmanager

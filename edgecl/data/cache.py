@@ -19,6 +19,7 @@ from ..folders import cache_path
 from .source import FileSource
 
 FORMAT = 1
+AGAIN = "Remove that folder and fetch the data set again."
 
 
 def cache_folder() -> Path:
@@ -174,7 +175,9 @@ def open_dataset(folder: Path) -> PlainDataset | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise BadInput(f"{folder}/meta.json is damaged.", "Remove that folder and fetch the data set again.") from error
+        raise BadInput(f"{folder}/meta.json is damaged.", AGAIN) from error
+    if not isinstance(meta, dict):
+        raise BadInput(f"{folder}/meta.json is damaged.", AGAIN)
     if meta.get("format") != FORMAT:
         return None
 
@@ -182,8 +185,16 @@ def open_dataset(folder: Path) -> PlainDataset | None:
         path = folder / f"{name}.npy"
         return np.load(path, allow_pickle=False) if path.exists() else None
 
-    units, test = array("units"), array("test")
-    if units is None or test is None:
-        raise BadInput(f"{folder} is incomplete.", "Remove that folder and fetch the data set again.")
-    samples = FileSource(folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects"))
-    return PlainDataset(samples, tuple(meta["labels"]), test, array("tasks"), tuple(meta["mean"]), tuple(meta["std"]))
+    try:
+        units, test = array("units"), array("test")
+        if units is None or test is None:
+            raise FileNotFoundError
+        samples = FileSource(folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects"))
+        mean, std = tuple(meta["mean"]), tuple(meta["std"])
+        return PlainDataset(samples, tuple(meta["labels"]), test, array("tasks"), mean, std)
+    except BadInput:
+        raise
+    except FileNotFoundError as error:
+        raise BadInput(f"{folder} is incomplete.", AGAIN) from error
+    except (KeyError, TypeError, ValueError, EOFError) as error:
+        raise BadInput(f"{folder} is damaged.", AGAIN) from error

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 
@@ -67,6 +68,16 @@ def test_a_state_goes_on_only_with_the_options_it_was_made_with(edgecl, begun):
     config = json.loads((begun / "config.json").read_text())
     (begun / "config.json").write_text(json.dumps({**config, "memory": 48, "lr": 0.5}))
     refused(edgecl("run", "--resume", "o"), "lr, memory")
+
+
+def test_a_state_goes_on_only_with_the_data_it_was_made_with(edgecl, small, stream, tmp_path):
+    with np.load(stream) as given:
+        x, y = given["x"], given["y"]
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    options = [*small[2:], "--stream", "mine.npz", "--epochs", 9, "--flops", "5M", "--out", "o"]
+    assert edgecl("run", *options).returncode == 0
+    np.savez(tmp_path / "mine.npz", x=255 - x, y=y)
+    refused(edgecl("run", "--resume", "o"), "data of 'mine.npz' has changed")
 
 
 def test_damaged_states_are_refused_and_not_begun_anew(edgecl, begun):

@@ -112,6 +112,20 @@ def test_a_damaged_cache_says_how_to_repair_it(fashion):
     assert "fetch the data set again" in error.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("meta.json", "[]"), ("meta.json", '{"format": 1}'), ("units.npy", "x"), ("test.npy", ""), ("samples.raw", None)],
+)
+def test_whatever_is_damaged_in_a_cache_the_remedy_is_to_fetch_it_again(fashion, name, content):
+    file = fetch_stream_data("split-fashion", fashion) / name
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(BadInput) as error:
+        load_stream("split-fashion", fetch=False)
+    assert "fetch the data set again" in error.value.remedy
+
+
 def test_a_source_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(EdgeclError, match="not a folder"):
         fetch_stream_data("split-fashion", tmp_path / "nowhere")
