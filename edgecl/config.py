@@ -90,7 +90,10 @@ class Config:
     store: str | None = _option(None, p.text, "folder of the sample store on flash")
     store_limit: int | str | None = _option(None, p.store_limit, "largest store: a size, or '5000 samples'")
     root_key_file: str | None = _option(
-        None, p.text, "encrypt store and checkpoints with the root key in this file, made if new; keep it off the card"
+        None,
+        p.text,
+        "encrypt store and checkpoints with the root key in this file, made with a new store; keep it off "
+        "the card"
     )
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(

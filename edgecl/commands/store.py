@@ -177,7 +177,7 @@ def import_(
         None, "--codec", help="of a new store: raw, zstd, png, jpeg, int8"
     ),
     key: str = typer.Option(
-        None, "--root-key-file", metavar="FILE", help="the store's root key; of a new store: made if new"
+        None, "--root-key-file", metavar="FILE", help="the store's root key; made with a new store"
     ),
     as_json: bool = JSON,
 ) -> None:
