@@ -93,7 +93,7 @@ class Config:
         None,
         p.text,
         "encrypt store and checkpoints with the root key in this file, made with a new store; keep it off "
-        "the card"
+        "the card",
     )
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(
