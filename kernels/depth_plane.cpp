@@ -12,7 +12,7 @@ constexpr int AT_ONCE = 4096; // floats of planes and their copies that are made
 // would wrap into another row: where rows fill vectors, taps then read whole cache lines.
 class Shifted {
 public:
-  // `most` planes at once, as far as they stay in the first cache: what was just written is slow to read across stores.
+  // `most` planes at once, as far as they stay in the first cache.
   Shifted(const Geometry &g, int height, int width, int lanes, int most = 1)
       : g_(g), height_(height), width_(width), lanes_(lanes),
         margin_(((size_t)(g.pad_h * width + g.pad_w) * lanes + 15) / 16 * 16),
@@ -37,20 +37,32 @@ public:
     }
   }
   int count() const { return count_; }
-  float *plane(int i = 0) { return copy(i, g_.pad_w); } // to be filled, then spread
+  float *plane() { return copy(g_.pad_w); } // to be filled, then spread
 
   // `flip`: taps go the other way, as in the gradient of the input.
-  void spread(const Kernels &k, bool flip, int i = 0) {
+  void spread(const Kernels &k, bool flip) {
     const int n = height_ * width_ * lanes_;
     for (int kx = 0; kx < g_.kernel_w; kx++)
-      if (kx != g_.pad_w) k.keep(copy(i, kx), plane(i) + shift_[flip][kx], keep_[flip].data() + (size_t)n * kx, n);
+      if (kx != g_.pad_w) k.keep(copy(kx), plane() + shift_[flip][kx], keep_[flip].data() + (size_t)n * kx, n);
   }
-  const float *tap(int number, bool flip, int i = 0) {
-    return data_.data() + size_ * g_.kernel_w * i + taps_[flip][number];
+  const float *tap(int number, bool flip) { return data_.data() + taps_[flip][number]; }
+  // Of all planes, read as they are.
+  DepthPlanes planes() {
+    DepthPlanes p{};
+    p.n = height_ * width_ * lanes_;
+    p.data = data_.data();
+    p.size = size_;
+    p.margin = margin_;
+    p.columns = g_.kernel_w;
+    p.middle = g_.pad_w;
+    p.shift = shift_[0].data();
+    p.keep = keep_[0].data();
+    p.starts = taps_[0].data();
+    return p;
   }
 
 private:
-  float *copy(int i, int kx) { return data_.data() + size_ * (g_.kernel_w * i + kx) + margin_; }
+  float *copy(int kx) { return data_.data() + size_ * kx + margin_; }
   const Geometry &g_;
   int height_, width_, lanes_;
   size_t margin_, size_;
@@ -60,17 +72,6 @@ private:
   std::vector<ptrdiff_t> shift_[2]; // floats between what a copy holds and what the plane does
   std::vector<ptrdiff_t> taps_[2]; // floats from the start to a tap's first operand
 };
-
-// A plane into `to` [height][width][lanes].
-void read_plane(const Kernels &k, const Source &s, int block, int channel, float *to, int real) {
-  const Map &m = s.a;
-  if (m.columns == m.width && (!s.b.data || s.b.columns == m.width)) {
-    k.read(s, block, channel, 0, 0, m.height * m.width, to, real);
-  } else {
-    for (int y = 0; y < m.height; y++)
-      k.read(s, block, channel, y, 0, m.width, to + (size_t)y * m.width * m.lanes, real);
-  }
-}
 
 // Rows of a plane in place where the map has no halo, else through `scratch`.
 struct Target {
@@ -104,34 +105,35 @@ void plane_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
   const int lanes = samples.lanes, h = x.a.height, w = x.a.width, n = h * w * lanes, m = y.height * y.width * lanes;
   const bool strided = g.stride_h > 1 || g.stride_w > 1;
   if (sums) sums->reset(samples.blocks, y.channels);
-  const Taps taps(lists, g);
   each_channel(threads, samples.blocks, y.channels, [&](int first, int last) {
     Shifted in(g, h, w, lanes, 16);
-    Line whole(strided ? n : 0), scratch(m), init;
-    std::vector<const float *> at(g.kernel_h * g.kernel_w);
-    for (int p0 = first; p0 < last; p0 += in.count()) {
-      const int planes = std::min(in.count(), last - p0);
-      for (int i = 0; i < planes; i++) {
-        const int block = (p0 + i) / y.channels;
-        read_plane(k, x, block, (p0 + i) % y.channels, in.plane(i), samples.in_block(block));
-      }
-      for (int i = 0; i < planes; i++) in.spread(k, false, i);
-      for (int i = 0; i < planes; i++) {
-        const int block = (p0 + i) / y.channels, channel = (p0 + i) % y.channels, real = samples.in_block(block);
-        const int k0 = taps.begin(channel), count = taps.end(channel) - k0;
-        if (bias) init.assign(n, bias[channel]);
-        for (int t = 0; t < count; t++) at[t] = in.tap(taps.tap(k0 + t), false, i);
-        Target out(y, block, channel, scratch.data(), false);
-        float *to = strided ? whole.data() : out.at;
-        k.taps(to, bias ? init.data() : nullptr, at.data(), lists.values.data() + k0, count, n);
+    DepthPlanes planes = in.planes();
+    planes.pointers = lists.pointers.data();
+    planes.taps = lists.offsets.data();
+    planes.weights = lists.values.data();
+    planes.bias = bias;
+    const bool direct = !strided && y.columns == y.width;
+    Line whole(direct ? 0 : (size_t)n * in.count()), small(strided ? m : 0);
+    for (int p = first; p < last; p += planes.count) {
+      const int block = p / y.channels, channel = p % y.channels, real = samples.in_block(block);
+      planes.block = block;
+      planes.channel = channel;
+      planes.real = real;
+      planes.count = std::min({in.count(), last - p, y.channels - channel});
+      planes.out = direct ? y.at(block, channel) : whole.data();
+      planes.out_plane = direct ? y.plane() * lanes : n;
+      k.depth_planes(x, planes);
+      for (int i = 0; i < planes.count && !(direct && !sums); i++) {
+        float *made = planes.out + i * planes.out_plane;
+        Target out(y, block, channel + i, strided ? small.data() : made, false);
         if (strided)
           for (int row = 0; row < y.height; row++)
-            gather(out.at + (size_t)row * y.width * lanes, to + (size_t)row * g.stride_h * w * lanes, y.width, g.stride_w,
+            gather(out.at + (size_t)row * y.width * lanes, made + (size_t)row * g.stride_h * w * lanes, y.width, g.stride_w,
                    lanes);
         if (sums) {
           alignas(64) float s[2 * 16] = {};
           k.row_sums(out.at, m, s);
-          double *total = &sums->values[((size_t)block * y.channels + channel) * 2];
+          double *total = &sums->values[((size_t)block * y.channels + channel + i) * 2];
           total[0] = lane_total(s, k.lanes, lanes, real);
           total[1] = lane_total(s + k.lanes, k.lanes, lanes, real);
         }
@@ -163,7 +165,7 @@ void plane_backward(Threads &threads, const Geometry &g, const Lists &lists, con
       const int k0 = taps.begin(channel), count = taps.end(channel) - k0;
       const int t0 = trained.begin(channel), t1 = entries ? trained.end(channel) : t0;
       float *whole = d.plane();
-      read_plane(k, dy, block, channel, strided ? small.data() : whole, real);
+      k.read_plane(dy, block, channel, strided ? small.data() : whole, real);
       if (strided) { // gaps of the stride are zero
         std::fill(whole, whole + n, 0.f);
         const float *from = small.data();
@@ -172,7 +174,7 @@ void plane_backward(Threads &threads, const Geometry &g, const Lists &lists, con
             std::memcpy(whole + ((size_t)row * g.stride_h * w + (size_t)x * g.stride_w) * lanes, from, lanes * 4);
       }
       d.spread(k, true);
-      if (t1 > t0 || want.mask) read_plane(k, x, block, channel, z.data(), real);
+      if (t1 > t0 || want.mask) k.read_plane(x, block, channel, z.data(), real);
       std::fill(dots.begin(), dots.end(), 0.f);
       for (int t = t0; t < t1; t++) {
         at[t - t0] = d.tap(trained.tap(t), true);

@@ -1,5 +1,6 @@
 // Compiled once per instruction set with EDGECL_ISA naming it; no code here runs before cpu.cpp has chosen.
 #include "few.h"
+#include "planes.h"
 #include "slide.h"
 
 #define EDGECL_CONCAT2(a, b) a##b
@@ -43,6 +44,8 @@ template <int W> const Kernels *make() {
       fill_tile<W, 0>(k);
       k.reduce = reduce_vectors<W>;
       k.read = read<W>;
+      k.read_plane = read_plane<W>;
+      k.depth_planes = depth_planes<W>;
       k.keep = keep<W>;
       k.taps = taps<W>;
       k.tap_dots = all_tap_dots<W>;

@@ -32,6 +32,7 @@ template <int W> EDGECL_INLINE void store(float *p, typename Vec<W>::type v) {
 
 // Ones where a float of a vector at a multiple of `period` belongs to one of `real` lanes.
 template <int W> EDGECL_INLINE typename Vec<W>::type period_mask(int period, int real) {
+  if (real == period) return fill<W>(1.f); // no divisions where they are for nothing
   typename Vec<W>::type m{};
   for (int i = 0; i < W; i++) m[i] = i % period < real ? 1.f : 0.f;
   return m;

@@ -107,6 +107,22 @@ struct Source {
   int ahead = 0; // floats by which reading is ahead of use; set by the driver
 };
 
+// Channels [channel, channel + count) of a block of samples that a depthwise convolution of few lanes works on together.
+struct DepthPlanes {
+  int block, channel, count, real;
+  int n;                       // floats of a plane
+  float *data;                 // a plane and its copies, one a kernel column, each of `size` floats with margins of zeros
+  size_t size, margin;
+  int columns, middle;         // kernel columns; the copy that is not shifted
+  const ptrdiff_t *shift;      // of each copy, in floats
+  const uint32_t *keep;        // [columns][n]: all ones where a shifted copy holds a position of the same row
+  const ptrdiff_t *starts;     // of each tap's first operand, from a plane's first copy on
+  const int *pointers, *taps;  // channel c has entries [pointers[c], pointers[c + 1])
+  const float *weights, *bias; // bias: null for none
+  float *out;                  // planes of n floats, `out_plane` floats apart
+  size_t out_plane;
+};
+
 struct Pool2d {
   Map in, out; // in backward: in = gradient of the input, out = gradient of the output
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
@@ -144,6 +160,8 @@ struct Kernels {
                               double *dshift, int lanes, bool accumulate);
   // On rows [position][lane] of any number of lanes that divides this width (rows.h).
   void (*read)(const Source &, int block, int channel, int y, int x, int positions, float *out, int real_lanes);
+  void (*read_plane)(const Source &, int block, int channel, float *out, int real_lanes);
+  void (*depth_planes)(const Source &, const DepthPlanes &);
   void (*keep)(float *out, const float *in, const uint32_t *bits, int n); // out = in & bits: zeros even where in is NaN
   void (*taps)(float *out, const float *init, const float *const *in, const float *weights, int count, int n);
   void (*tap_dots)(const float *z, const float *const *in, int count, int n, float *const *sums);
