@@ -153,6 +153,10 @@ def text(name: str, raw: Any) -> str:
     raw = os.fspath(raw) if isinstance(raw, os.PathLike) else raw
     if not isinstance(raw, str) or not raw or "\0" in raw:
         raise BadInput(f"{name} is {raw!r}.", "Give a name or a path.")
+    try:
+        raw.encode()
+    except UnicodeEncodeError:  # bytes of a file name that are no text: records and LMDB cannot hold it
+        raise BadInput(f"{name} is {raw!r}, which is not UTF-8.", "Give it another name.") from None
     return raw
 
 

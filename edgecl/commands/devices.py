@@ -94,9 +94,10 @@ def table_command(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "devices.json").write_text(json.dumps({"schema": "edgecl.devices/1", "rows": found}, indent=1) + "\n")
         (folder / "devices.md").write_text(text)
-        print(f"wrote {folder / 'devices.md'} and {folder / 'devices.json'}")
+    if as_json:
+        print(json.dumps(found, indent=1))
     else:
-        print(json.dumps(found, indent=1) if as_json else text)
+        print(f"wrote {folder / 'devices.md'} and {folder / 'devices.json'}" if out else text)
 
 
 def show_list(as_json: bool) -> None:

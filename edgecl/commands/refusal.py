@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ def refuse(cause: str, remedy: str) -> int:
 def guarded(work: Callable[[], int]) -> int:
     """The status of ``work()``, with user errors and interruptions turned into messages."""
     status = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = work()
         if sys.stdout is not None:
@@ -38,6 +41,8 @@ def guarded(work: Callable[[], int]) -> int:
         return status
     except OSError as error:  # a folder that is a file, a read-only or full disk
         return refuse(*about(error))
+    except UnicodeEncodeError as error:
+        return refuse(f"The name {error.object!r} is not UTF-8.", "Give it another one.")
     except MemoryError:
         return refuse("Memory ran out.", "Give --ram, so that the planner keeps to it, or a smaller batch or model.")
 

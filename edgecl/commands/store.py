@@ -12,6 +12,7 @@ import typer
 
 from ..errors import BadInput
 from ..learning.root_key import root_key
+from ..parsing import text
 from .show import print_table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def open_store(folder: str, read_only: bool = True, key: str | None = None) -> S
 
     if not Path(folder).is_dir():
         raise BadInput(f"'{folder}' is not a folder.", "Give the --store folder of a run.")
-    if not read_only and not (Path(folder) / "store.json").exists():  # else the rest of a store would be made there
+    if not (Path(folder) / "store.json").exists():  # an owner would make the rest of a store there
         raise BadInput(f"There is no store in '{folder}'.", "Check the path.")
     return SampleStore(folder, read_only=read_only, root_key=root_key(key, folder))
 
@@ -184,6 +185,7 @@ def import_(
     from ..storage import SampleStore, import_store
     from ..storage.transfer import exported_schema
 
+    text("DIR", folder)
     schema = None
     if not (Path(folder) / "store.json").exists():
         schema = exported_schema(source)

@@ -61,6 +61,25 @@ def test_what_the_system_refuses_names_the_path(shell, tmp_path):
     assert done.stderr.splitlines()[0] == "error: 'file/folder' cannot be used: Not a directory."
 
 
+def test_names_that_the_terminal_cannot_show_are_shown_in_ascii(environment, shell, small, tmp_path):
+    environment = {**environment, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-P", "-m", "edgecl", "run", *small.split(), "--out", "g\u00e4ste"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and "g\\xe4ste" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(shell, small, tmp_path, option):
+    done = shell(f"run {small} {option} $'n\\xff'")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and "not UTF-8" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_devices_that_is_written_is_json_all_the_same(shell, tmp_path):
+    done = shell("devices table --devices rpi_4b --out t --json")
+    assert json.loads(done.stdout) == json.loads((tmp_path / "t" / "devices.json").read_text())["rows"]
+
+
 INTERRUPTED = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit('went on')\n"
 
 
