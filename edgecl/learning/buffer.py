@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..storage import ReadAhead, SampleStore
+from ..storage.transfer import live_ids
 from .parts import SampleSpec
 
 Array = np.ndarray
@@ -55,6 +56,7 @@ class StreamBuffer:
         self._lock = threading.Lock()
         self._reader: ReadAhead | None = None  # made with the first view that needs one
         self._view: BufferView | None = None
+        self._gone = 0  # samples that had left the store when `_drop_lost` last looked
         self.clear()
 
     def clear(self) -> None:
@@ -128,9 +130,21 @@ class StreamBuffer:
             self._labels, self._ids, self._subjects = (Rows(a[~mine]) for a in (self.labels, self.ids, self.subjects))
             return int(mine.sum())
 
+    def _drop_lost(self) -> None:
+        """Leave out what was evicted from the store, or found damaged, before it came back from flash."""
+        held = len(self.samples)
+        if self.store is None or len(self) == held or self._gone == self.store.next_id - self.store.count:
+            return
+        self._gone = self.store.next_id - self.store.count
+        kept = np.ones(len(self), bool)
+        kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
+        self.learned = int(kept[: self.learned].sum())
+        self._labels, self._ids, self._subjects = (Rows(a[kept]) for a in (self.labels, self.ids, self.subjects))
+
     def view(self) -> BufferView:
         """The samples so far, as the data of a training call; the view before it must no longer be used."""
         with self._lock:
+            self._drop_lost()
             if self.store is not None and len(self) > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
             if self._reader is not None:
@@ -189,7 +203,10 @@ class BufferView:
             found, ok = self._fetch(positions[~held])
             if not ok.all():
                 lost = self.ids[positions[~held]][~ok].tolist()
-                raise BadInput(f"Records {lost} of the present task cannot be read from the store.", "Call end_task().")
+                raise BadInput(
+                    f"Records {lost} of the present task cannot be read from the store: evicted meanwhile, or damaged.",
+                    "Call learn() again, which goes on without them.",
+                )
             out[~held] = found
         return out
 
