@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -57,6 +60,17 @@ _NOT_OURS = {
     "flash",
     "root_key_file",
 }
+
+
+_OPEN: weakref.WeakSet[Learner] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is in a kernel while Python is taken down aborts the process: end every `learn` first."""
+    for learner in list(_OPEN):
+        if learner._pid == os.getpid():  # in a fork the locks may be held by threads that do not exist
+            learner.close()
 
 
 class Kept:
@@ -130,7 +144,7 @@ class Learner:
         if self.budget.flash is not None and given.get("store") is not None:
             given.setdefault("store_limit", self.budget.flash)
         self.spec = sample_spec(input_shape, dtype, mean, std)
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(os.path.abspath(path))  # the process may change its folder
         config = Config.make(given, {"method": "er", "memory": 200})
         if root_key is not None and config.store is None:
             raise BadInput("A root_key was given without a store.", "Give store=.")
@@ -146,6 +160,8 @@ class Learner:
         free = frozenset({"memory", "batch", "predict_batch"} - set(given))
         self._build(config, classes, buffer, free, weights)
         self._closed = False
+        self._pid = os.getpid()
+        _OPEN.add(self)
 
     def _build(
         self,
@@ -199,7 +215,8 @@ class Learner:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value, told from others by its `repr`; a change of it ends the task before
+        task    : any value, told from others by its `repr`; a change of it ends the task before, which waits for
+            a running `learn`
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
         Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then, and no
@@ -210,12 +227,20 @@ class Learner:
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
         if task is not None:
-            name = repr(task.item() if isinstance(task, np.generic) else task)
-            if self._task_name is not None and name != self._task_name:
-                self.end_task()
-            self._task_name = name
+            self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
         with self._observing:
             return self._take(x, y, np.full(len(x), subject, np.int32))
+
+    def _name_task(self, name: str) -> None:
+        if name == self._task_name:
+            return
+        if self._task_name is None:
+            self._task_name = name
+            return
+        with self._work:  # of several threads with samples of a new task one ends the old one
+            if name != self._task_name:
+                self.end_task()
+                self._task_name = name
 
     def _take(
         self,
@@ -357,7 +382,7 @@ class Learner:
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
-        folder = self.path if path is None else Path(path)
+        folder = self.path if path is None else Path(os.path.abspath(path))
         if folder is None:
             raise BadInput("save() does not know where to write.", "Give save(path), or Learner(path=...).")
         with self._work, self._observing:
@@ -417,12 +442,15 @@ class Learner:
 
     def _reopen(self) -> None:
         """After the store was replaced: everything as it was saved beside the new one."""
-        saved = pending(self._parts.config.store)
+        config, store = self._parts.config, self._parts.store
+        assert store is not None
+        saved = pending(store.path)
         assert saved is not None
         try:
             self._buffer.close()
             close_parts(self._parts)
-            self._build(self._parts.config, saved["learner"]["classes"], self._buffer.capacity)
+            self._build(config.replace(store=store.path), saved["learner"]["classes"], self._buffer.capacity)
+            self._parts.config = config  # saved states name the store as it was given
             take_over(self)
             self._load(unseal(saved, self._sealing))
         except BaseException:

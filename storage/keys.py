@@ -45,7 +45,7 @@ class KeyFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))  # the process may change its folder
         if not self.path.exists():
             self._write([os.urandom(KEY_BYTES)])
 

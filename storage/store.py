@@ -65,7 +65,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self.eviction, self.eviction_seed = eviction, eviction_seed % 2**64
         self.wear = WriteMeter(daily_write_budget)
         self._process_bytes = process_bytes_written()
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))  # the process may change its folder
         self.read_only = read_only
         self.durability = durability
         self.limit_bytes = limit_bytes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from dataclasses import replace
@@ -419,6 +421,76 @@ def test_not_even_the_first_step_crosses_a_budget_of_flops(method):
         ours.observe(x, y)
         log = ours.learn(epochs=1)
         assert log.steps == 0 and "FLOPs" in (log.stopped or "") and ours.counters["flops"] == 0
+
+
+@pytest.mark.parametrize("policy", ["reservoir", "balanced"])
+def test_a_task_longer_than_the_store_goes_on_with_what_is_left(tmp_path, policy):
+    x, y = samples((0, 1), count=100)
+    with learner(store=tmp_path / "s", store_limit="60 samples", buffer=10, memory_policy=policy) as ours:
+        for at in range(0, 200, 40):  # no end_task: it is optional
+            ours.observe(x[at : at + 40], y[at : at + 40])
+            assert ours.learn(epochs=1).stopped is None
+        assert ours.counters["buffered"] == 10 + 60
+        ours.end_task()
+
+
+def test_the_folder_of_the_process_may_change(tmp_path, monkeypatch):
+    x, y = samples((0, 1))
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    monkeypatch.chdir(tmp_path / "first")
+    with learner(store="s", path="saved", keep_checkpoints=1) as ours:
+        ours.observe(x, y, subject=1)
+        ours.learn(epochs=1)
+        monkeypatch.chdir(tmp_path / "second")
+        ours.observe(x, y, subject=2)
+        ours.end_task()
+        ours.observe(np.repeat(x, 4000, 0), np.repeat(y, 4000))  # more than one file of the store
+        ours.save()
+        ours.retrain_without(2)
+    assert not list((tmp_path / "second").iterdir())
+    monkeypatch.chdir(tmp_path / "first")
+    with Learner.open("saved") as again:  # the saved state names the store as it was given
+        assert again.counters["stored"] == 4001 * len(x)
+
+
+def test_of_several_threads_with_a_new_task_one_ends_the_old_one():
+    x, y = samples((0, 1), count=4)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            with learner() as ours:
+                ours.observe(x, y, task="old")
+                begin = threading.Barrier(4)
+
+                def bring(ours=ours, begin=begin) -> None:
+                    begin.wait()
+                    ours.observe(x, y, task="new")
+
+                threads = [threading.Thread(target=bring) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert ours.counters["buffered"] == 4 * len(x)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_program_may_end_while_a_thread_learns(tmp_path):
+    program = """
+        import threading, time
+        import numpy as np
+        from edgecl import Learner
+        ours = Learner("mlp", input_shape=(1, 12, 12), store="s")
+        ours.observe(np.zeros((50, 1, 12, 12), np.uint8), [k % 3 for k in range(50)])
+        threading.Thread(target=ours.learn, kwargs={"seconds": 60}, daemon=True).start()
+        time.sleep(0.1)
+    """
+    for _ in range(4):
+        command = [sys.executable, "-P", "-c", textwrap.dedent(program)]
+        assert subprocess.run(command, cwd=tmp_path, timeout=60).returncode == 0
 
 
 def test_an_impossible_budget_is_refused():
