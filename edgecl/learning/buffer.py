@@ -18,25 +18,25 @@ Array = np.ndarray
 
 class Rows:
     """An array that grows at its end and shrinks at its beginning at a cost that does not depend on its length, on
-    average. What `now` gave earlier stays as it was.
+    average. Only the latest of what `plus` and `less` made may be added to; the values of all stay as they are.
     """
 
-    def __init__(self, rows: Array) -> None:
-        self.now = self._held = rows
-        self._end = len(rows)  # of ``now`` within ``_held``
+    def __init__(self, now: Array, held: Array | None = None, end: int | None = None) -> None:
+        self.now = now
+        self._held = now if held is None else held  # what ``now`` is a part of, with a reserve behind it
+        self._end = len(now) if end is None else end  # of ``now`` within ``_held``
 
-    def add(self, rows: Array) -> None:
-        size = len(self.now) + len(rows)
-        if self._end + len(rows) > len(self._held):  # untouched pages of the reserve take no RAM
-            held = np.empty((size + size // 8 + 8, *self.now.shape[1:]), self.now.dtype)
-            held[: len(self.now)] = self.now
-            self._held, self._end = held, len(self.now)
-        self._held[self._end : self._end + len(rows)] = rows
-        self._end += len(rows)
-        self.now = self._held[self._end - size : self._end]
+    def plus(self, rows: Array) -> Rows:
+        size, held, end = len(self.now) + len(rows), self._held, self._end
+        if end + len(rows) > len(held):  # untouched pages of the reserve take no RAM
+            held, end = np.empty((size + size // 8 + 8, *self.now.shape[1:]), self.now.dtype), len(self.now)
+            held[:end] = self.now
+        end += len(rows)
+        held[end - len(rows) : end] = rows
+        return Rows(held[end - size : end], held, end)
 
-    def drop(self, count: int) -> None:
-        self.now = self.now[count:]
+    def less(self, count: int) -> Rows:
+        return Rows(self.now[count:], self._held, self._end)
 
     def wipe(self) -> None:
         """Zeros over all that stands in it, dropped rows too."""
@@ -104,17 +104,16 @@ class StreamBuffer:
 
     def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
         with self._lock:
-            if self.store is None:
-                surplus = max(0, len(self) + len(x) - self.capacity)
-                for rows in (self._samples, self._labels, self._ids, self._subjects):
-                    rows.drop(surplus)
-                self.learned = max(0, self.learned - surplus)
-            free = self.capacity - len(self.samples)
-            if free > 0 and len(self.samples) == len(self):
-                self._samples.add(x[:free])
-            self._labels.add(units)
-            self._ids.add(ids)
-            self._subjects.add(np.full(len(x), subjects, np.int32))
+            surplus = 0 if self.store is not None else max(0, len(self) + len(x) - self.capacity)
+            rows = [r.less(surplus) for r in (self._samples, self._labels, self._ids, self._subjects)]
+            learned = max(0, self.learned - surplus)
+            free = self.capacity - len(rows[0].now)
+            first = x[:free] if free > 0 and len(rows[0].now) == len(rows[1].now) else x[:0]
+            added = (first, units, ids, np.full(len(x), subjects, np.int32))
+            samples, labels, all_ids, people = (r.plus(a) for r, a in zip(rows, added))
+            # all at once, whatever interrupts
+            self._samples, self._labels, self._ids, self._subjects = samples, labels, all_ids, people
+            self.learned = learned
 
     def forget(self, subject: int) -> int:
         """Take out a subject's samples, overwriting those in RAM; how many. No view made before may be used."""
@@ -123,11 +122,12 @@ class StreamBuffer:
             if self._reader is not None:
                 self._reader.wipe()
             self._view = None
-            kept = self.samples[~mine[: len(self.samples)]]
-            self._samples.wipe()
-            self._samples = Rows(kept)
-            self.learned -= int(mine[: self.learned].sum())
-            self._labels, self._ids, self._subjects = (Rows(a[~mine]) for a in (self.labels, self.ids, self.subjects))
+            samples, old = Rows(self.samples[~mine[: len(self.samples)]]), self._samples
+            labels, ids, subjects = (Rows(a[~mine]) for a in (self.labels, self.ids, self.subjects))
+            learned = self.learned - int(mine[: self.learned].sum())
+            self._samples, self._labels, self._ids, self._subjects = samples, labels, ids, subjects
+            self.learned = learned
+            old.wipe()
             return int(mine.sum())
 
     def _drop_lost(self) -> None:

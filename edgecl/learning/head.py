@@ -23,11 +23,19 @@ def widen_head(trainer: Trainer, spec: SampleSpec, classes: int) -> None:
     old = parts.engine.model.graph
     graph = make_graph(config, spec, classes)
     plan = engine_plan(config, graph, configured_method(config), configured_sparsity(config, graph))
+    model, before = parts.engine.model, (dict(parts.engine.model.parameters), parts.engine.plan)
     with parts.engine.changing():
-        grow_parameters(parts.engine.model, graph, parts.random["head"])
-        parts.ledger.use(graph)
-        parts.engine.replan(plan)
-    trainer.seen = np.concatenate([trainer.seen, np.zeros(classes - old.classes, bool)])
+        try:
+            grow_parameters(model, graph, parts.random["head"])
+            parts.ledger.use(graph)
+            parts.engine.replan(plan)
+            trainer.seen = np.concatenate([trainer.seen, np.zeros(classes - old.classes, bool)])
+        except BaseException:  # an interrupt, or no memory: as it was
+            model.graph = old
+            model.parameters.update(before[0])
+            parts.ledger.use(old)
+            parts.engine.replan(before[1])
+            raise
 
 
 def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> None:

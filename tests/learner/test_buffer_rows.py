@@ -16,10 +16,10 @@ def test_rows_are_those_added_less_those_dropped_and_what_was_given_out_stays(st
     for added, dropped in steps:
         new = np.arange(number, number + 2 * added).reshape(added, 2)
         number += 2 * added
-        rows.add(new)
+        rows = rows.plus(new)
         model = np.concatenate([model, new])
         given_out.append((rows.now, model))
-        rows.drop(min(dropped, len(model)))
+        rows = rows.less(min(dropped, len(model)))
         model = model[min(dropped, len(model)) :]
         given_out.append((rows.now, model))
     for now, then in given_out:
@@ -30,16 +30,15 @@ def test_a_row_more_costs_the_same_however_many_there_are():
     rows, one, moves = Rows(np.zeros((0, 4), np.uint8)), np.ones((1, 4), np.uint8), 0
     for count in range(20_000):
         held = rows._held
-        rows.add(one)
+        rows = rows.plus(one)
         moves += len(rows.now) if rows._held is not held else 0  # rows that were copied to a larger place
         if count > 5000:
-            rows.drop(1)
+            rows = rows.less(1)
     assert moves < 10 * 20_000 and len(rows._held) < 1.2 * 5010
 
 
 def test_nothing_stands_in_wiped_rows():
     rows = Rows(np.ones((3, 4), np.uint8))
-    rows.add(np.ones((2, 4), np.uint8))
-    rows.drop(2)
+    rows = rows.plus(np.ones((2, 4), np.uint8)).less(2)
     rows.wipe()
     assert not rows._held[: rows._end].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -491,6 +492,38 @@ def test_a_program_may_end_while_a_thread_learns(tmp_path):
     for _ in range(4):
         command = [sys.executable, "-P", "-c", textwrap.dedent(program)]
         assert subprocess.run(command, cwd=tmp_path, timeout=60).returncode == 0
+
+
+def test_an_interrupt_at_any_moment_leaves_a_learner_that_goes_on(tmp_path):
+    """Ctrl-C in a service that means to go on: the head grows, the buffer fills, the memory changes."""
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupt
+
+    x, y = samples((0, 1), count=20)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interrupted = 0
+    try:
+        with learner(classes=2, buffer=2000) as ours:
+            ours.observe(x, y)
+            for n in range(120):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0002 + 0.00005 * (n % 40))
+                    if n % 2:
+                        ours.observe(x[:8], [f"label {n} {k % 3}" for k in range(8)])
+                    ours.learn(steps=2)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Interrupt:
+                    interrupted += 1
+                ours.learn(steps=1)
+                assert np.isfinite(ours.predict(x[:2], proba=True)).all()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 10
 
 
 def test_an_impossible_budget_is_refused():
