@@ -164,9 +164,10 @@ def check_flash(config: Config, stream: Stream) -> None:
     else:
         need = stream.train_size * record if limit is None else min(limit, stream.train_size * record)
     if need > config.flash:
+        whole = config.flash // 1_000_000
         raise BadInput(
-            f"The store would grow to about {need / 1e6:.1f} MB, the flash budget is {config.flash / 1e6:.1f} MB.",
-            f"Give --store-limit {max(config.flash // 1_000_000, 1)}MB or a larger --flash.",
+            f"The store would grow to about {need / 1e6:.3g} MB, the flash budget is {config.flash / 1e6:.3g} MB.",
+            f"Give --store-limit {whole}MB or a larger --flash." if whole else "Give a larger --flash.",
         )
 
 
@@ -188,7 +189,7 @@ def with_flash_writes(plan: RunPlan, stream: Stream, spec: SampleSpec, method: M
     days = max(1.0, (plan.run_seconds or 0.0) / 86400)
     if limit is not None and writes > 0.98 * limit * days:
         raise InfeasibleBudget(
-            f"The store would write about {writes / 1e6:.1f} MB, the flash may take {limit / 1e6:.1f} MB a day.",
+            f"The store would write about {writes / 1e6:.3g} MB, the flash may take {limit / 1e6:.3g} MB a day.",
             f"The nearest budget that would: --flash-writes-per-day {math.ceil(writes / 0.98 / days / 1e6)}MB; "
             "or fewer samples (--limit-train).",
         )

@@ -173,6 +173,8 @@ MISTAKES = [
     (["run", "--device", "rpi_4"], "rpi_4b"),
     (["run", "--energy", "5"], "--device"),
     (["plan", "--energy", "5"], "--device"),
+    (["plan", "--store", "s", "--flash", "1KB"], "budget is 0.001 MB.\n.*Give a larger"),
+    (["plan", "--store", "s", "--flash-writes-per-day", "1KB"], "take 0.001 MB a day"),
     (["run", "--flash-writes-per-day", "1GB"], "flash-writes-per-day"),
     (["run", "--sparsitty", "0.9"], "sparsity"),
     (["run", "--config", "none.json"], "none.json"),
