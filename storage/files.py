@@ -38,6 +38,7 @@ def io_error(error: OSError, what: str) -> StoreError:
     return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
 
 
+_CHANGES = {"append", "update_field", "forget", "compact", "meta_set", "state", "load"}
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
@@ -50,6 +51,14 @@ def typed(call: Call) -> Call:
             return call(store, *args, **kwargs)
         except OSError as error:
             raise io_error(error, f"The store '{store.path}' failed") from error
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: what stands in RAM and on flash may differ
+            if call.__name__ in _CHANGES and getattr(store, "_flusher", None) is not None:
+                store._flusher.give_up(
+                    StoreDamaged(f"A write to the store '{store.path}' was interrupted.", "Close it and open it again.")
+                )
+            raise
 
     return wrapper  # type: ignore[return-value]
 

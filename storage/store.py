@@ -171,7 +171,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
                 finally:
                     # On a full device the commit point stays where it was; the next opening reads a bit more.
                     with self._lock, contextlib.suppress(StoreFull):
-                        if not self._dirty_files():
+                        if self._flusher.sound and not self._dirty_files():
                             self._commit()
         finally:
             self._release()

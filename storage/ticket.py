@@ -62,10 +62,20 @@ class Flusher:
             self._thread = threading.Thread(target=self._run, name="edgecl-flush", daemon=True)
             self._thread.start()
 
+    @property
+    def sound(self) -> bool:
+        return self._error is None
+
     def check(self) -> None:
         """Raises the error of an earlier flush: what it should have made durable may be gone."""
         if self._error is not None:
             raise self._error
+
+    def give_up(self, error: StoreError) -> None:
+        """Nothing is written from here on; `check` says why."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
 
     def flush(self, position: int | None = None) -> None:
         """Returns when everything up to ``position`` (default: now) is on flash."""
