@@ -23,8 +23,8 @@ class StoreLocked(StoreError):
 
 
 class StoreDamaged(StoreError):
-    """The store cannot be used as it is on flash, the device reported an I/O error, or a write was interrupted (Ctrl-C);
-    after the last it is whole when it is opened again.
+    """The store cannot be used as it is on flash, the device reported an I/O error, or a write was interrupted
+    (Ctrl-C); after the last it is whole when it is opened again.
     """
 
 
