@@ -9,3 +9,14 @@ def cache_path() -> str:
         return own
     base = os.environ.get("XDG_CACHE_HOME")
     return os.path.join(base if base else os.path.join(os.path.expanduser("~"), ".cache"), "edgecl")
+
+
+def may_write(folder: str | os.PathLike[str]) -> bool:
+    """Whether a file can be made in ``folder``: tried, because root is told yes everywhere."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..errors import BadInput
+from ..folders import may_write
 
 
 def existing_folder(path: str) -> Path:
@@ -19,5 +19,5 @@ def writable_file(path: str) -> None:
     """The folder of a file that will be written is made. Raises `BadInput` or `OSError`."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir() or not os.access(target.parent, os.W_OK):
+    if target.is_dir() or not may_write(target.parent):
         raise BadInput(f"'{path}' cannot be written.", "Name a file in a folder you may write to.")

@@ -13,6 +13,7 @@ from typing import Any
 from .. import checkpoint
 from ..config import normalise
 from ..errors import BadInput
+from ..folders import may_write
 
 # options that do not make a saved state what it is: where things lie, and what a plan may choose anew
 ELSEWHERE = ("stream", "store", "out", "governor_log", "micro_batch", "predict_batch", "activations")
@@ -37,7 +38,7 @@ class OutFolder:
             ) from None
         except OSError:  # a file system without locks
             pass
-        if not os.access(path, os.W_OK):
+        if not may_write(path):
             self.close()
             raise BadInput(f"'{path}' cannot be written to.", "Choose another --out folder.")
         self.empty = not (path / "config.json").exists()

@@ -514,7 +514,7 @@ def test_an_interrupt_at_any_moment_leaves_a_learner_that_goes_on(tmp_path):
                     signal.setitimer(signal.ITIMER_REAL, 0.0002 + 0.00005 * (n % 40))
                     if n % 2:
                         ours.observe(x[:8], [f"label {n} {k % 3}" for k in range(8)])
-                    ours.learn(steps=2)
+                    ours.learn(steps=20)
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 except Interrupt:
                     interrupted += 1
