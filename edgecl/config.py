@@ -60,7 +60,7 @@ class Config:
         "loss", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
     )
     sparcl: str = _option("released", p.choice(("released", "paper")), "sparse training as released or as printed")
-    epochs: int = _option(10, p.count(1), "epochs a task")
+    epochs: int = _option(10, p.count(1, 1_000_000), "epochs a task")
     batch: int = _option(32, p.count(1), "samples of the current task in a step")
     replay_batch: int | None = _option(None, p.count(1), "samples in a replay draw; default: as batch")
     micro_batch: int | str | None = _option(

@@ -98,13 +98,14 @@ def store_limit(name: str, raw: Any) -> int | str:
     return size(name, raw)
 
 
-def count(low: int = 0) -> Parser:
-    """A whole number of at least ``low``."""
+def count(low: int = 0, most: float = math.inf) -> Parser:
+    """A whole number of at least ``low`` and at most ``most``."""
+    bounds = f"a whole number of at least {low}" + ("" if most == math.inf else f" and at most {most:,}")
 
     def parse(name: str, raw: Any) -> int:
-        value = _number(name, raw, f"a whole number of at least {low}")
-        if not math.isfinite(value) or value != int(value) or value < low:
-            raise BadInput(f"{name} is {raw}.", f"Give a whole number of at least {low}.")
+        value = _number(name, raw, bounds)
+        if not math.isfinite(value) or value != int(value) or not low <= value <= most:
+            raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
         return int(value)
 
     return parse

@@ -434,6 +434,11 @@ class Run:
             raise BadInput(
                 f"'{self.config.store}' is not the store that this run was saved with.", "Put that one in its place."
             )
+        if self.parts.store is not None and (gone := self.parts.store.forgotten()):
+            raise BadInput(
+                f"Subject {gone[-1][0]} was forgotten by this run's store; its saved states and its stream hold it still.",
+                f"Remove '{self.out}', and start a new run on a stream without the subject.",
+            )
         with _readable_store_errors(self.config.store):
             self.trainer.load(unseal(saved, self.sealing)["trainer"])
         self.dense.load(saved["dense"])

@@ -2,7 +2,7 @@
 
 A file holds up to `SHARD_BYTES`: samples [N, *shape], ids int64, classes int32, subjects int32, times float64
 (seconds), and for each field its values and widths; the schema is in its metadata. Fields of unequal width are
-padded with zeros.
+padded with zeros. The checksums of the files stand in export.json.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from ._storage import crc32c
 from .errors import BadRecord, StoreError
 from .files import io_error
-from .jsonfile import sync_directory
+from .jsonfile import read_json, write_json
 from .schema import StreamSchema
 from .store import SampleStore
 
 SHARD_BYTES = 32 << 20
-_SCHEMA = "edgecl.stream"
+_SCHEMA, _CHECKSUMS = "edgecl.stream", "export.json"
 
 
 def live_ids(store: SampleStore) -> np.ndarray:
@@ -50,7 +51,7 @@ def _export(store: SampleStore, folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     ids = live_ids(store)
     per = max(1, SHARD_BYTES // (store.schema.sample_bytes + sum(f.bytes for f in store.schema.fields.values()) + 32))
-    done = files = 0
+    done, checksums = 0, {}
     for at in range(0, len(ids), per):
         batch = store.read(ids[at : at + per])
         ok = batch["ok"]
@@ -59,13 +60,31 @@ def _export(store: SampleStore, folder: Path) -> dict[str, int]:
         for name, (values, widths) in batch["fields"].items():
             tensors[f"field.{name}"] = np.ascontiguousarray(values[ok])
             tensors[f"width.{name}"] = np.ascontiguousarray(widths[ok])
-        path = folder / f"{files:06d}.safetensors"
-        save_file(tensors, path, {_SCHEMA: store.schema.to_json()})
-        with open(path, "rb") as file:
+        path = folder / f"{len(checksums):06d}.safetensors"
+        content = save(tensors, {_SCHEMA: store.schema.to_json()})
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
-        files, done = files + 1, done + int(ok.sum())
-    sync_directory(folder)
-    return {"samples": done, "files": files, "skipped": len(ids) - done}
+        checksums[path.name] = crc32c(content)
+        done += int(ok.sum())
+    write_json(folder / _CHECKSUMS, checksums)
+    return {"samples": done, "files": len(checksums), "skipped": len(ids) - done}
+
+
+def check_export(folder: str | os.PathLike[str]) -> None:
+    """Every file against its checksum; one from before there were any has none. Raises `StoreError`."""
+    listed = Path(folder) / _CHECKSUMS
+    if not listed.exists():
+        return
+    try:
+        checksums = read_json(listed)
+    except ValueError as error:
+        raise StoreError(f"'{listed}' is damaged ({error}).", "Export again.") from error
+    for name, expected in checksums.items():
+        path = Path(folder) / name
+        if not path.is_file() or crc32c(path.read_bytes()) != expected:
+            raise StoreError(f"'{path}' is damaged or gone.", "Export again.")
 
 
 def _shards(folder: Path) -> Iterator[Path]:
@@ -76,7 +95,8 @@ def _shards(folder: Path) -> Iterator[Path]:
 
 
 def exported_schema(folder: str | os.PathLike[str]) -> StreamSchema:
-    """The schema of an export."""
+    """The schema of an export, whose files are checked."""
+    check_export(folder)
     path = next(_shards(Path(folder)))
     try:
         with safe_open(path, "np") as file:

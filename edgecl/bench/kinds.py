@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..child import python_command
-from ..devices.sensors import EnergyMeter, open_energy_sensor
+from ..devices.sensors import EnergyMeter, SensorError, open_energy_sensor
 from ..errors import EdgeclError
 from .measure import WARM_UP, Spread, interleaved
 from .modelled import add_ratios
@@ -53,6 +53,11 @@ def energy(wanted: Sequence[Case], threads: int, rounds: int, source: str, span:
                     call()
                     count += 1
                 joules[name].append(meter.poll(force=True) / count)
+        if not any(any(found) for found in joules.values()):
+            raise SensorError(
+                f"{sensor.source} counted no joule in {rounds * len(calls)} rounds of {span:g} s.",
+                "See that the sensor works, or that what writes the meter's file runs.",
+            )
         rows += [
             {**case.row(threads), **Spread.of(joules[case.name]).row("J"), "source": sensor.source} for case in group
         ]

@@ -117,7 +117,8 @@ def compact(folder: str = FOLDER, key: str = KEY, as_json: bool = JSON) -> None:
 @app.command(
     "forget",
     help="Take out every sample of a subject. A learner's saved states follow when it is opened next; its weights "
-    "still carry the subject, unless --retrain makes them again as if it had never been there.",
+    "still carry the subject, unless --retrain makes them again as if it had never been there. A run's saved states "
+    "still hold the subject: it is not resumed any more, and its --out folder is yours to remove.",
 )
 def forget(
     folder: str = FOLDER,

@@ -93,6 +93,16 @@ def test_joules_need_a_sensor_and_say_whose_they_are(tmp_path, monkeypatch):
     assert rows[0]["median"] > 4.0 * seconds / 20  # 4 W for as long as a step takes, whatever the load
 
 
+def test_a_meter_that_stands_still_measures_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECL_SENSORS_ROOT", str(tmp_path))
+    base = tmp_path / "sys/class/powercap/intel-rapl:0"
+    base.mkdir(parents=True)
+    for name, value in (("name", "package-0"), ("energy_uj", 123), ("max_energy_range_uj", 10**12)):
+        (base / name).write_text(f"{value}\n")
+    with pytest.raises(SensorError, match="no joule"):
+        kinds.energy([work.Case("mlp", 8, 1.0)], 1, 2, "rapl", span=0.05)
+
+
 def test_a_comparison_across_devices_is_modelled_labelled_and_banded():
     wanted = work.cases(["cnn"], 32, [0.1], ["train"])
     rows = modelled_rows(wanted, ["rpi_zero_2w", "rpi_5"], None)

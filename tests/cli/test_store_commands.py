@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 
@@ -36,6 +37,17 @@ def test_an_export_that_cannot_be_written_is_refused(edgecl, stored, tmp_path, t
     (tmp_path / "file").write_text("")
     done = edgecl("store", "export", "s", to)
     assert done.returncode == 2 and to in done.stderr and len(done.stderr.splitlines()) == 2
+
+
+def test_a_run_whose_store_forgot_a_subject_is_not_resumed(edgecl, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (80, 1, 12, 12)).astype(np.uint8), np.arange(80) % 4
+    np.savez(tmp_path / "people.npz", x=x, y=y, subject=np.arange(80) % 3)
+    options = ["--stream", "people.npz", "--model", "mlp", "--batch", 8, "--memory", 24, "--epochs", 3, "--method", "er"]
+    edgecl("run", *options, "--store", "s", "--out", "o", "--flops", "3e7")
+    assert edgecl("store", "forget", "s", "--subject", 2).returncode == 0
+    done = edgecl("run", "--resume", "o", "--flops", "1e12")
+    assert done.returncode == 2 and "Subject 2 was forgotten" in done.stderr
 
 
 def test_of_several_records_the_damaged_one_is_named(edgecl, tmp_path):

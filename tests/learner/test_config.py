@@ -39,6 +39,7 @@ from edgecl.errors import BadInput
         ("gate", "hybrid_balanced", "hybrid_balanced_p"),
         ("sparcl", "print", "paper"),
         ("seed", -1, "at least 0"),
+        ("epochs", "1e300", "at most 1,000,000"),
         ("metod", "er", "'method'"),
     ],
 )

@@ -47,6 +47,24 @@ def test_an_export_comes_back_whole(tmp_path, monkeypatch):
         ).all()
 
 
+def test_a_flipped_byte_or_a_missing_file_of_an_export_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgecl.storage.transfer.SHARD_BYTES", 40_000)
+    with SampleStore(make(tmp_path / "a", 1000)) as store:
+        export_store(store, tmp_path / "e")
+    victim = sorted((tmp_path / "e").glob("*.safetensors"))[1]
+    whole = victim.read_bytes()
+    with SampleStore(tmp_path / "b", SCHEMA) as store:
+        victim.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(StoreError, match="damaged"):
+            import_store(store, tmp_path / "e")
+        victim.unlink()
+        with pytest.raises(StoreError, match="gone"):
+            import_store(store, tmp_path / "e")
+        assert store.next_id == 0
+        victim.write_bytes(whole)
+        assert import_store(store, tmp_path / "e")["samples"] == 1000
+
+
 def test_what_is_not_an_export_is_refused(tmp_path):
     with SampleStore(tmp_path / "s", SCHEMA) as store:
         (tmp_path / "empty").mkdir()
