@@ -51,7 +51,8 @@ def _export(store: SampleStore, folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     ids = live_ids(store)
     per = max(1, SHARD_BYTES // (store.schema.sample_bytes + sum(f.bytes for f in store.schema.fields.values()) + 32))
-    done, checksums = 0, {}
+    done = 0
+    checksums: dict[str, int] = {}
     for at in range(0, len(ids), per):
         batch = store.read(ids[at : at + per])
         ok = batch["ok"]

@@ -43,7 +43,7 @@ def test_a_run_whose_store_forgot_a_subject_is_not_resumed(edgecl, tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 255, (80, 1, 12, 12)).astype(np.uint8), np.arange(80) % 4
     np.savez(tmp_path / "people.npz", x=x, y=y, subject=np.arange(80) % 3)
-    options = ["--stream", "people.npz", "--model", "mlp", "--batch", 8, "--memory", 24, "--epochs", 3, "--method", "er"]
+    options = ["--stream", "people.npz", "--model", "mlp", "--batch", 8, "--memory", 24, "--method", "er"]
     edgecl("run", *options, "--store", "s", "--out", "o", "--flops", "3e7")
     assert edgecl("store", "forget", "s", "--subject", 2).returncode == 0
     done = edgecl("run", "--resume", "o", "--flops", "1e12")
