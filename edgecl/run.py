@@ -436,7 +436,7 @@ class Run:
             )
         if self.parts.store is not None and (gone := self.parts.store.forgotten()):
             raise BadInput(
-                f"Subject {gone[-1][0]} was forgotten by the run's store; its saved states and its stream still hold it.",
+                f"Subject {gone[-1][0]} was forgotten by the run's store; its saved states and stream still hold it.",
                 f"Remove '{self.out}', and start a new run on a stream without the subject.",
             )
         with _readable_store_errors(self.config.store):
