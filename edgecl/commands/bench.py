@@ -161,9 +161,9 @@ def _check_files(to: str, plot: str) -> None:
     for path in filter(None, (to, plot)):
         writable_file(path)
     if plot:
-        require("matplotlib", "report")
         if Path(plot).suffix not in (".png", ".svg", ".pdf"):
             raise BadInput(f"'{plot}' names no kind of picture.", "End it with .png, .svg or .pdf.")
+        require("matplotlib", "report")
 
 
 def _figure(record: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ..run import Listener, Progress
+from .refusal import show
 
 REWRITE_SECONDS = 0.1
 WIDE = 80  # columns from which the bar takes 20 of them, else 10
@@ -29,13 +30,7 @@ def make_listener(quiet: bool = False) -> Iterator[Listener | None]:
     try:
         yield rewriting()
     finally:
-        say("\r\x1b[2K")
-
-
-def say(text: str) -> None:
-    """Shown if someone still looks: training does not end because its display is gone."""
-    with suppress(OSError):
-        print(text, end="", file=sys.stderr, flush=True)
+        show("\r\x1b[2K")
 
 
 def by_epoch() -> Listener:
@@ -46,7 +41,7 @@ def by_epoch() -> Listener:
         nonlocal shown
         if shown != (p.task, p.epoch):
             shown = (p.task, p.epoch)
-            say("  ".join(facts(p)) + "\n")
+            show("  ".join(facts(p)) + "\n")
 
     return listen
 
@@ -61,7 +56,7 @@ def rewriting() -> Listener:
         if now - last >= REWRITE_SECONDS:
             last = now
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
-            say(f"\r\x1b[2K{live_line(p, columns)}")
+            show(f"\r\x1b[2K{live_line(p, columns)}")
 
     return listen
 

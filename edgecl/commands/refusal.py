@@ -6,19 +6,24 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from errno import ENOSPC
+from typing import TextIO
 
 from ..errors import EdgeclError
 from ..storage.errors import StoreError
 
 
 def refuse(cause: str, remedy: str) -> int:
-    with suppress(OSError):  # stderr may be gone: the status is not
-        print(f"error: {' '.join(cause.split())}", file=sys.stderr)
-        if remedy:
-            print(f"  try: {' '.join(remedy.split())}", file=sys.stderr)
+    show(f"error: {' '.join(cause.split())}\n" + (f"  try: {' '.join(remedy.split())}\n" if remedy else ""))
     return 2
+
+
+def show(text: str) -> None:
+    """Text on stderr, if someone still looks."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        drop_output(sys.stderr)
 
 
 def guarded(work: Callable[[], int]) -> int:
@@ -34,10 +39,10 @@ def guarded(work: Callable[[], int]) -> int:
     except (EdgeclError, StoreError) as error:
         return refuse(error.cause, error.remedy)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        show("interrupted\n")
         return 130
     except BrokenPipeError:
-        drop_output()
+        drop_output(sys.stdout)
         return status
     except OSError as error:  # a folder that is a file, a read-only or full disk
         return refuse(*about(error))
@@ -52,12 +57,13 @@ def about(error: OSError) -> tuple[str, str]:
     try:
         sys.stdout.flush()
     except OSError:
-        drop_output()
+        drop_output(sys.stdout)
     place = "" if error.filename is None else f"'{os.fsdecode(error.filename)}' cannot be used: "
     remedy = "Free some space." if error.errno == ENOSPC else "Check the path and who may write there."
     return f"{place}{error.strerror or error}.", remedy
 
 
-def drop_output() -> None:
-    """What is still to be printed goes nowhere (its reader is gone, its disk full): Python would try again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def drop_output(stream: TextIO) -> None:
+    """What is still to be printed goes nowhere (its reader is gone, its disk full): Python would try again at exit and,
+    failing, end with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
