@@ -49,6 +49,7 @@ LEFT_OUT = {
         "a child each, seconds under emulation; one of each kind stays",
     ),
     "engine/test_agreement.py::test_the_random_graphs_reach_every_operator": "needs 150 examples, of Python alone",
+    "learner/test_learner.py::test_an_interrupt_at_any_moment_leaves_a_learner_that_goes_on": _LONG,
     "learner/test_forget_device.py": "loop devices belong to the machine, not to the emulated process",
     "storage/test_failing_card.py": "the same",
     "kernels/test_threads.py::test_a_forked_child_makes_a_pool_of_its_own": "QEMU's user mode aborts where a program "
