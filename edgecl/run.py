@@ -419,7 +419,8 @@ class Run:
         """Continue from `save`: (task, its loop or None when it had not begun)."""
         if saved["identity"] != self.stream.identity:
             raise BadInput("The saved state belongs to another stream.", "Resume with the stream the run began with.")
-        if saved.get("data", data_facts(self.stream)) != data_facts(self.stream):
+        facts = data_facts(self.stream)
+        if saved.get("data", facts) != facts:
             raise BadInput(
                 f"The data of '{self.config.stream}' has changed since the state was saved.",
                 "Put it back, or start a new run.",
@@ -430,11 +431,12 @@ class Run:
                 f"The saved state was made with another {', '.join(other)} than '{self.out}/config.json' says.",
                 "Put back what was there, or start a new run.",
             )
-        if self.parts.store is not None and saved.get("store_id", self.parts.store.id) != self.parts.store.id:
+        store = self.parts.store
+        if store is not None and saved.get("store_id", store.id) != store.id:
             raise BadInput(
                 f"'{self.config.store}' is not the store that this run was saved with.", "Put that one in its place."
             )
-        if self.parts.store is not None and (gone := self.parts.store.forgotten()):
+        if store is not None and (gone := store.forgotten()):
             raise BadInput(
                 f"Subject {gone[-1][0]} was forgotten by the run's store; its saved states and stream still hold it.",
                 f"Remove '{self.out}', and start a new run on a stream without the subject.",
