@@ -1,0 +1,54 @@
+"""Context: what every event of a method or a sparsity policy sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..engine.base import Engine
+from .batch import Array, Batch, Draw
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """The present task.
+
+    Parameters
+    ----------
+    number : 0-based; None only where the stream has no tasks
+    first : whether it is the first one; False in a stream without tasks
+    units : int64 [k] head units of its classes; None where the stream has no tasks
+    """
+
+    number: int | None
+    first: bool
+    units: Array | None = None
+
+
+class Context(Protocol):
+    """What an event may look at and use. Nothing in it is the caller's to keep beyond the call.
+
+    memory : the `EpisodicMemory`, or None;  rng : the generator of methods (of policies, for a policy)
+    seen : bool [C], head units with at least one sample
+    """
+
+    engine: Engine
+    memory: Any
+    rng: np.random.Generator
+    task: TaskInfo
+    seen: Array
+
+    def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
+        """The task's samples, not augmented, ``rows`` at a time from RAM or flash, at most ``limit`` in all."""
+
+    def memory_samples(self, rows: int) -> Iterator[Draw]:
+        """The filled memory slots in slot order, not augmented, ``rows`` at a time."""
+
+    def holdout(self, rows: int) -> Iterator[Batch]:
+        """The rows kept out of this task's training (`Needs.holdout`), ``rows`` at a time."""
+
+    def evaluate(self, x: Array, fetch: Sequence[str] = ("logits",), side: str | None = None) -> dict[str, Array]:
+        """Tensors of an evaluation forward of samples ``x`` [n, ...], by the model or a side; metered."""
