@@ -16,7 +16,6 @@ import numpy as np
 
 from . import checkpoint, parsing
 from .budget import Budget, resident
-from .budget.guard import Guard
 from .config import Config, normalise
 from .errors import BadInput, EdgeclError
 from .learning import calls
@@ -35,10 +34,10 @@ from .learning.parts import build_parts, close_parts, holds_store, make_graph
 from .learning.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
 from .learning.samples import as_samples, as_subject, sample_spec
 from .learning.saved import load_state, state_of, without_forgotten
+from .learning.session import Session
 from .learning.starts import digest
 from .learning.task_loop import AHEAD
 from .learning.trainer import Trainer
-from .learning.watch import make_energy_account, make_governor
 from .learning.weights import read_weights
 from .storage import RootKey
 from .storage.errors import WriteBudgetSpent
@@ -190,10 +189,7 @@ class Learner:
         plan = self.plan
         self._trainer = Trainer(self._parts)
         self._dense = DenseRows(plan.config.memory, plan.config.memory_policy == "reservoir")
-        self._governor = make_governor(plan.config, self._trainer, self._rest)
-        joules = None if self.budget.energy is None else float(self.budget.energy)
-        self._energy = make_energy_account(plan.config, joules, plan)
-        self._guard = Guard(self.budget, plan, self._shed, self._energy)
+        self._session = Session(self._trainer, self.budget, plan, self._stop, self._shed)
         self._shed_at: int | None = None  # step of the latest shedding in the present call
         self._labels = LabelMap(self._stored_labels())
         self._labels_stored = len(self._labels)
@@ -204,7 +200,6 @@ class Learner:
         self._task_name: str | None = None
         self._new_task = True
         self._next_id = 0
-        self._train_seconds = 0.0
         self._unstored = 0  # samples that a spent write budget kept off flash
         self._learning: int | None = None  # step at which the running `learn` began
         self._make_predictor()
@@ -543,13 +538,13 @@ class Learner:
     @property
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        p = self._parts
+        p, session = self._parts, self._session
         return {
             "steps": self._trainer.steps,
             "flops": p.ledger.executed(p.engine.meters),
-            "train_seconds": self._train_seconds,
-            "energy_joules": {"value": self._energy.joules(self._trainer.steps), "source": self._energy.source},
-            "governor": None if self._governor is None else self._governor.to_json(),
+            "train_seconds": session.seconds,
+            "energy_joules": {"value": session.energy.joules(self._trainer.steps), "source": session.energy.source},
+            "governor": None if session.governor is None else session.governor.to_json(),
             "kept_in_ram_only": self._unstored,
             "buffered": len(self._buffer),
             "remembered": 0 if p.memory is None else p.memory.filled,
@@ -558,10 +553,6 @@ class Learner:
         }
 
     # -- inside
-
-    def _rest(self, seconds: float) -> None:
-        """Wait so long, or until `stop`."""
-        self._stop.wait(seconds)
 
     def _shed(self, step: int) -> None:
         """Stop reading ahead and give back idle buffers; no result depends on them."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import checkpoint
-from .budget.guard import Guard
 from .budget.miro import Resources
+from .budget.stop import Stop
 from .data import Stream
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
@@ -25,11 +25,10 @@ from .learning.out_folder import OutFolder, essential, kept_options
 from .learning.parts import APPEND, build_parts, close_parts, holds_store
 from .learning.prepare import Prepared, prepare
 from .learning.root_key import root_key
+from .learning.session import Session
 from .learning.task_data import SourceData
-from .learning.task_loop import TaskLoop
+from .learning.task_loop import StepLog, TaskLoop
 from .learning.trainer import Trainer
-from .learning.watch import make_energy_account, make_governor
-from .methods import NonFiniteLoss
 from .report.build import build_record
 from .report.record import write_record
 from .storage.errors import StoreError, WriteBudgetSpent
@@ -124,7 +123,6 @@ class Run:
         self.out = None if self.config.out is None else Path(self.config.out)
         self.folder = None if self.out is None else OutFolder(self.out, self.config.to_json())
         self.started = time.monotonic()
-        self.train_seconds = 0.0
         self.class_il: list[list[float | None]] = []
         self.task_il: list[list[float | None]] = []
         self.warnings: list[str] = list(prepared.plan.choices)
@@ -149,9 +147,7 @@ class Run:
         self.trainer = Trainer(self.parts)
         slots = 0 if self.parts.memory is None else self.config.memory
         self.dense = DenseRows(slots, self.config.memory_policy == "reservoir")
-        self.governor = make_governor(self.config, self.trainer, self.stop.wait)
-        self.energy = make_energy_account(self.config, self.config.energy, prepared.plan)
-        self.guard = Guard(prepared.budget, prepared.plan, self.shed, self.energy)
+        self.session = Session(self.trainer, prepared.budget, prepared.plan, self.stop, self.shed)
         self.predict_batch = prepared.plan.plan.predict_batch
         self.predict = self.parts.engine.predictor(self.predict_batch)
         self.ids: list[np.ndarray | None] = []
@@ -191,17 +187,16 @@ class Run:
                 reason = f"budget reached: flash writes a day ({error.cause})"
                 self.discard_task()
                 break
-            try:
-                stopped = self.train(task, loop)
-            except NonFiniteLoss as error:
-                reason, task, loop = self.return_to_checkpoint(task, loop, error)
+            stop = self.train(task, loop)
+            if stop is not None and stop.kind == "loss":
+                reason, task, loop = self.return_to_checkpoint(task, loop, stop)
                 if loop is not None:
                     self.evaluate(task)
                 break
-            if stopped is not None:
-                reason = stopped
+            if stop is not None:
+                reason = "interrupted" if stop.kind == "asked" else stop.text
                 self.save(task, loop)  # without the row below: a resumed run evaluates the task at its end
-                if stopped != "interrupted":
+                if stop.at_limit:
                     self.evaluate(task)
                 break
             self.end_task(task)
@@ -222,11 +217,11 @@ class Run:
         self.parts.method.begin_task(self.parts.engine, task)
         self.parts.sparse.begin_task(task)
         if self.miro is not None:
-            slowed = self.governor is not None and self.governor.level > 0
-            self.energy.begin()
-            self.miro.begin_task(task, now.train, np.array(now.classes), slowed)
-            self.energy.end()
-            self.energy.other_steps = self.miro.trial_steps
+            governor, energy = self.session.governor, self.session.energy
+            energy.begin()
+            self.miro.begin_task(task, now.train, np.array(now.classes), governor is not None and governor.level > 0)
+            energy.end()
+            energy.other_steps = self.miro.trial_steps
         loop = self.make_loop(task)
         self.save(task, loop)
         return loop
@@ -262,50 +257,29 @@ class Run:
         store.flush()
         return np.concatenate(ids)
 
-    def train(self, task: int, loop: TaskLoop) -> str | None:
-        """All remaining steps of the task; the reason when it must stop before its end."""
+    def train(self, task: int, loop: TaskLoop) -> Stop | None:
+        """All remaining steps of the task; why it must stop before its end."""
         every = self.config.checkpoint_every
-        began = self.working_time()
-        self.energy.begin()
-        try:
-            while not loop.finished:
-                reason = self.guard.reason(self.trainer, self.train_seconds + self.working_time() - began)
-                if self.governor is not None and reason is None:
-                    self.governor.before_step(self.trainer.steps, self.stop.is_set, lambda: self.save(task, loop))
-                if self.stop.is_set():
-                    reason = "interrupted"
-                if reason is not None:
-                    return reason
-                before = time.monotonic()
-                log = loop.advance()
-                if self.governor is not None:
-                    self.governor.after_step(time.monotonic() - before)
-                if log is not None and self.listen is not None:
-                    self.listen(self.progress(task, loop, log.epoch, log.loss))
-                if every and self.trainer.steps % every == 0 and not loop.finished:
-                    now = self.working_time()
-                    self.train_seconds, began = self.train_seconds + now - began, now
-                    self.save(task, loop)
-        finally:
-            self.train_seconds += self.working_time() - began
-            self.energy.end()
-        return None
 
-    def working_time(self) -> float:
-        """A clock that stands still while the governor rests."""
-        return time.monotonic() - (0.0 if self.governor is None else self.governor.waited)
+        def after(log: StepLog) -> None:
+            if self.listen is not None:
+                self.listen(self.progress(task, loop, log.epoch, log.loss))
+            if every and self.trainer.steps % every == 0 and not loop.finished:
+                self.save(task, loop)
 
-    def return_to_checkpoint(self, task: int, loop: TaskLoop, error: NonFiniteLoss) -> tuple[str, int, TaskLoop | None]:
+        return self.session.run(loop, after=after, on_pause=lambda: self.save(task, loop))
+
+    def return_to_checkpoint(self, task: int, loop: TaskLoop, stop: Stop) -> tuple[str, int, TaskLoop | None]:
         """(reason to end, task, its loop or None): everything, the record's figures included, as in the last
         saved state. The run ends there, since going on would repeat the loss."""
-        step = self.trainer.steps
+        step = stop.step
         saved = None if self.out is None else checkpoint.load(self.out)
         if saved is None:
-            reason = f"loss not finite at step {step}; stopped before it changed a weight. {error.cause}"
+            reason = f"loss not finite at step {step}; stopped before it changed a weight. {stop.text}"
             return reason, task, loop
         found = self.restore(saved)
         back = self.trainer.steps
-        reason = f"loss not finite at step {step}; returned to the state saved at step {back}. {error.cause}"
+        reason = f"loss not finite at step {step}; returned to the state saved at step {back}. {stop.text}"
         return reason, *found
 
     def end_task(self, task: int) -> None:
@@ -350,9 +324,9 @@ class Run:
             steps=self.prepared.plan.steps,
             loss=loss,
             accuracy=sum(evaluated) / len(evaluated) if evaluated else None,
-            resident_bytes=self.guard.last_resident,
-            ram_limit=self.guard.memory.limit,
-            flops=self.parts.ledger.executed(self.parts.engine.meters),
+            resident_bytes=self.session.guard.last_resident,
+            ram_limit=self.session.guard.memory.limit,
+            flops=self.trainer.flops,
             dense_flops=self.parts.ledger.full_dense,
         )
 
@@ -402,9 +376,7 @@ class Run:
             "class_il": self.class_il,
             "task_il": self.task_il,
             "warnings": self.warnings,
-            "train_seconds": self.train_seconds,
-            "energy": self.energy.state(),
-            "governor": None if self.governor is None else self.governor.state(),
+            **self.session.state(),
             "miro": None if self.miro is None else self.miro.state(),
             "trainer": self.trainer.state(),
         }
@@ -446,13 +418,10 @@ class Run:
         self.dense.load(saved["dense"])
         self.class_il, self.task_il = list(saved["class_il"]), list(saved["task_il"])
         self.warnings = list(saved["warnings"])
-        self.train_seconds = saved["train_seconds"]
-        self.energy.load(saved.get("energy", {"joules": None}))
-        if self.governor is not None and saved.get("governor") is not None:
-            self.governor.load(saved["governor"])
+        self.session.load(dict(saved))
         if self.miro is not None and saved.get("miro") is not None:
             self.miro.load(saved["miro"])
-            self.energy.other_steps = self.miro.trial_steps
+            self.session.energy.other_steps = self.miro.trial_steps
         self.ids = [saved["ids"].get(str(i)) for i in range(saved["stored_tasks"])]
         self.predict = self.parts.engine.predictor(self.predict_batch)
         if saved["loop"] is None:

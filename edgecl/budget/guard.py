@@ -1,26 +1,24 @@
-"""Guard: before each step, whether a limit asks the run to stop."""
+"""Guard: before each step, whether a limit asks training to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .energy import EnergyAccount
 from .give_back import give_back
 from .limits import Budget
 from .meters import MemoryMeter
 from .planner import MARGIN, RunPlan
-
-if TYPE_CHECKING:
-    from ..learning.trainer import Trainer
+from .stop import Stop
 
 
 class Guard:
-    """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not
-    begun.
+    """Checks RAM, FLOPs, energy and seconds. A limit is not crossed: the step that would cross it is not begun.
 
-    shed : called with the step when RAM stands above 95 % of its limit, to give back what results do not
-        depend on; the run goes on when that was enough
+    Parameters
+    ----------
+    shed : called with the step when RAM stands above 95 % of its limit, to give back what results do not depend on;
+        training goes on when that was enough
     energy : counts joules
     """
 
@@ -34,28 +32,27 @@ class Guard:
         self._flops = 0
         self._step_flops = plan.step_flops
 
-    def reason(self, trainer: Trainer, seconds: float) -> str | None:
-        """Why to stop now, or None. ``seconds``: of training so far."""
+    def reason(self, steps: int, flops: int, seconds: float) -> Stop | None:
+        """Why to stop now, or None, after so many steps, FLOPs and seconds of training."""
         b = self.budget
         if b.flops is not None:
-            done = trainer.parts.ledger.executed(trainer.parts.engine.meters)
-            self._step_flops = max(self._step_flops, done - self._flops if self._flops else 0)
-            self._flops = done
-            if done + self._step_flops > float(b.flops):
-                return f"budget reached: FLOPs ({done:.4g} of {float(b.flops):.4g})"
+            self._step_flops = max(self._step_flops, flops - self._flops if self._flops else 0)
+            self._flops = flops
+            if flops + self._step_flops > float(b.flops):
+                return Stop("flops", f"budget reached: FLOPs ({flops:.4g} of {float(b.flops):.4g})", steps)
         if b.seconds is not None and seconds >= float(b.seconds):
-            return f"budget reached: seconds ({seconds:.3f} of {b.seconds:g})"
-        joules = self.energy.joules(trainer.steps)
-        reserve = self.energy.next_step(trainer.steps)
+            return Stop("seconds", f"budget reached: seconds ({seconds:.3f} of {b.seconds:g})", steps)
+        joules = self.energy.joules(steps)
+        reserve = self.energy.next_step(steps)
         if b.energy is not None and joules is not None and joules + reserve > float(b.energy):
             kind = self.energy.source.partition("(")[0]
-            return f"budget reached: energy ({joules:.4g} of {b.energy:g} J, {kind})"
+            return Stop("energy", f"budget reached: energy ({joules:.4g} of {b.energy:g} J, {kind})", steps)
         self.last_resident = self.memory.use() + self.memory.baseline
         if self.memory.limit is not None and self.memory.share() > MARGIN:
-            self.shed(trainer.steps)
+            self.shed(steps)
             give_back()
             self.last_resident = self.memory.use() + self.memory.baseline
             if self.memory.share() > MARGIN:
                 used, limit = self.memory.use() / 1e6, self.memory.limit / 1e6
-                return f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)"
+                return Stop("ram", f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)", steps)
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput
-from ..methods import NonFiniteLoss
 from .calls import LEARNED, TO_ITS_END, Call
-from .task_loop import TaskLoop, check_schedules
+from .task_loop import StepLog, TaskLoop, check_schedules
 
 if TYPE_CHECKING:
     from ..learner import Learner
@@ -70,62 +68,42 @@ def teach(
     )
     undo = {"engine": p.engine.state(), "sparse": p.sparse.state()}
     offered = 0 if p.memory is None else p.memory.offered
-    losses: list[float] = []
-    warnings: list[str] = []
-    stopped = learner._shed_at = None
-    undone = False
-    began = _working_time(learner)
-    learner._energy.begin()
-    while not (loop.finished or loop.epoch == epochs or len(losses) == steps):
+    session, losses, warnings = learner._session, list[float](), list[str]()
+    learner._shed_at = None
+
+    def before() -> None:
         if arrive is not None:
             arrive(len(losses))
-        used = _working_time(learner) - began
-        if seconds is not None and used >= seconds:
-            break
-        stopped = "stop() was called" if learner._stop.is_set() else None
-        stopped = stopped or learner._guard.reason(trainer, learner._train_seconds + used)
-        if stopped is not None:
-            break
-        if learner._governor is not None:
-            learner._governor.before_step(trainer.steps, learner._stop.is_set)
-            if learner._stop.is_set():
-                continue
-        before = time.monotonic()
-        try:
-            log = loop.advance()
-        except NonFiniteLoss as error:
-            p.engine.load(undo["engine"])
-            p.sparse.load(undo["sparse"])
-            _forget_logits(learner, offered)
-            stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
-            warnings.append(error.cause)
-            undone = True
-            break
-        if log is not None:
-            losses.append(log.loss)
-            learner._calls.ended_after(number, len(losses))
-        if learner._governor is not None:
-            learner._governor.after_step(time.monotonic() - before)
+
+    def enough() -> bool:
+        return loop.epoch == epochs or len(losses) == steps or (seconds is not None and session.lap >= seconds)
+
+    def after(log: StepLog) -> None:
+        losses.append(log.loss)
+        learner._calls.ended_after(number, len(losses))
+
+    earlier = session.seconds
+    stop = session.run(loop, before=before, enough=enough, after=after)
+    used = session.seconds - earlier
+    stopped = None if stop is None else stop.text
+    if stop is not None and stop.kind == "loss":
+        p.engine.load(undo["engine"])
+        p.sparse.load(undo["sparse"])
+        _forget_logits(learner, offered)
+        stopped = f"loss not finite at step {trainer.steps}; weights are as they were before this call"
+        warnings.append(stop.text)
     learner._learning = None
-    if seconds is None and (stopped is None or undone):
+    if seconds is None and (stop is None or stop.kind == "loss"):
         learner._calls.ended_after(number, TO_ITS_END)
-    used = _working_time(learner) - began
-    learner._energy.end()
-    learner._train_seconds += used
     if learner._shed_at is not None:
         warnings.append(f"RAM came near its budget at step {learner._shed_at}: read-ahead was given up.")
     if loop.epoch or loop.finished:
         learner._buffer.learned = max(learner._buffer.learned, min(len(data.labels), len(learner._buffer)))
-    if stopped is not None and stopped.startswith("budget") and learner.path is not None:
+    if stop is not None and stop.at_limit and learner.path is not None:
         learner.save()
     recent = losses[-20:]
     mean = float(np.mean(recent)) if recent else None
     return LearnLog(len(losses), loop.epoch, mean, stopped, used, warnings)
-
-
-def _working_time(learner: Learner) -> float:
-    """A clock that stands still while the governor rests."""
-    return time.monotonic() - (0.0 if learner._governor is None else learner._governor.waited)
 
 
 def _forget_logits(learner: Learner, offered: int) -> None:

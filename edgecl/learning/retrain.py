@@ -111,7 +111,7 @@ def retrain(learner: Learner, subject: int) -> Retrained:
 
 def _afford(learner: Learner, store: SampleStore) -> None:
     """The samples are written once more, and RAM holds a second learner: refuse when there is no room for that."""
-    ram, more = learner._guard.memory, learner.plan.growth_bytes
+    ram, more = learner._session.guard.memory, learner.plan.growth_bytes
     both = max(ram.use(), learner.plan.peak_bytes - ram.baseline) + more
     if ram.limit is not None and both > ram.limit:
         raise CannotRetrain(

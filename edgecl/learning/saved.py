@@ -26,7 +26,6 @@ def state_of(learner: Learner) -> dict[str, Any]:
             "task_name": learner._task_name,
             "new_task": learner._new_task,
             "next_id": learner._next_id,
-            "train_seconds": learner._train_seconds,
             "unstored": learner._unstored,
             "forgotten": [] if learner._parts.store is None else [list(f) for f in learner._parts.store.forgotten()],
             "forgotten_count": 0 if learner._parts.store is None else learner._parts.store.forgotten_count,
@@ -34,7 +33,7 @@ def state_of(learner: Learner) -> dict[str, Any]:
             "calls": learner._calls.state(),
             "keep_checkpoints": learner._kept.most,
             "kept": learner._kept.tasks,
-            "energy": learner._energy.state(),
+            **learner._session.state(),
         },
         "stream_buffer": learner._buffer.state(),
         "dense": learner._dense.state(),
@@ -66,7 +65,8 @@ def load_state(learner: Learner, saved: Mapping[str, Any]) -> None:
         learner._labels.unit(label)
     learner._task, learner._new_task = about["task"], about["new_task"]
     learner._task_name = about.get("task_name")
-    learner._next_id, learner._train_seconds = about["next_id"], about["train_seconds"]
+    learner._next_id = about["next_id"]
+    learner._session.load(about)
     learner._unstored = about.get("unstored", 0)
     learner._kept.tasks = [int(t) for t in about.get("kept", ())]
     if "calls" in about:
@@ -74,5 +74,4 @@ def load_state(learner: Learner, saved: Mapping[str, Any]) -> None:
     else:  # saved before calls were logged
         learner._calls.cut()
     learner._note_stored()
-    learner._energy.load(about.get("energy", {"joules": None}))
     learner._make_predictor()

@@ -59,6 +59,11 @@ class Trainer:
             assert parts.memory is not None and parts.store is not None
             self._refresh = LogitRefresh(parts.memory, parts.store)
 
+    @property
+    def flops(self) -> int:
+        """Forward and backward FLOPs of all training so far, as executed."""
+        return self.parts.ledger.executed(self.parts.engine.meters)
+
     def step(
         self,
         x: Array,

@@ -37,6 +37,9 @@ class Passes(NamedTuple):
     epochs: float = 0.0
 
 
+NO_PASSES = Passes()
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a method asks for. The planner counts all of it before it accepts a budget.
@@ -73,7 +76,7 @@ class Needs:
     gradient_copies: int = 0
     per_weight: tuple[str, ...] = ()
     statistics: Callable[[int, int], int] | None = None
-    passes: Passes = Passes()
+    passes: Passes = NO_PASSES
     trains: Literal["all", "head", "none"] = "all"
     body: Literal["learns", "first task", "frozen"] = "learns"
 

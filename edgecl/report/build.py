@@ -38,9 +38,9 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
         "steps": run.trainer.steps,
         "flops": p.ledger.to_json(p.engine.meters),
         "seconds": {
-            "train": run.train_seconds,
+            "train": run.session.seconds,
             "total": time.monotonic() - run.started,
-            "waited": 0.0 if run.governor is None else run.governor.waited,
+            "waited": run.session.waited,
         },
         "memory": {
             "budget_bytes": run.prepared.budget.ram,
@@ -51,7 +51,7 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
         },
         "carousel": carousel_figures(run),
         "budget": budget_figures(run),
-        "governor": None if run.governor is None else run.governor.to_json(),
+        "governor": None if run.session.governor is None else run.session.governor.to_json(),
         "device": device_figures(run),
         "plan": plan.to_json(),
         "sparsity": p.sparse.describe(),
@@ -83,7 +83,7 @@ def carousel_figures(run: Run) -> dict[str, Any]:
 
 def budget_figures(run: Run) -> dict[str, Any]:
     """{limit: {limit, used, source}} of what was set; None where it was not."""
-    budget, store = run.prepared.budget, run.parts.store
+    budget, store, energy = run.prepared.budget, run.parts.store, run.session.energy
     executed = run.parts.ledger.executed(run.parts.engine.meters)
     writes = None if store is None else store.wear.last_day
 
@@ -93,8 +93,8 @@ def budget_figures(run: Run) -> dict[str, Any]:
     return {
         "ram": line(budget.ram, peak_resident(), "measured"),
         "flops": line(budget.flops, executed, "counted"),
-        "energy": line(budget.energy, run.energy.joules(run.trainer.steps, force=True), run.energy.source),
-        "seconds": line(budget.seconds, run.train_seconds, "measured"),
+        "energy": line(budget.energy, energy.joules(run.trainer.steps, force=True), energy.source),
+        "seconds": line(budget.seconds, run.session.seconds, "measured"),
         "flash_writes_per_day": line(budget.flash_writes_per_day, writes, "counted by the store, last 24 hours"),
     }
 
@@ -102,8 +102,8 @@ def budget_figures(run: Run) -> dict[str, Any]:
 def device_figures(run: Run) -> dict[str, Any]:
     """Step seconds modelled for a profile, else measured here; joules as the run's account has them."""
     plan, steps = run.prepared.plan, run.trainer.steps
-    measured = {"value": run.train_seconds / steps if steps else None, "source": "measured"}
-    joules = {"value": run.energy.joules(steps, force=True), "source": run.energy.source}
+    measured = {"value": run.session.seconds / steps if steps else None, "source": "measured"}
+    joules = {"value": run.session.energy.joules(steps, force=True), "source": run.session.energy.source}
     if run.config.device is None:
         return {"profile": None, "step_seconds": measured, "energy_joules": joules}
     source = plan.step_source or f"modelled({run.config.device})"
