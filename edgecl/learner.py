@@ -103,6 +103,7 @@ class Learner:
     root_key    : encrypts the store and what `save` writes, a key per subject (`storage.keys`); it is kept nowhere
     weights     : a safetensors file to start from, names as in `Learner.parameters`
     keep_checkpoints : states kept at the ends of tasks, beside the saved ones, for `retrain_without` to start from
+    tasks       : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
     options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
         device ...
 
@@ -125,6 +126,7 @@ class Learner:
         weights: str | Path | None = None,
         root_key: RootKey | None = None,
         keep_checkpoints: int = 0,
+        tasks: bool = True,
         **options: Any,
     ) -> None:
         for name in options:
@@ -149,6 +151,7 @@ class Learner:
             raise BadInput("A root_key was given without a store.", "Give store=.")
         if keep_checkpoints and (self.path is None or config.store is None):
             raise BadInput("States can be kept only with a path and a store.", "Give path= and store=.")
+        self._has_tasks = bool(tasks)
         self._root_key = root_key
         self._kept = KeptStates(self.path, keep_checkpoints)
         self._work = threading.RLock()  # learn, end_task, save, close
@@ -222,6 +225,7 @@ class Learner:
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
         if task is not None:
+            self._check_tasks()
             self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
         with self._observing:
             return self._take(x, y, np.full(len(x), subject, np.int32))
@@ -328,6 +332,7 @@ class Learner:
 
     def end_task(self) -> None:
         """Say that the present task is over: the memory is updated, the stream buffer emptied. Optional."""
+        self._check_tasks()
         with self._work:
             self._check_open()
             p = self._parts
@@ -431,6 +436,7 @@ class Learner:
             buffer=self._buffer.capacity,
             root_key=self._root_key,
             keep_checkpoints=self._kept.most,
+            tasks=self._has_tasks,
             **changed,
             **ours,
         )
@@ -495,6 +501,7 @@ class Learner:
             budget=budget,
             root_key=root_key,
             keep_checkpoints=about.get("keep_checkpoints", 0),
+            tasks=about.get("tasks", True),
             **options,
         )
         try:
@@ -606,6 +613,10 @@ class Learner:
 
     def _load(self, saved: Mapping[str, Any]) -> None:
         load_state(self, saved)
+
+    def _check_tasks(self) -> None:
+        if not self._has_tasks:
+            raise BadInput("This learner was made with tasks=False: its stream has no tasks.", "Drop the task.")
 
     def _check_open(self) -> None:
         if self._closed:

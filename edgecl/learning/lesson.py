@@ -51,7 +51,7 @@ def teach(
     units = np.unique(data.labels)
     learner._trainer.seen[units] = True
     p, trainer = learner._parts, learner._trainer
-    task = learner._task if learner._task else None
+    task = learner._task if learner._has_tasks else None
     if learner._new_task:
         p.method.begin_task(p.engine, task)
         p.sparse.begin_task(task)

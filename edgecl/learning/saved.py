@@ -22,6 +22,7 @@ def state_of(learner: Learner) -> dict[str, Any]:
             "classes": learner._parts.engine.model.graph.classes,
             "buffer": learner._buffer.capacity,
             "labels": learner._labels.labels,
+            "tasks": learner._has_tasks,
             "task": learner._task,
             "task_name": learner._task_name,
             "new_task": learner._new_task,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..budget.meters import peak_resident
 from ..methods import accuracy_metrics
-from .record import SCHEMA, check_record, host_facts
+from .record import BITS, SCHEMA, check_record, host_facts
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -20,6 +20,7 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
     record = {
         "schema": SCHEMA,
         "version": __version__,
+        "bits": BITS,
         "command": run.command,
         "host": host_facts(),
         "config": run.config.to_json(),

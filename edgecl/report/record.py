@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import BadInput
 
 SCHEMA = "edgecl.run/1"
+BITS = 2  # of arithmetic and draws: CHANGELOG.md says what each number changed
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),

@@ -44,19 +44,8 @@ def trained(state: dict) -> dict[str, np.ndarray]:
     return found | {f"memory/{k}": v for k, v in trainer["memory"].items()}
 
 
-# The learner calls its first task None where the run calls it 0.
-DIFFER = {(row, True) for row in ROWS if row != "SparCL whole"}
-DIFFER |= {("masked loss", False), ("TDM as in the paper", False)}
-
-
-@pytest.mark.parametrize(
-    ("row", "stored"),
-    [
-        pytest.param(r, s, marks=[pytest.mark.xfail(strict=True)] if (r, s) in DIFFER else [], id=f"{r}, {where}")
-        for r in ROWS
-        for s, where in ((False, "in RAM"), (True, "with a store"))
-    ],
-)
+@pytest.mark.parametrize("stored", [False, True], ids=["in RAM", "with a store"])
+@pytest.mark.parametrize("row", ROWS)
 def test_run_and_learner_give_the_same_bits(row, stored, stream, tmp_path):
     options = {**COMMON, **ROWS[row], "model": "mlp"}
     loaded = load_stream(str(stream))
