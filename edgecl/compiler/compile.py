@@ -70,12 +70,11 @@ def compile_plan(
     blocks = choose_blocking(graph, densities, lanes, blocking)
     trained = trained_parameters(graph, wanted.trains)
     fetched = fetched_tensors(graph, wanted.fetch)
-    size, half = -(-batch // lanes), activations == "bfloat16"
-    train = None
+    size, train = -(-batch // lanes), None
     if wanted.trains == "all":
-        train = Lowering(graph, size, lanes, True, fetched, recompute, half).program()
-    elif wanted.trains == "head":
-        train = Lowering(graph, size, lanes, False, fetched, False, half, trained).program()
+        train = Lowering(graph, size, lanes, True, fetched, recompute, activations == "bfloat16").program()
+    elif wanted.trains == "head":  # what waits for its backward pass are the features: few, and kept whole
+        train = Lowering(graph, size, lanes, False, fetched, trained=trained).program()
     fetched = fetched_tensors(graph, wanted.predict_fetch)
     predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
     memory = {

@@ -105,9 +105,7 @@ class Evaluator:
 
     def run(self, x: Array, tensors: Sequence[str], side: Side | None = None) -> dict[str, Array]:
         """Tensors, float32 [B, ...], of at most the planned number of samples."""
-        if self._opened is None:
-            self._opened = open_session(self._plan, self._network, "predict", own_thread=True)
-        session, feed = self._opened
+        session, feed = self._open()
         network = self._network if side is None else self._bound(side)[0]
         graph, indices = self._plan.graph, self._plan.program["predict"]["fetch"]
         found: dict[str, Array] = {}
@@ -123,6 +121,16 @@ class Evaluator:
         if side is not None and graph.logits in found:
             side.blank(found[graph.logits])
         return found
+
+    def _open(self) -> tuple[Any, Any]:
+        """The session, opened when first needed: who only trains needs no arena for predictions."""
+        if self._opened is None:
+            self._opened = open_session(self._plan, self._network, "predict", own_thread=True)
+        return self._opened
+
+    def poison(self) -> None:
+        """Fill the arena with NaN (tests)."""
+        self._open()[0].poison()
 
     def counter(self, side: Side) -> FlopCounter:
         """Of what a forward with this side executes."""
