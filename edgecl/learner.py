@@ -361,7 +361,7 @@ class Learner:
         predict, seen = self._predict, self._trainer.seen
         if not seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
-        logits = predict(x)
+        logits = predict(x)["logits"]
         width = min(logits.shape[1], seen.size)  # the head may just be growing
         scores = self._parts.method.scores({"logits": logits[:, :width]}, seen[:width])
         labels = list(self._labels.labels)

@@ -19,7 +19,7 @@ Source Session::read(int map, int norm, int activation) const {
 Source Session::read_gradient(int map, int norm, int y) const {
   Source s{maps_[map], Map(), nullptr, nullptr, nullptr, NONE, 0};
   if (norm >= 0) {
-    const Norm &n = *net_.norms[norm];
+    const Norm &n = *net_->norms[norm];
     s.b = maps_[y];
     s.scale = n.a.data();
     s.slope = n.b.data();
@@ -30,20 +30,20 @@ Source Session::read_gradient(int map, int norm, int y) const {
 
 void Session::run_fused(const Operation &op, bool training) {
   const std::vector<int> &a = op.args;
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_.scratch;
-  auto partials = [&](int norm) { return norm < 0 ? nullptr : &net_.norms[norm]->partials; };
+  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
+  auto partials = [&](int norm) { return norm < 0 ? nullptr : &net_->norms[norm]->partials; };
   switch (op.code) {
   case Code::NORM:
-    net_.norms[a[0]]->scales(training ? Norm::From::BATCH : Norm::From::RUNNING, positions(maps_[a[1]]), scales_[a[0]]);
+    net_->norms[a[0]]->scales(training ? Norm::From::BATCH : Norm::From::RUNNING, positions(maps_[a[1]]), scales_[a[0]]);
     break;
-  case Code::NORM_GRADIENT: net_.norms[a[0]]->backward(positions(maps_[a[1]])); break;
-  case Code::SPLIT: split_phases(pool(), net_.weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], samples_); break;
+  case Code::NORM_GRADIENT: net_->norms[a[0]]->backward(positions(maps_[a[1]])); break;
+  case Code::SPLIT: split_phases(pool(), net_->weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], samples_); break;
   case Code::MERGE:
-    merge_phases(pool(), net_.weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], a[4] != 0, samples_);
+    merge_phases(pool(), net_->weights[a[0]]->geometry, maps_[a[1]], maps_[a[2]], a[3], a[4] != 0, samples_);
     break;
   case Code::DEPTH:
   case Code::POINT: {
-    const Weight &w = *net_.weights[a[0]];
+    const Weight &w = *net_->weights[a[0]];
     const Source x = read(a[1], a[4], a[5]);
     Partials *sums = training ? partials(a[3]) : nullptr;
     if (op.code == Code::DEPTH)
@@ -54,7 +54,7 @@ void Session::run_fused(const Operation &op, bool training) {
   }
   case Code::DEPTH_BACKWARD:
   case Code::POINT_BACKWARD: {
-    const Weight &w = *net_.weights[a[0]];
+    const Weight &w = *net_->weights[a[0]];
     const Source x = read(a[1], a[2], a[3]), dy = read_gradient(a[4], a[5], a[6]);
     Backward want;
     if (!w.frozen) {
@@ -80,7 +80,7 @@ void Session::run_fused(const Operation &op, bool training) {
 void Session::dense_gradient(int index, int row0, int row1, float *out) {
   const Operation &op = backward_.at(index);
   const std::vector<int> &a = op.args;
-  const Weight &w = *net_.weights.at(a[0]);
+  const Weight &w = *net_->weights.at(a[0]);
   const int64_t row = w.geometry.size() / w.geometry.out;
   std::vector<int32_t> all((size_t)(row1 - row0) * row);
   for (size_t i = 0; i < all.size(); i++) all[i] = (int32_t)(row0 * row + i);
@@ -90,8 +90,8 @@ void Session::dense_gradient(int index, int row0, int row1, float *out) {
   std::memset(out, 0, all.size() * 4);
   float *gradients = out - row0 * row;
   if (op.code == Code::CONV_WEIGHT) {
-    conv_backward_weight(pool(), net_.kernels, w.geometry, lists, maps_.at(a[1]), maps_.at(a[2]), samples_, gradients,
-                         net_.scratch);
+    conv_backward_weight(pool(), net_->kernels, w.geometry, lists, maps_.at(a[1]), maps_.at(a[2]), samples_, gradients,
+                         net_->scratch);
     return;
   }
   Backward want;
@@ -101,7 +101,7 @@ void Session::dense_gradient(int index, int row0, int row1, float *out) {
   if (op.code == Code::DEPTH_BACKWARD)
     depth_backward(pool(), w.geometry, w.forward, x, dy, samples_, want);
   else
-    point_backward(pool(), w.geometry, nullptr, x, dy, samples_, want, net_.scratch);
+    point_backward(pool(), w.geometry, nullptr, x, dy, samples_, want, net_->scratch);
 }
 
 } // namespace edgecl

@@ -61,6 +61,14 @@ struct Feed {
   std::vector<float> mean, scale;
 };
 
+// The session over another network of the same plan, for the time of a call.
+struct Over {
+  Session &session;
+  Network &own;
+  Over(Session &s, Network &n) : session(s), own(s.network()) { session.use(n); }
+  ~Over() { session.use(own); }
+};
+
 void feed(Session &s, const Feed &f, const Input &in) {
   s.begin(in.samples);
   s.pack(f.map, in.floats, in.bytes, f.mean.data(), f.scale.data(), f.pad);
@@ -99,7 +107,7 @@ NB_MODULE(_kernels, m) {
         return (int)n.weights.size() - 1;
       })
       .def("build_weight",
-           [](Network &n, int id, Floats values, Floats gradients, std::optional<Floats> bias,
+           [](Network &n, int id, Floats values, std::optional<Floats> gradients, std::optional<Floats> bias,
               std::optional<Indices> pattern, std::vector<int> input, std::optional<std::vector<int>> output_gradient,
               std::pair<int, int> blocks) {
              Weight &w = *n.weights.at(id);
@@ -108,7 +116,7 @@ NB_MODULE(_kernels, m) {
              w.input_block = blocks.second;
              std::unique_lock<std::shared_mutex> lock(n.mutex);
              w.values = values.data();
-             w.gradients = gradients.data();
+             w.gradients = data(gradients);
              w.bias = data(bias);
              w.living = {pattern ? pattern->data() : nullptr, (int64_t)values.size()};
              w.input = plane(input, n.lanes);
@@ -117,7 +125,7 @@ NB_MODULE(_kernels, m) {
              w.subset = nullptr;
              w.build();
            },
-           "id"_a, "values"_a, "gradients"_a, "bias"_a.none(), "pattern"_a.none(), "input"_a, "output_gradient"_a.none(),
+           "id"_a, "values"_a, "gradients"_a.none(), "bias"_a.none(), "pattern"_a.none(), "input"_a, "output_gradient"_a.none(),
            "blocks"_a)
       .def("set_subset",
            [](Network &n, int id, std::optional<Indices> subset, bool frozen) {
@@ -149,7 +157,7 @@ NB_MODULE(_kernels, m) {
       })
       .def("bind_norm",
            [](Network &n, int id, Floats scale, Floats shift, std::optional<Floats> mean, std::optional<Floats> var,
-              Floats scale_gradient, Floats shift_gradient, std::pair<bool, bool> frozen) {
+              std::optional<Floats> scale_gradient, std::optional<Floats> shift_gradient, std::pair<bool, bool> frozen) {
              Norm &p = *n.norms.at(id);
              p.scale = scale.data();
              p.shift = shift.data();
@@ -158,11 +166,12 @@ NB_MODULE(_kernels, m) {
              p.running_var = data(var);
              p.frozen_mean = frozen.first;
              p.frozen_var = frozen.second;
-             p.scale_gradient = scale_gradient.data();
-             p.shift_gradient = shift_gradient.data();
+             p.scale_gradient = data(scale_gradient);
+             p.shift_gradient = data(shift_gradient);
              if (fresh) p.begin();
            },
-           "id"_a, "scale"_a, "shift"_a, "mean"_a.none(), "var"_a.none(), "scale_gradient"_a, "shift_gradient"_a,
+           "id"_a, "scale"_a, "shift"_a, "mean"_a.none(), "var"_a.none(), "scale_gradient"_a.none(),
+           "shift_gradient"_a.none(),
            "frozen"_a)
       .def("set_parameters",
            [](Network &n, std::vector<Floats> values, std::vector<Floats> gradients,
@@ -185,15 +194,15 @@ NB_MODULE(_kernels, m) {
         for (auto &p : n.norms) p->begin();
       }, "Working statistics again from the bound arrays: uncommitted ones are dropped.")
       .def("rebind_weight",
-           [](Network &n, int id, Floats values, Floats gradients, std::optional<Floats> bias,
+           [](Network &n, int id, Floats values, std::optional<Floats> gradients, std::optional<Floats> bias,
               std::optional<Indices> pattern) {
              Weight &w = *n.weights.at(id);
              w.values = values.data();
-             w.gradients = gradients.data();
+             w.gradients = data(gradients);
              w.bias = data(bias);
              w.living.pattern = pattern ? pattern->data() : nullptr;
            },
-           "id"_a, "values"_a, "gradients"_a, "bias"_a.none(), "pattern"_a.none());
+           "id"_a, "values"_a, "gradients"_a.none(), "bias"_a.none(), "pattern"_a.none());
 
   nb::class_<Feed>(m, "Feed")
       .def("__init__", [](Feed *f, int map, std::vector<float> mean, std::vector<float> scale, int pad) {
@@ -229,6 +238,7 @@ NB_MODULE(_kernels, m) {
              float *p = out.data();
              nb::gil_scoped_release release;
              std::shared_lock<std::shared_mutex> lock(n.mutex);
+             const Over over(s, n);
              feed(s, f, in);
              s.run_forward(false);
              s.unpack(map, p);
@@ -239,6 +249,7 @@ NB_MODULE(_kernels, m) {
              const Input in(x);
              nb::gil_scoped_release release;
              std::shared_lock<std::shared_mutex> lock(n.mutex);
+             const Over over(s, n);
              feed(s, f, in);
              s.run_forward(false);
            }, "An evaluation forward; excludes step and changes of patterns.")

@@ -144,7 +144,7 @@ Network::Network(int threads_, int lanes_)
 
 Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
                  std::vector<Operation> forward, std::vector<Operation> backward)
-    : net_(net), blocks_(blocks), arena_bytes_(arena_bytes), forward_(std::move(forward)), backward_(std::move(backward)),
+    : net_(&net), blocks_(blocks), arena_bytes_(arena_bytes), forward_(std::move(forward)), backward_(std::move(backward)),
       forward_seconds_(forward_.size()), backward_seconds_(backward_.size()), group_statistics_(net.norms.size()),
       scales_(net.norms.size()) {
   void *p = mmap(nullptr, arena_bytes_ + 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -172,10 +172,10 @@ Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vecto
 
 Session::~Session() { munmap(arena_, arena_bytes_ + 64); }
 
-Threads &Session::pool() { return own_thread_ ? serial_ : net_.threads; }
+Threads &Session::pool() { return own_thread_ ? serial_ : net_->threads; }
 
 void Session::begin(int samples) {
-  const int lanes = net_.lanes;
+  const int lanes = net_->lanes;
   if (samples < 1 || samples > blocks_ * lanes) throw std::invalid_argument("batch larger than planned");
   samples_.blocks = (samples + lanes - 1) / lanes;
   samples_.lanes = lanes;
@@ -236,27 +236,27 @@ void Session::run_backward(int first, int last) {
 }
 
 void Session::run(const Operation &op, bool training) {
-  const Kernels &k = net_.kernels;
+  const Kernels &k = net_->kernels;
   const Samples &s = samples_;
   Threads &threads = pool();
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_.scratch;
+  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
   const std::vector<int> &a = op.args;
   const Map none;
   auto map = [&](int i) -> const Map & { return i < 0 ? none : maps_[i]; };
-  auto norm = [&](int i) -> Norm * { return i < 0 ? nullptr : net_.norms[i].get(); };
+  auto norm = [&](int i) -> Norm * { return i < 0 ? nullptr : net_->norms[i].get(); };
   const Norm::From from = op.code == Code::AFFINE_AGAIN ? Norm::From::AGAIN
                           : training                    ? Norm::From::BATCH
                                                         : Norm::From::RUNNING;
 
   switch (op.code) {
   case Code::CONV: {
-    Weight &w = *net_.weights[a[0]];
+    Weight &w = *net_->weights[a[0]];
     Norm *n = training ? norm(a[3]) : nullptr;
     conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, n ? &n->partials : nullptr, scratch);
     break;
   }
   case Code::CONV_AFFINE: {
-    Weight &w = *net_.weights[a[0]];
+    Weight &w = *net_->weights[a[0]];
     Affine f{Map(), Map(), map(a[5]), nullptr, nullptr, nullptr, nullptr, a[3]};
     if (Norm *n = norm(a[4])) {
       n->scales(from, 0, scales_[a[4]]);
@@ -342,14 +342,14 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::CONV_WEIGHT: {
-    Weight &w = *net_.weights[a[0]];
+    Weight &w = *net_->weights[a[0]];
     if (w.frozen) break;
     conv_backward_weight(threads, k, w.geometry, w.subset ? w.gradient : w.forward, map(a[1]), map(a[2]), s, w.gradients,
                          scratch);
     break;
   }
   case Code::CONV_INPUT: {
-    Weight &w = *net_.weights[a[0]];
+    Weight &w = *net_->weights[a[0]];
     Epilogue e;
     e.mask = a[4] != 0;
     e.activation = a[5];
@@ -406,7 +406,7 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::BIAS: {
-    const Parameter &p = net_.parameters[a[0]];
+    const Parameter &p = net_->parameters[a[0]];
     if (p.frozen) break;
     const Map &dy = map(a[1]);
     std::vector<double> sums((size_t)s.blocks * dy.channels * 2);

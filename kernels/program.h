@@ -55,6 +55,9 @@ public:
   Session(const Session &) = delete;
   Session &operator=(const Session &) = delete;
 
+  // Runs over this network from now on: one of the plan's layers, whose weights are others (a side's).
+  void use(Network &n) { net_ = &n; }
+  Network &network() { return *net_; }
   void begin(int samples); // sets the number of samples of the calls that follow
   void run_forward(bool training);
   void run_backward(int first, int last); // operations [first, last)
@@ -76,7 +79,7 @@ private:
   double positions(const Map &m) const {
     return ((double)(samples_.blocks - 1) * samples_.lanes + samples_.last_lanes) * m.height * m.width;
   }
-  Network &net_;
+  Network *net_;
   int blocks_;
   Samples samples_;
   int64_t arena_bytes_;

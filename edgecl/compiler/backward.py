@@ -50,9 +50,9 @@ class Backward(Forward):
 
     def depends_on_trained(self) -> dict[str, bool]:
         """Of every tensor: does it depend on a trained parameter?"""
-        parameters, upstream = self.graph.parameters, {self.graph.input: False}
+        upstream = {self.graph.input: False}
         for n in self.graph.nodes:
-            upstream[n.output] = any(upstream[i] for i in n.inputs) or any(parameters[p].trained for p in n.parameters)
+            upstream[n.output] = any(upstream[i] for i in n.inputs) or any(p in self.trained for p in n.parameters)
         return upstream
 
     def gradient(self, tensor: str) -> int:

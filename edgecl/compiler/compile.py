@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
-from .memory import parameter_bytes, scratch_bytes
+from .extras import Extras, fetched_tensors, trained_parameters
+from .memory import extras_bytes, parameter_bytes, scratch_bytes
 from .plan import Optimizer, Plan
 from .program import Lowering
 
@@ -44,12 +46,14 @@ def compile_plan(
     recompute: bool = True,
     blocking: Mapping[str, Blocks] | None = None,
     activations: str = "float32",
+    **extras: Any,
 ) -> Plan:
     """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
 
     ``densities`` gives the highest density of each weight tensor over the schedule (absent: 1). ``lanes`` forces a
-    vector width. ``fetch`` names tensors to fetch beside the logits. ``recompute`` (see `Lowering`)
-    saves a third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
+    vector width. ``fetch`` names tensors to fetch beside the logits, from predictions too unless ``predict_fetch``
+    is given; it and the other ``extras`` are fields of `Extras`. ``recompute`` (see `Lowering`) saves a
+    third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
     `choose_blocking` for some nodes. ``activations``: ``float32`` or ``bfloat16``, what maps are kept in from the
     forward to the backward pass. Nothing is allocated.
     """
@@ -58,19 +62,27 @@ def compile_plan(
     refuse_cost_only(graph)
     from .. import _kernels
 
+    wanted = Extras(**{"fetch": fetch, "predict_fetch": fetch, **extras})
     optimizer = optimizer or Optimizer()
     densities = dict(densities or {})
     lanes = lanes or choose_lanes(batch, _kernels.lanes())
     predict_batch = predict_batch or batch
-    fetched = (graph.logits, *(f for f in fetch if f not in ("logits", graph.logits)))
     blocks = choose_blocking(graph, densities, lanes, blocking)
-    train = Lowering(graph, -(-batch // lanes), lanes, True, fetched, recompute, activations == "bfloat16").program()
+    trained = trained_parameters(graph, wanted.trains)
+    fetched = fetched_tensors(graph, wanted.fetch)
+    size, train = -(-batch // lanes), None
+    if wanted.trains == "all":
+        train = Lowering(graph, size, lanes, True, fetched, recompute, activations == "bfloat16").program()
+    elif wanted.trains == "head":  # what waits for its backward pass are the features: few, and kept whole
+        train = Lowering(graph, size, lanes, False, fetched, trained=trained).program()
+    fetched = fetched_tensors(graph, wanted.predict_fetch)
     predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
     memory = {
-        "arena": train["arena_bytes"],
+        "arena": train["arena_bytes"] if train else 0,
         "predict_arena": predict["arena_bytes"],
-        **parameter_bytes(graph, densities, optimizer, blocks),
-        "scratch": scratch_bytes(graph, densities, batch, lanes, threads),
+        **parameter_bytes(graph, densities, optimizer, blocks, trained),
+        "scratch": scratch_bytes(graph, densities, batch, lanes, threads, trained),
+        **extras_bytes(graph, densities, wanted, blocks, (batch, predict_batch)),
     }
     program = {
         "lanes": lanes,
@@ -81,4 +93,4 @@ def compile_plan(
         "train": train,
         "predict": predict,
     }
-    return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory)
+    return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory, wanted)

@@ -26,9 +26,11 @@ class Emitter:
         fetch: Sequence[str],
         recompute: bool = False,
         half: bool = False,
+        trained: Sequence[str] | None = None,
     ) -> None:
         self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
         self.recompute, self.half = recompute, half
+        self.goes_back = training or bool(trained)
         self.again: dict[str, int] = {}
         self.seeds: dict[str, int] = {}
         self.fetch = tuple(fetch)
@@ -45,7 +47,8 @@ class Emitter:
         self.weight_index = {n.name: i for i, n in enumerate(self.weights)}
         self.norm_index = {n.name: i for i, n in enumerate(self.norms)}
         # Parameters in graph order, trained ones only: the optimizer's and the flat gradient's order.
-        self.trained = [p.name for p in graph.parameters.values() if p.trained]
+        everything = [p.name for p in graph.parameters.values() if p.trained]
+        self.trained = everything if trained is None else [n for n in everything if n in trained]
         self.planes: dict[str, tuple[int, int]] = {}
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
         self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
@@ -57,11 +60,14 @@ class Emitter:
     def pointwise_tensors(self) -> set[str]:
         """Tensors that pointwise convolutions read or write, themselves or through a normalisation."""
         names = set()
-        for unit in self.units:
-            if self.fused.get(unit.output) == POINT:
-                names |= {unit.output, *unit.inputs}
-                source = self.affine.get(unit.inputs[0])
-                names |= {t.tensor for t in source.terms} if source is not None else set()
+        # Whatever this entry point fetches, its planes are those of the others: they share the lists.
+        for units in (self.units, fuse(self.graph, {self.graph.logits})):
+            affine = {u.output: u for u in units if u.kind == "affine"}
+            for unit in units:
+                if self.fused.get(unit.output) == POINT:
+                    names |= {unit.output, *unit.inputs}
+                    source = affine.get(unit.inputs[0])
+                    names |= {t.tensor for t in source.terms} if source is not None else set()
         return names
 
     def new(self, tensor: str) -> int:

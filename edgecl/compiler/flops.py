@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..graph import Graph, operator
@@ -26,10 +27,14 @@ class WeightCost:
         return 2 * (living * self.input_gradient + trained) * self.positions * samples
 
 
-def weight_costs(graph: Graph) -> tuple[WeightCost, ...]:
+def weight_costs(graph: Graph, trained: Collection[str] | None = None) -> tuple[WeightCost, ...]:
     """One entry per convolution and linear layer, in graph order. A layer whose input depends on no trained
     parameter needs no input gradient.
+
+    trained : the parameters that get a gradient, where these are not all that can be trained
     """
+    if trained is None:
+        trained = {n for n, p in graph.parameters.items() if p.trained}
     trained_upstream = {graph.input: False}
     costs = []
     for node in graph.nodes:
@@ -37,5 +42,5 @@ def weight_costs(graph: Graph) -> tuple[WeightCost, ...]:
         positions = operator(node.op, node.name).positions(graph.shapes[node.output])
         if positions:
             costs.append(WeightCost(node.parameters[0], node.name, positions, upstream))
-        trained_upstream[node.output] = upstream or any(graph.parameters[p].trained for p in node.parameters)
+        trained_upstream[node.output] = upstream or any(p in trained for p in node.parameters)
     return tuple(costs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 from ..graph import Graph, Node
+from .extras import Extras, fetched_tensors, trained_parameters
 from .flops import weight_costs
 from .operations import DEPTH, POINT, fused_code, geometry
 from .plan import Optimizer
@@ -19,16 +21,22 @@ POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernel
 
 
 def parameter_bytes(
-    graph: Graph, densities: Mapping[str, float], optimizer: Optimizer, blocking: Mapping[str, Sequence[int]]
+    graph: Graph,
+    densities: Mapping[str, float],
+    optimizer: Optimizer,
+    blocking: Mapping[str, Sequence[int]],
+    trained: Collection[str],
 ) -> dict[str, int]:
-    """Bytes of parameters (values, gradients, optimizer state, pattern) and of the kernels' index lists."""
-    costs = {c.name: c for c in weight_costs(graph)}
+    """Bytes of parameters (values, pattern; of ``trained`` ones gradients and optimizer state) and of the kernels'
+    index lists.
+    """
+    costs = {c.name: c for c in weight_costs(graph, trained)}
     depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
     parameters = lists = 0
     for p in graph.parameters.values():
         density = densities.get(p.name, 1.0)
         living = round(p.size * density)
-        state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.trained else 4
+        state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.name in trained else 4
         parameters += living * (state + (4 if density < 1 else 0))
         if p.name in costs:
             cost = costs[p.name]
@@ -42,11 +50,52 @@ def parameter_bytes(
     return {"parameters": parameters, "lists": lists}
 
 
-def scratch_bytes(graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int) -> int:
+def extras_bytes(
+    graph: Graph,
+    densities: Mapping[str, float],
+    extras: Extras,
+    blocking: Mapping[str, Sequence[int]],
+    batches: tuple[int, int],
+) -> dict[str, int]:
+    """Bytes of `Extras` by purpose, those that take any; ``batches``: rows of a training forward, of a prediction.
+
+    A side holds values, patterns and statistics, and the lists of a forward pass.
+    """
+    weights = {n.parameters[0]: n for n in graph.nodes if n.op in ("conv2d", "linear")}
+    trained = set(trained_parameters(graph, extras.trains))
+    side = flat = 0
+    for p in graph.parameters.values():
+        density = densities.get(p.name, 1.0)
+        living = round(p.size * density)
+        flat += 4 * living * (p.name in trained)
+        side += living * (8 if density < 1 else 4)
+        if p.name in weights:
+            out, channels, *_, groups = geometry(graph, weights[p.name])
+            pieces = -(-channels // groups // blocking[weights[p.name].name][0])
+            side += living * FORWARD_BYTES + CELL_BYTES * out * pieces
+    found = {
+        "sides": side * len(extras.sides),
+        "per_weight": flat * len(extras.per_weight),
+        "gradient_copies": flat * extras.gradient_copies,
+        # a training forward's values and the gradients that they are seeded with
+        "fetched": 8 * batches[0] * _fetched_values(graph, extras.fetch) * (extras.trains != "none")
+        + 4 * batches[1] * _fetched_values(graph, extras.predict_fetch),
+    }
+    return {purpose: n for purpose, n in found.items() if n}
+
+
+def _fetched_values(graph: Graph, names: Sequence[str]) -> int:
+    """Values a sample of the tensors fetched beside the logits."""
+    return sum(math.prod(graph.shapes[t]) for t in fetched_tensors(graph, names) if t != graph.logits)
+
+
+def scratch_bytes(
+    graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int, trained: Collection[str]
+) -> int:
     """Bytes that the kernels keep for sums and gradient accumulators: what the layer with most of them asks for."""
     return max(
-        _sums(graph, lanes, threads),
-        _accumulators(graph, densities, batch, lanes, threads),
+        _sums(graph, lanes, threads) if trained else 0,
+        _accumulators(graph, densities, batch, lanes, threads, trained),
         _pointwise(graph, densities, lanes, threads),
     )
 
@@ -66,7 +115,9 @@ def _sums(graph: Graph, lanes: int, threads: int) -> int:
     return threads * channels * 2 * (lanes + _kernels.lanes()[0]) * 4
 
 
-def _accumulators(graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int) -> int:
+def _accumulators(
+    graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int, trained: Collection[str]
+) -> int:
     """Per thread one vector for each weight gradient of a piece of a layer; none where sums are reduced at once."""
     from .. import _kernels
 
@@ -80,7 +131,7 @@ def _accumulators(graph: Graph, densities: Mapping[str, float], batch: int, lane
         if lanes <= RUN_LANES:
             height, width = 1, height * (width + HALO)
         visits = -(-blocks // TALLEST_TILE) if flat else blocks * height * -(-width * lanes // (tile * vector))
-        if not p.trained or visits <= 2:
+        if p.name not in trained or visits <= 2:
             continue
         living, short = round(p.size * densities.get(p.name, 1.0)), LONG_LISTS * out * channels / groups
         if living > short:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..graph import Graph
+from .extras import Extras
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Plan:
     program : the native engine's ordered operations and buffers (see `lower`); empty for the torch engine
     memory : bytes by purpose, ``arena`` (training), ``predict_arena``, ``parameters``, ``kernels``; their sum is
         what the engine will allocate
+    extras : what stands beside logits and model: fetched tensors, sides, arrays per weight, what is trained
     """
 
     graph: Graph
@@ -47,6 +49,7 @@ class Plan:
     densities: Mapping[str, float] = field(default_factory=dict)
     program: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    extras: Extras = Extras()
 
     @property
     def bytes(self) -> int:
@@ -63,9 +66,11 @@ class Plan:
             "densities": dict(self.densities),
             "program": dict(self.program),
             "memory": dict(self.memory),
+            "extras": asdict(self.extras),
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Plan:
         graph, optimizer = Graph.from_json(data["graph"]), Optimizer(**data["optimizer"])
-        return Plan(**{**data, "graph": graph, "optimizer": optimizer})
+        extras = Extras(**data.get("extras", {}))
+        return Plan(**{**data, "graph": graph, "optimizer": optimizer, "extras": extras})

@@ -12,6 +12,9 @@ from .saved import save_in_16_bits
 class Lowering(Backward):
     """Lowers a graph for ``blocks`` blocks of ``lanes`` samples; ``training`` adds the backward pass.
 
+    ``trained``: parameters that get a gradient, all by default. Given without ``training``, the forward pass is a
+    prediction's and the backward pass ends where no trained parameter lies before it.
+
     ``recompute``: activations that follow from kept convolution outputs alone are not kept but made again in the
     backward pass, to the same bits. ``half``: what waits for the backward pass waits in 16 bits (saved.py).
 
@@ -21,9 +24,9 @@ class Lowering(Backward):
 
     def program(self) -> dict[str, Any]:
         self.lower_forward()
-        if self.training:
+        if self.goes_back:
             self.lower_backward()
-        if self.training and self.half:
+        if self.goes_back and self.half:
             whole = {*self.factors.values(), *(self.tensors[n] for n in self.fetch)}
             self.forward, self.backward = save_in_16_bits(
                 self.buffers, self.forward, self.backward, whole, self.blocks, self.lanes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..compiler.operations import as_map, geometry
 from ..graph import Graph
 from .base import Meters
 from .model import Model
+from .sides import Side
 
 Array = np.ndarray
 PIECE = 16384  # positions counted at a time
@@ -21,9 +22,9 @@ class FlopCounter:
     the kernel, so it is counted per tap and kept until `forget`.
     """
 
-    def __init__(self, model: Model, graph: Graph, lanes: int) -> None:
-        self._model, self._lanes = model, lanes
-        self._costs = weight_costs(graph)
+    def __init__(self, model: Model | Side, graph: Graph, lanes: int, trained: Collection[str]) -> None:
+        self._model, self._lanes, self._trained = model, lanes, frozenset(trained)
+        self._costs = weight_costs(graph, self._trained)
         nodes = {n.name: n for n in graph.nodes}
         self._missed = {}  # output positions at which each tap reads padding, int64 [kh * kw]
         for cost in self._costs:
@@ -44,8 +45,16 @@ class FlopCounter:
         meters.forwards += 1
         self._overhead(meters, flops * samples, halo * samples, samples)
 
-    def backward(self, meters: Meters, samples: int) -> None:
+    def backward(self, meters: Meters, samples: int, visited: Collection[str] = ()) -> None:
+        """Of ``visited`` weights the dense gradient is made, from which that of the living ones is taken."""
         _, _, flops, halo = self._per_sample()
+        for c in self._costs:
+            if c.name in visited:
+                p = self._model[c.name]
+                taps = self._missed[c.name].size
+                dense = p.spec.size // taps * int(self._missed[c.name].sum())
+                flops += 2 * (p.spec.size - self._trained_count(c.name)) * c.positions
+                halo += 2 * (dense - self._halo_products(c.name)[1])
         meters.backward_flops += flops * samples
         meters.backwards += 1
         self._overhead(meters, flops * samples, halo * samples, samples)
@@ -58,11 +67,14 @@ class FlopCounter:
                 p = self._model[c.name]
                 living, trained = self._halo_products(c.name)
                 forward += c.forward(p.living, 1)
-                backward += c.backward(p.living, p.trained_count, 1)
+                backward += c.backward(p.living, self._trained_count(c.name), 1)
                 forward_halo += 2 * living
                 backward_halo += 2 * (living * c.input_gradient + trained)
             self._sample = forward, forward_halo, backward, backward_halo
         return self._sample
+
+    def _trained_count(self, name: str) -> int:
+        return self._model[name].trained_count if name in self._trained else 0
 
     def _overhead(self, meters: Meters, flops: int, halo: int, samples: int) -> None:
         lanes = -(-samples // self._lanes) * self._lanes
@@ -86,7 +98,7 @@ class FlopCounter:
             trained = living
             if p.gradient_subset is not None:
                 trained = products(p.gradient_subset if p.pattern is None else p.pattern[p.gradient_subset])
-            found = self._halo[name] = (living, 0 if p.frozen else trained)
+            found = self._halo[name] = (living, 0 if p.frozen or name not in self._trained else trained)
         return found
 
 

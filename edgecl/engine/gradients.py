@@ -1,6 +1,8 @@
-"""FlatGradients: accumulated gradients in one float32 buffer, a view per parameter."""
+"""Flat arrays over living trained weights: the accumulated gradients, and what a method keeps per weight."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,17 +11,20 @@ from .model import Model
 Array = np.ndarray
 
 
-class FlatGradients:
-    """Gradients over the living weights of trained parameters, in graph order (see `Gradients`)."""
+class Flat:
+    """One array over the living weights of ``names``, in that order, and a view per parameter (see `Gradients`).
 
-    def __init__(self, model: Model, dtype: type = np.float32) -> None:
-        self._model = model
-        self._dtype = dtype
-        self.relayout()
+    names : by default all parameters that can be trained
+    """
 
-    def relayout(self) -> None:
-        """Fit the model's present patterns; all gradients become zero."""
-        trained = [(n, p.living) for n, p in self._model.parameters.items() if p.spec.trained]
+    def __init__(self, model: Model, dtype: type = np.float32, names: Sequence[str] | None = None) -> None:
+        self._model, self._dtype = model, dtype
+        everything = [n for n, p in model.parameters.items() if p.spec.trained]
+        self.relayout(everything if names is None else names)
+
+    def relayout(self, names: Sequence[str]) -> None:
+        """Fit the present patterns of ``names``; everything becomes zero."""
+        trained = [(n, self._model[n].living) for n in names]
         self.flat: Array = np.zeros(sum(size for _, size in trained), self._dtype)
         self._views: dict[str, Array] = {}
         start = 0
@@ -29,6 +34,12 @@ class FlatGradients:
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
+
+    def get(self, name: str) -> Array | None:
+        return self._views.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._views
 
     def copy(self) -> Array:
         return self.flat.copy()
@@ -45,3 +56,32 @@ class FlatGradients:
 
     def norm(self) -> float:
         return float(np.sqrt(self.dot(self.flat)))
+
+
+class FlatGradients(Flat):
+    """Accumulated gradients: zero after every change of layout, but for `keep`."""
+
+    def keep(self, names: Sequence[str], changed: str) -> None:
+        """Fit the new pattern of ``changed``, whose gradient becomes zero; those of the others stay."""
+        before = self._views
+        self.relayout(names)
+        for name, gradient in before.items():
+            if name != changed:
+                self._views[name][:] = gradient
+
+
+class PerWeight(Flat):
+    """An array that a method keeps per weight: `Parameter.per_weight` holds its views, which follow every change."""
+
+    def __init__(self, model: Model, names: Sequence[str], kind: str) -> None:
+        self._kind = kind
+        super().__init__(model, names=names)
+
+    def relayout(self, names: Sequence[str]) -> None:
+        """Fit the present patterns; what the parameters hold is kept, zero where they hold nothing."""
+        super().relayout(names)
+        for name, view in self._views.items():
+            held = self._model[name].per_weight
+            if self._kind in held:
+                view[:] = held[self._kind]
+            held[self._kind] = view

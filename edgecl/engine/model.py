@@ -23,6 +23,8 @@ class Parameter:
     gradient_subset : int32, sorted positions within the living weights that get gradients, or None for all
     frozen : no gradient at all
     step_count : Adam's step count, int
+    per_weight : arrays a method keeps beside the weights, by name, float32 [living]; they follow a change of pattern
+        as moments do
     """
 
     spec: ParameterSpec
@@ -32,6 +34,7 @@ class Parameter:
     gradient_subset: np.ndarray | None = None
     frozen: bool = False
     step_count: int = 0
+    per_weight: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def living(self) -> int:
@@ -58,11 +61,12 @@ class Parameter:
         return full.reshape(self.spec.shape)
 
     def set_pattern(self, pattern: np.ndarray | None) -> None:
-        """Survivors keep value and optimizer state, newcomers start at zero (value and state)."""
+        """Survivors keep value, optimizer state and arrays per weight, newcomers start at zero in all of them."""
         new = None if pattern is None else check_pattern(pattern, self.spec)
         if self.pattern is None and new is not None:  # a dense tensor: no index arrays of its size
             self.values = self.values[new]
             self.moments = {k: m[new] for k, m in self.moments.items()}
+            self.per_weight = {k: a[new] for k, a in self.per_weight.items()}
             self.pattern, self.gradient_subset = new, None
             return
         old = np.arange(self.spec.size, dtype=np.int32) if self.pattern is None else self.pattern
@@ -78,6 +82,7 @@ class Parameter:
 
         self.values = carry(self.values)
         self.moments = {k: carry(v) for k, v in self.moments.items()}
+        self.per_weight = {k: carry(v) for k, v in self.per_weight.items()}
         self.pattern = new
         self.gradient_subset = None
 
@@ -88,6 +93,10 @@ class Parameter:
     def prepare_moments(self, names: Sequence[str]) -> None:
         """Keep the optimizer state called ``names``, zeros where it is new; drop any other."""
         self.moments = {m: self.moments.get(m, np.zeros_like(self.values)) for m in names}
+
+    def drop_moments(self) -> None:
+        """Forget the optimizer state: the parameter is not trained for now, and begins anew when it is again."""
+        self.moments, self.step_count = {}, 0
 
 
 def check_pattern(pattern: np.ndarray, spec: ParameterSpec) -> np.ndarray:
@@ -143,7 +152,7 @@ class Model:
         model.graph, model.parameters = graph, {}
         left = set(state)
         for name, spec in graph.parameters.items():
-            model.parameters[name] = _read_parameter(spec, state, left)
+            model.parameters[name] = read_parameter(spec, state, left)
         _refuse_leftovers(left, graph)
         return model
 
@@ -151,12 +160,12 @@ class Model:
         return self.parameters[name]
 
     def reset(self, names: Iterable[str], rng: np.random.Generator) -> None:
-        """Fresh initial values on the present pattern; optimizer state to zero."""
+        """Fresh initial values on the present pattern; optimizer state and arrays per weight to zero."""
         for name in names:
             p = self.parameters[name]
             full = initial_values(p.spec, rng)
             p.values[:] = full if p.pattern is None else full[p.pattern]
-            for m in p.moments.values():
+            for m in (*p.moments.values(), *p.per_weight.values()):
                 m[:] = 0
             p.step_count = 0
 
@@ -186,7 +195,10 @@ class Model:
                 if p.pattern is not None:
                     p.pattern = np.concatenate([p.pattern, np.arange(p.spec.size, spec.size, dtype=np.int32)])
                 p.values = np.concatenate([p.values, initial_values(spec, rng)[-added:]])
-                p.moments = {m: np.concatenate([a, np.zeros(added, a.dtype)]) for m, a in p.moments.items()}
+                p.moments, p.per_weight = (
+                    {k: np.concatenate([a, np.zeros(added, a.dtype)]) for k, a in arrays.items()}
+                    for arrays in (p.moments, p.per_weight)
+                )
             p.spec = spec
         self.graph = graph
 
@@ -194,7 +206,8 @@ class Model:
         """Copies in canonical form, by key:
 
         NAME/values float32 [living]; NAME/pattern int32 [living] where sparse; NAME/moment/KIND float32
-        [living]; NAME/gradient_subset int32 where set; NAME/frozen uint8 [1]; NAME/step_count int64 [1].
+        [living]; NAME/per_weight/KIND alike; NAME/gradient_subset int32 where set; NAME/frozen uint8 [1];
+        NAME/step_count int64 [1].
         """
         state = {}
         for name, p in self.parameters.items():
@@ -203,6 +216,8 @@ class Model:
                 state[f"{name}/pattern"] = p.pattern.copy()
             for moment, array in p.moments.items():
                 state[f"{name}/moment/{moment}"] = array.copy()
+            for kind, array in p.per_weight.items():
+                state[f"{name}/per_weight/{kind}"] = array.copy()
             if p.gradient_subset is not None:
                 state[f"{name}/gradient_subset"] = p.gradient_subset.copy()
             state[f"{name}/frozen"] = np.array([p.frozen], np.uint8)
@@ -212,7 +227,7 @@ class Model:
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Replace everything by what `state` returned. Raises `BadInput`, changing nothing, on a misfit."""
         left = set(state)
-        loaded = {name: _read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
+        loaded = {name: read_parameter(p.spec, state, left) for name, p in self.parameters.items()}
         _refuse_leftovers(left, self.graph)
         self.parameters.update(loaded)
 
@@ -225,7 +240,7 @@ def _refuse_leftovers(left: set[str], graph: Graph) -> None:
         )
 
 
-def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: set[str]) -> Parameter:
+def read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: set[str]) -> Parameter:
     """One parameter out of a state; the keys it used are taken out of ``left``."""
 
     def take(key: str, dtype: type, size: int | None) -> np.ndarray | None:
@@ -249,12 +264,16 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
     values = take("values", np.float32, living)
     if values is None:
         raise BadInput(f"The saved state has no '{spec.name}/values'.", "Load it into the network it was saved from.")
-    prefix = f"{spec.name}/moment/"
-    moments = {}
-    for key in sorted(k for k in left if k.startswith(prefix)):
-        array = take(key[len(spec.name) + 1 :], np.float32, living)
-        assert array is not None
-        moments[key[len(prefix) :]] = array
+
+    def take_all(kind: str) -> dict[str, np.ndarray]:
+        prefix, found = f"{spec.name}/{kind}/", {}
+        for key in sorted(k for k in left if k.startswith(prefix)):
+            array = take(key[len(spec.name) + 1 :], np.float32, living)
+            assert array is not None
+            found[key[len(prefix) :]] = array
+        return found
+
+    moments, per_weight = take_all("moment"), take_all("per_weight")
     subset = take("gradient_subset", np.int32, None)
     frozen, count = take("frozen", np.uint8, 1), take("step_count", np.int64, 1)
     if (frozen is not None and frozen[0] > 1) or (count is not None and count[0] < 0):
@@ -267,6 +286,7 @@ def _read_parameter(spec: ParameterSpec, state: Mapping[str, np.ndarray], left: 
         None if subset is None else check_subset(subset, living, spec.name),
         frozen is not None and bool(frozen[0]),
         0 if count is None else int(count[0]),
+        per_weight,
     )
 
 

@@ -11,15 +11,19 @@ import numpy as np
 
 from .. import _kernels
 from ..compiler import Plan
-from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD, geometry
-from ..errors import BadInput, unknown_name
-from ..graph import Graph
+from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD
+from ..errors import BadInput
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
+from .beside import Beside, check_parameter
+from .feeds import check_predictor, check_samples, refuse_training
 from .flop_counter import FlopCounter
-from .gradients import FlatGradients
-from .model import Model, Parameter
+from .gradients import Flat, FlatGradients
+from .model import Model
+from .network import BoundNetwork, Evaluator, open_session
 from .optimizer import check_optimizer
+from .sides import Side
+from .visits import VISIT_WEIGHTS, Visitor, add_living, check_visited, row_blocks
 
 Array = np.ndarray
 
@@ -35,10 +39,9 @@ class NativeEngine:
         self.model = model
         self.meters = Meters()
         self._rng = rng
-        self.gradients = FlatGradients(model)
-        self._dense_visit: tuple[set[str], Callable[[str, range, Array], None]] | None = None
         # Held by whatever rebuilds lists or replaces arrays, which the kernels know by address, and by predictions.
         self._change = threading.RLock()
+        self._beside = Beside(model, self._change)
         self.replan(plan)
 
     @property
@@ -48,9 +51,15 @@ class NativeEngine:
             self._rng = np.random.default_rng(0)
         return self._rng
 
+    @property
+    def gradients(self) -> FlatGradients:
+        return self._beside.gradients
+
     # ---- plan and bindings -----------------------------------------------------------------------------------
     def replan(self, plan: Plan) -> None:
-        """Other batch, densities, threads or a wider head; parameters stay. Uncommitted work is dropped."""
+        """Other batch, densities, threads, a wider head, or more or less that is trained; parameters and sides stay.
+        Uncommitted work is dropped, and so is what the new plan has no use for.
+        """
         if not plan.program:
             raise BadInput("The plan holds no native program.", "Make it with edgecl.compiler.compile_plan.")
         if plan.program["isa"] != _kernels.isa() and plan.program["lanes"] not in _kernels.lanes():
@@ -58,54 +67,30 @@ class NativeEngine:
                 f"The plan was made for {plan.program['isa']}, this processor runs {_kernels.isa()}.",
                 "Plan again here.",
             )
+        check_optimizer(plan.optimizer)
         with self._change:
-            self.plan = plan
-            graph = plan.graph
-            if graph is not self.model.graph:
-                self.model.adopt(graph, self.rng)
-            self._graph = graph
-            self._weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
-            self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
-            self._trained = [p.name for p in graph.parameters.values() if p.trained]
-            self._lanes = plan.program["lanes"]
-            check_optimizer(plan.optimizer)
-            for name in self._trained:
-                self.model[name].prepare_moments(plan.optimizer.moments())
-            self._network = _kernels.Network(plan.threads, self._lanes)
+            if plan.graph is not self.model.graph:
+                self.model.adopt(plan.graph, self.rng)
+            self.plan, self._graph = plan, plan.graph
+            self._beside.replan(plan)
+            self._train: Mapping[str, Any] | None = plan.program["train"]
+            planes = (self._train or plan.program["predict"])["planes"]
+            self._bindings = BoundNetwork(plan, planes, plan.threads)
+            self._network = self._bindings.kernels
             o = plan.optimizer
             self._network.set_optimizer(o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon)
-            for node in self._weights:
-                self._network.add_weight(geometry(graph, node))
-            for node in self._norms:
-                self._network.add_norm(
-                    graph.shapes[node.output][0],
-                    node.attributes.get("groups", 0),
-                    node.attributes["eps"],
-                    node.attributes.get("momentum", 0.0),
-                )
-            self.gradients.relayout()
-            self._stale = {n.parameters[0] for n in self._weights}
+            self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._stale_subsets: set[str] = set()
-            self._count = FlopCounter(self.model, graph, self._lanes)
+            self._count = FlopCounter(self.model, plan.graph, plan.program["lanes"], self._beside.trained)
             self._bound = False
-            self._session, self._feed = self._open("train", own_thread=False)
-            self._predict: tuple[Any, Any] | None = None
-            self._samples: int | None = None  # of the training forward that backward belongs to
+            self._session = self._feed = None
+            if self._train:
+                self._session, self._feed = open_session(plan, self._bindings, "train", own_thread=False)
+            self._evaluator = Evaluator(plan, self._bindings)
+            # Of the training forward that backward belongs to: samples, and the tensors that may be seeded.
+            self._pending: tuple[int, set[str]] | None = None
+            self._visit: tuple[frozenset[str], Visitor] | None = None
             self._sync()
-
-    def _open(self, entry: str, own_thread: bool) -> tuple[Any, Any]:
-        e = self.plan.program[entry]
-        node = next(n for n in self._graph.nodes if n.op == "normalise")
-        feed = _kernels.Feed(
-            e["feed"],
-            [float(m) for m in node.attributes["mean"]],
-            [1.0 / float(s) for s in node.attributes["std"]],
-            int(node.attributes.get("pad", 0)),
-        )
-        session = _kernels.Session(
-            self._network, e["blocks"], e["arena_bytes"], e["maps"], e["forward"], e["backward"], own_thread
-        )
-        return session, feed
 
     def _sync(self) -> None:
         """Rebuild the lists of changed weights and bind every array again."""
@@ -114,108 +99,91 @@ class NativeEngine:
         with self._change:
             if not self._stale and self._bound:
                 return
-            model, grads = self.model, self.gradients
-            planes = self.plan.program["train"]["planes"]
-            for i, node in enumerate(self._weights):
-                name = node.parameters[0]
-                p = model[name]
-                if name in self._stale:
-                    x, dy = planes[node.name]
-                    blocks = self.plan.program["blocking"][node.name]
-                    self._network.build_weight(i, p.values, grads[name], self._bias(node), p.pattern, x, dy, blocks)
-                    self._count.forget(name)
-                else:
-                    self._network.rebind_weight(i, p.values, grads[name], self._bias(node), p.pattern)
-                if name in self._stale or name in self._stale_subsets:
-                    self._network.set_subset(i, p.gradient_subset, p.frozen)
-            for i, node in enumerate(self._norms):
-                names = node.parameters
-                statistics = [model[n] for n in names[2:4]]
-                mean, var = (p.values for p in statistics) if statistics else (None, None)
-                self._network.bind_norm(
-                    i,
-                    model[names[0]].values,
-                    model[names[1]].values,
-                    mean,
-                    var,
-                    grads[names[0]],
-                    grads[names[1]],
-                    [p.frozen for p in statistics] or [False, False],
-                )
-            self._bind_parameters()
+            self._bindings.bind(self.model.parameters, self.gradients.get, self._stale, self._stale_subsets)
+            for name in self._stale:
+                self._count.forget(name)
+            ps = [self.model[n] for n in self._beside.trained]
+            moments = [[*p.moments.values(), None, None] for p in ps]
+            self._network.set_parameters(
+                [p.values for p in ps],
+                [self.gradients[n] for n in self._beside.trained],
+                [m[0] for m in moments],
+                [m[1] for m in moments],
+                [p.gradient_subset for p in ps],
+                [p.frozen for p in ps],
+            )
             self._stale = set()
             self._stale_subsets = set()
             self._bound = True
 
-    def _bind_parameters(self) -> None:
-        ps = [self.model[n] for n in self._trained]
-        moments = [[*p.moments.values(), None, None] for p in ps]
-        self._network.set_parameters(
-            [p.values for p in ps],
-            [self.gradients[n] for n in self._trained],
-            [m[0] for m in moments],
-            [m[1] for m in moments],
-            [p.gradient_subset for p in ps],
-            [p.frozen for p in ps],
-        )
-
-    def _bias(self, node: Any) -> Array | None:
-        return self.model[node.parameters[1]].values if len(node.parameters) > 1 else None
-
-    # ---- the contract ----------------------------------------------------------------------------------------
+    # ---- forward ---------------------------------------------------------------------------------------------
     def forward(
         self,
         feeds: Mapping[str, Array],
         fetch: Sequence[str] = ("logits",),
         training: bool = True,
-        params: Mapping[str, Array] | None = None,
+        params: Mapping[str, Array] | Side | None = None,
     ) -> dict[str, Array]:
         self._sync()
         x = check_samples(self._graph, feeds, self.plan.batch)
-        names = {name: self._tensor(name) for name in fetch}
+        if isinstance(params, Side):
+            return self._evaluate(x, fetch, self._beside.sides.filled(params))
         if params is not None:
             with self._change, self._exchanged(params):
-                return self._evaluate(x, names)
+                return self._evaluate(x, fetch)
         if not training:
-            return self._evaluate(x, names)
-        train = self.plan.program["train"]
+            return self._evaluate(x, fetch)
+        refuse_training(self.plan)
+        train = self._train
+        assert train is not None and self._session is not None
+        names = {name: self._tensor("train", name) for name in fetch}
         self._session.begin(len(x))
         for name, index in train["factors"].items():
             self._session.load(index, self._dropout(name, len(x)))
-        self._session.forward(self._feed, x, True)
+        self._session.forward(self._feed, x, self.plan.extras.trains == "all")
         self._count.forward(self.meters, len(x))
-        self._samples = len(x)
-        return {name: self._fetch(self._session, train, tensor, len(x)) for name, tensor in names.items()}
+        self._pending = len(x), set(names.values())
+        shapes = self._graph.shapes
+        return {n: self._session.fetch(train["fetch"][t], [len(x), *shapes[t]]) for n, t in names.items()}
 
-    def _fetch(self, session: Any, entry: Mapping[str, Any], tensor: str, samples: int) -> Array:
-        return session.fetch(entry["fetch"][tensor], [samples, *self._graph.shapes[tensor]])
-
-    def _evaluate(self, x: Array, names: Mapping[str, str]) -> dict[str, Array]:
+    def _evaluate(self, x: Array, fetch: Sequence[str], side: Side | None = None) -> dict[str, Array]:
         """An evaluation forward, in the prediction arena: the training forward's tensors stay."""
-        entry, step = self.plan.program["predict"], self.plan.predict_batch
-        parts: dict[str, list[Array]] = {name: [] for name in names}
+        names = {name: self._tensor("predict", name) for name in fetch}
+        tensors, step = list(dict.fromkeys(names.values())), self.plan.predict_batch
         with self._change:
-            session, feed = self._predict_session()
-            for i in range(0, len(x), step):
-                piece = x[i : i + step]
-                session.evaluate(self._network, feed, piece)
-                for name, tensor in names.items():
-                    parts[name].append(self._fetch(session, entry, tensor, len(piece)))
-        self._count.forward(self.meters, len(x))
-        return {name: np.concatenate(p) for name, p in parts.items()}
+            count = self._count if side is None else self._evaluator.counter(side)
+            parts = [self._evaluator.run(x[i : i + step], tensors, side) for i in range(0, len(x), step)]
+            count.forward(self.meters, len(x))
+        return {name: np.concatenate([p[tensor] for p in parts]) for name, tensor in names.items()}
 
-    def _predict_session(self) -> tuple[Any, Any]:
-        if self._predict is None:
-            self._predict = self._open("predict", own_thread=True)
-        return self._predict
+    @contextmanager
+    def _exchanged(self, params: Mapping[str, Array]) -> Iterator[None]:
+        """The model with the values of a snapshot, for the time of a with block."""
+        self._beside.check_snapshot(params)
+        own = {name: self.model[name].values.copy() for name in params}
+        try:
+            for name, other in params.items():
+                self.model[name].values[:] = other
+            self._network.refresh()
+            yield
+        finally:
+            for name, values in own.items():
+                self.model[name].values[:] = values
+            self._network.refresh()
 
+    # ---- backward and step -----------------------------------------------------------------------------------
     def backward(self, seeds: Mapping[str, Array]) -> None:
+        refuse_training(self.plan)
         self._sync()
-        train = self.plan.program["train"]
-        n, self._samples = self._samples, None
-        if n is None:
+        train, pending, self._pending = self._train, self._pending, None
+        if pending is None:
             raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
-        given = {self._tensor(k): v for k, v in seeds.items()}
+        assert train is not None and self._session is not None
+        n, fetched = pending
+        given = {self._graph.tensor(name): seed for name, seed in seeds.items()}
+        for tensor in given:
+            if tensor not in fetched:
+                raise BadInput(f"'{tensor}' was not fetched by the forward.", f"Fetch it: fetch=('{tensor}', ...).")
         self._session.begin(n)
         for tensor, index in train["seeds"].items():
             shape = (n, *self._graph.shapes[tensor])
@@ -227,25 +195,52 @@ class NativeEngine:
                     "Seed the gradient of what was fetched.",
                 )
             self._session.load(index, seed)
-        if self._dense_visit is None:
+        if self._visit is None:
             self._session.backward(0, len(train["backward"]))
         else:
-            self._backward_visiting()
-        for name in self._trained:
+            self._backward_visiting(train["backward"], *self._visit)
+        for name in self._beside.trained:
             if self.model[name].frozen:  # a normalisation computes both of its gradients at once
                 self.gradients[name][:] = 0
-        self._count.backward(self.meters, n)
+        self._count.backward(self.meters, n, () if self._visit is None else self._visit[0])
+
+    def visit_dense_gradients(self, names: Sequence[str], visit: Visitor) -> None:
+        self._visit = (check_visited(self._graph, self._beside.trained, names), visit) if names else None
+
+    def _backward_visiting(self, operations: Sequence[Any], names: frozenset[str], visit: Visitor) -> None:
+        """The gradient of a visited weight is made once, dense; that of the living weights is taken from it."""
+        session, done = self._session, 0
+        assert session is not None
+        for i, (code, args) in enumerate(operations):
+            if code not in (CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD):
+                continue
+            name = self._bindings.weights[args[0]].parameters[0]
+            if name not in names:
+                continue
+            session.backward(done, i)
+            p = self.model[name]
+            for rows in row_blocks(p.spec.shape, VISIT_WEIGHTS):
+                dense = session.dense_gradient(i, rows.start, rows.stop, p.spec.size // p.spec.shape[0])
+                block = np.asarray(dense).reshape(len(rows), *p.spec.shape[1:])
+                add_living(p, self.gradients[name], rows, block)
+                visit(name, rows, block)
+            self._network.set_subset(args[0], None, True)
+            session.backward(i, i + 1)
+            self._network.set_subset(args[0], p.gradient_subset, p.frozen)
+            done = i + 1
+        session.backward(done, len(operations))
 
     def step(self, lr: float) -> None:
+        refuse_training(self.plan)
         self._sync()
         counts = []
-        for name in self._trained:
+        for name in self._beside.trained:
             p = self.model[name]
             if self.plan.optimizer.kind == "adam" and not p.frozen:
                 p.step_count += 1
             counts.append(p.step_count)
         self._network.step(lr, counts)  # and makes the gradients zero
-        self._samples = None
+        self._pending = self._visit = None
         self.meters.steps += 1
 
     def clear_gradients(self) -> None:
@@ -253,80 +248,30 @@ class NativeEngine:
 
     def discard(self) -> None:
         self.gradients.flat[:] = 0
-        self._samples = None
+        self._pending = self._visit = None
         self._network.begin_norms()
 
-    def visit_dense_gradients(self, names: Sequence[str], visit: Callable[[str, range, Array], None]) -> None:
-        """In the next backward: ``visit(name, rows, block)`` with float32 block [rows, in/groups, kh, kw]."""
-        self._dense_visit = ({self._parameter(n).spec.name for n in names}, visit)
-
-    def _backward_visiting(self) -> None:
-        names, visit = self._dense_visit or (set(), None)
-        self._dense_visit = None
-        operations = self.plan.program["train"]["backward"]
-        done = 0
-        for i, (code, args) in enumerate(operations):
-            about_weight = code in (CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD)
-            name = self._weights[args[0]].parameters[0] if about_weight else ""
-            if name not in names or visit is None:
-                continue
-            self._session.backward(done, i)
-            done = i
-            shape = self.model[name].spec.shape
-            per_row = int(np.prod(shape[1:]))
-            rows = max(1, 65536 // per_row)
-            for first in range(0, shape[0], rows):
-                block = range(first, min(first + rows, shape[0]))
-                dense = self._session.dense_gradient(i, block.start, block.stop, per_row)
-                visit(name, block, np.asarray(dense).reshape(len(block), *shape[1:]))
-        self._session.backward(done, len(operations))
-
+    # ---- weights, masks, what stands beside them -------------------------------------------------------------
     def snapshot(self) -> dict[str, Array]:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
-    @contextmanager
-    def _exchanged(self, params: Mapping[str, Array]) -> Iterator[None]:
-        """The model with the values of a snapshot, for the time of a with block."""
-        own = {}
-        for name, other in params.items():
-            p = self._parameter(name)
-            if p.values.shape != other.shape:
-                raise BadInput(
-                    f"The snapshot's '{name}' has {other.size} living weights, the model {p.living}.",
-                    "Take a new snapshot after a change of pattern.",
-                )
-            own[name] = p.values.copy()
-        try:
-            for name, other in params.items():
-                self.model[name].values[:] = other
-            self._network.refresh()
-            yield
-        finally:
-            for name, values in own.items():
-                self.model[name].values[:] = values
-            self._network.refresh()
+    def side(self, name: str) -> Side:
+        return self._beside.sides[name]
 
-    def _parameter(self, name: str) -> Parameter:
-        if name not in self.model.parameters:
-            raise unknown_name("parameter", name, self.model.parameters)
-        return self.model[name]
+    def per_weight(self, name: str) -> Flat:
+        return self._beside.per_weight(name)
 
     def set_pattern(self, name: str, pattern: Array | None) -> None:
-        self._parameter(name)
+        check_parameter(self.model, name)
         with self._change:
-            self._samples = None
-            before = {n: self.gradients[n] for n in self._trained}
-            self.model[name].set_pattern(pattern)
-            self.gradients.relayout()
-            for n, gradient in before.items():
-                if n != name:
-                    self.gradients[n][:] = gradient
+            self._pending = None
+            self._beside.set_pattern(name, pattern)
             self._stale.add(name)
             self._bound = False
 
     def set_gradient_mask(self, name: str, subset: Array | None) -> None:
         with self._change:
-            self._parameter(name).set_gradient_subset(subset)
+            check_parameter(self.model, name).set_gradient_subset(subset)
             self._subset_changed(name)
 
     def freeze(self, names: Iterable[str]) -> None:
@@ -337,7 +282,7 @@ class NativeEngine:
 
     def _set_frozen(self, names: Iterable[str], frozen: bool) -> None:
         with self._change:
-            for p in [self._parameter(n) for n in names]:
+            for p in [check_parameter(self.model, n) for n in names]:
                 p.frozen = frozen
                 self._subset_changed(p.spec.name)
 
@@ -347,34 +292,36 @@ class NativeEngine:
         self._bound = False
 
     def reset(self, names: Iterable[str], rng: np.random.Generator) -> None:
-        names = [self._parameter(n).spec.name for n in names]
+        names = [check_parameter(self.model, n).spec.name for n in names]
         with self._change:
             self.model.reset(names, rng)
             self._network.refresh()
             self.discard()
 
-    def predictor(self, batch: int) -> Callable[[Array], Array]:
-        """A function x [B, ...] -> logits float32 [B, classes], in chunks of ``batch``, for any thread; it runs on
-        the caller's thread alone and never changes state. ``batch`` is at most the plan's predict_batch. All
-        predictors share one arena, which the plan counts. A head that grows meanwhile does not widen the result.
-        """
-        if batch > self.plan.predict_batch or batch < 1:
-            raise BadInput(
-                f"A predictor of {batch} samples does not fit the planned {self.plan.predict_batch}.",
-                "Plan a larger predict_batch.",
-            )
+    # ---- prediction ------------------------------------------------------------------------------------------
+    def predictor(
+        self, batch: int, fetch: Sequence[str] = ("logits",), side: str | None = None
+    ) -> Callable[[Array], dict[str, Array]]:
+        """See `Engine`. It runs on the caller's thread alone; all predictors share one arena, which the plan counts."""
+        check_predictor(self.plan, batch)
+        names = {name: self._tensor("predict", name) for name in fetch}
+        if side is not None:
+            self._beside.side(side)
 
-        def predict(x: Array) -> Array:
+        def predict(x: Array) -> dict[str, Array]:
             graph = self._graph
             x = check_samples(graph, {graph.input: x}, None)
-            out = np.empty((len(x), graph.classes), np.float32)
+            out = {n: np.empty((len(x), *graph.shapes[graph.tensor(n)]), np.float32) for n in names}
             for i in range(0, len(x), batch):
                 with self._change:  # a piece at a time: training waits for no longer
                     self._sync()
-                    session, feed = self._predict_session()
-                    index, wide = self.plan.program["predict"]["fetch"][self._graph.logits], self._graph.classes
-                    found = session.predict(self._network, feed, x[i : i + batch], index, wide)
-                out[i : i + batch] = found[:, : graph.classes]
+                    with_side = None if side is None else self._beside.side(side)
+                    if with_side is not None and with_side.empty:
+                        with_side = None
+                    tensors = {n: self._tensor("predict", n) for n in names}
+                    found = self._evaluator.run(x[i : i + batch], list(dict.fromkeys(tensors.values())), with_side)
+                for name, tensor in tensors.items():
+                    out[name][i : i + batch] = found[tensor][:, : out[name].shape[1]]
             return out
 
         return predict
@@ -382,28 +329,27 @@ class NativeEngine:
     def changing(self) -> AbstractContextManager[Any]:
         return self._change
 
+    # ---- saved state -----------------------------------------------------------------------------------------
     def state(self) -> dict[str, Array]:
-        return self.model.state()
+        return self._beside.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
-            self.model.load_state(state)
-            for name in self._trained:
-                self.model[name].prepare_moments(self.plan.optimizer.moments())
-            self.gradients.relayout()
-            self._samples = None
-            self._stale = {n.parameters[0] for n in self._weights}
+            self._beside.load(state)
+            self._pending = self._visit = None
+            self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._bound = False
             self._sync()
             self._network.begin_norms()
 
     # ---- helpers ---------------------------------------------------------------------------------------------
-    def _tensor(self, name: str) -> str:
-        tensor = self._graph.logits if name == "logits" else name
-        if tensor not in self.plan.program["train"]["fetch"]:
+    def _tensor(self, entry: str, name: str) -> str:
+        tensor, known = self._graph.tensor(name), self.plan.program[entry]["fetch"]
+        if tensor not in known:
+            option = "fetch" if entry == "train" else "predict_fetch"
             raise BadInput(
                 f"'{name}' is not among the tensors this plan fetches.",
-                f"Plan with fetch=['{name}']; now: {', '.join(self.plan.program['train']['fetch'])}.",
+                f"Plan with {option}=('{name}',); now: {', '.join(known)}.",
             )
         return tensor
 
@@ -411,22 +357,3 @@ class NativeEngine:
         p = next(n for n in self._graph.nodes if n.name == node_name).attributes["p"]
         keep = draw_mask(self.rng, (samples, *self._graph.shapes[node_name]), p)
         return keep.astype(np.float32) / np.float32(1 - p)
-
-
-def check_samples(graph: Graph, feeds: Mapping[str, Array], batch: int | None) -> Array:
-    """The fed input as a contiguous array [B, ...] of the graph's shape and dtype; raises `BadInput`."""
-    if set(feeds) != {graph.input}:
-        raise BadInput(f"Feeds {sorted(feeds)} do not match the graph.", f"Feed exactly '{graph.input}'.")
-    x = np.asarray(feeds[graph.input])
-    if x.ndim != 1 + len(graph.input_shape) or x.shape[1:] != tuple(graph.input_shape):
-        raise BadInput(
-            f"Samples of shape {x.shape[1:]} do not fit '{graph.name}', which takes {tuple(graph.input_shape)}.",
-            "Build the model for this stream.",
-        )
-    if x.dtype != np.dtype(graph.input_dtype):
-        raise BadInput(f"Samples are {x.dtype}, the model takes {graph.input_dtype}.", "Convert the samples.")
-    if len(x) == 0 and batch is not None:
-        raise BadInput("The batch is empty.", "Feed at least one sample.")
-    if batch is not None and len(x) > batch:
-        raise BadInput(f"A batch of {len(x)} exceeds the planned {batch}.", "Plan a larger batch.")
-    return np.ascontiguousarray(x)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ..compiler import Optimizer, Plan, compile_plan
+from ..compiler.extras import Extras, fetched_tensors, trained_parameters
 from ..errors import require, unknown_name
 from ..graph import Graph
 from .base import Engine
@@ -49,8 +51,15 @@ def compile_for(
     optimizer: Optimizer,
     threads: int,
     activations: str = "float32",
+    fetch: Sequence[str] = ("logits",),
+    predict_fetch: Sequence[str] = ("logits",),
+    **extras: Any,
 ) -> Plan:
-    """A plan for that engine; the torch engine needs no program, predicts no bytes and keeps activations in float32."""
+    """A plan for that engine; the torch engine needs no program, predicts no bytes and keeps activations in float32.
+
+    fetch, predict_fetch and the ``extras`` (sides, per_weight, gradient_copies, trains) are those of `Extras`.
+    """
+    wanted = Extras(tuple(fetch), tuple(predict_fetch), **extras)
     choices: dict[str, Any] = {
         "batch": batch,
         "predict_batch": predict_batch,
@@ -59,5 +68,8 @@ def compile_for(
         "threads": threads,
     }
     if engine == "torch":
-        return Plan(graph, **choices)
-    return compile_plan(graph, activations=activations, **choices)
+        for names in (wanted.fetch, wanted.predict_fetch):
+            fetched_tensors(graph, names)
+        trained_parameters(graph, wanted.trains)
+        return Plan(graph, **choices, extras=wanted)
+    return compile_plan(graph, activations=activations, **choices, **asdict(wanted))

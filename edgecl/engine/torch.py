@@ -15,14 +15,15 @@ from ..errors import BadInput, require, unknown_name
 from ..graph import Graph, Node, operator
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
-from .gradients import FlatGradients
+from .beside import Beside, check_parameter
+from .feeds import check_predictor, refuse_training
+from .gradients import Flat, FlatGradients
 from .model import Model, Parameter
 from .optimizer import check_optimizer, update
+from .sides import Side
+from .visits import VISIT_WEIGHTS, Visitor, check_visited, row_blocks
 
 Array = np.ndarray
-
-# Largest block handed to a `visit_dense_gradients` callback, in weights.
-VISIT_WEIGHTS = 65536
 
 
 @dataclass
@@ -43,7 +44,8 @@ class TorchEngine:
     rng   : draws dropout masks, in graph order; whoever owns it saves it
     dtype : ``float32``, or ``float64`` for gradient checks (fetched arrays and gradients are then float64)
 
-    An evaluation forward, or one with ``params``, does not disturb the tape of the latest training forward.
+    An evaluation forward, or one with ``params``, does not disturb the tape of the latest training forward. Any
+    tensor can be fetched, planned or not.
     """
 
     def __init__(
@@ -54,29 +56,32 @@ class TorchEngine:
         self.model = model
         self.meters = Meters()
         self.rng = rng if rng is not None else np.random.default_rng(0)
-        self.gradients = FlatGradients(model, np.float64 if dtype == "float64" else np.float32)
         self._change = threading.RLock()  # held by predictors and by whatever changes the weights
+        self._beside = Beside(model, self._change, np.float64 if dtype == "float64" else np.float32)
         self._tape: _Tape | None = None
         self._statistics: dict[str, Array] = {}  # running statistics not yet committed
-        self._visit: tuple[tuple[str, ...], Callable[[str, range, Array], None]] | None = None
+        self._visit: tuple[frozenset[str], Visitor] | None = None
         self.replan(plan)
 
+    @property
+    def gradients(self) -> FlatGradients:
+        return self._beside.gradients
+
     def replan(self, plan: Plan) -> None:
-        """Other batch, optimizer, threads, or a wider head; parameters stay. Uncommitted work is dropped."""
+        """Other batch, optimizer, threads, a wider head, or more or less that is trained; parameters and sides stay.
+        Uncommitted work is dropped.
+        """
         check_optimizer(plan.optimizer)
         with self._change:
             if plan.graph is not self.model.graph:
                 self.model.adopt(plan.graph, self.rng)
             self.plan = plan
             self._torch.set_num_threads(plan.threads)
-            self._prepare()
+            self._beside.replan(plan)
+            self._costs = {c.node: c for c in weight_costs(self._graph, self._beside.trained)}
+            self._forget()
 
-    def _prepare(self) -> None:
-        for p in self.model.parameters.values():
-            if p.spec.trained:
-                p.prepare_moments(self.plan.optimizer.moments())
-        self._costs = {c.node: c for c in weight_costs(self._graph)}
-        self.gradients.relayout()
+    def _forget(self) -> None:
         self._tape = None
         self._statistics = {}
         self._visit = None
@@ -91,36 +96,65 @@ class TorchEngine:
         feeds: Mapping[str, Array],
         fetch: Sequence[str] = ("logits",),
         training: bool = True,
-        params: Mapping[str, Array] | None = None,
+        params: Mapping[str, Array] | Side | None = None,
     ) -> dict[str, Array]:
-        """Fetched tensors, float32 [B, ...]. ``params`` replaces the model's values by name for this call; it
-        then leaves no tape and no statistics.
+        """Fetched tensors, float32 [B, ...]. ``params`` replaces the model's values for this call, which then is an
+        evaluation forward.
         """
         feeds, samples = self._check_feeds(feeds, self.plan.batch)
-        values = {n: p.values for n, p in self.model.parameters.items()}
-        if training and params is None:
-            values.update(self._statistics)
-        values.update(self._check_params(params or {}))
-        keep = training and params is None
-        leaves = {n: self._tensor(p, values[n], keep) for n, p in self.model.parameters.items()}
-        with self._torch.set_grad_enabled(keep):
-            tensors, nodes = self._run(feeds, leaves, training)
-        names = tuple(self._graph.logits if n == "logits" else n for n in fetch)
-        for name in names:
-            if name not in tensors:
-                raise unknown_name("tensor", name, tensors)
-        if keep:
+        side = self._beside.sides.filled(params) if isinstance(params, Side) else None
+        if not training or params is not None:
+            given = {} if params is None or side is not None else self._check_params(params)
+            return self._evaluate(feeds, samples, fetch, given, side)
+        refuse_training(self.plan)
+        trains = set(self._beside.trained)
+        values = {n: p.values for n, p in self.model.parameters.items()} | self._statistics
+        leaves = {n: self._tensor(p, values[n], n in trains) for n, p in self.model.parameters.items()}
+        whole = self.plan.extras.trains == "all"  # a body that is not trained runs as in a prediction
+        with self._torch.set_grad_enabled(True):
+            tensors, nodes = self._run(feeds, leaves, whole)
+        names = self._names(fetch, tensors)
+        if whole:
             self._statistics = {
                 n: leaves[n].numpy().astype(np.float32)
                 for n, p in self.model.parameters.items()
                 if not p.spec.trained and not p.frozen
             }
-            trained = {n: t for n, t in leaves.items() if t.requires_grad}
-            self._tape = _Tape(tensors, trained, nodes, names, samples)
-        for node in nodes:
-            self._count(node, samples)
-        self.meters.forwards += 1
+        trained = {n: t for n, t in leaves.items() if t.requires_grad}
+        self._tape = _Tape(tensors, trained, nodes, names, samples)
+        self._count(nodes, samples, self.model.parameters)
         return {asked: tensors[n].detach().numpy().copy() for asked, n in zip(fetch, names)}
+
+    def _evaluate(
+        self,
+        feeds: Mapping[str, Array],
+        samples: int,
+        fetch: Sequence[str],
+        given: Mapping[str, Array],
+        side: Side | None,
+    ) -> dict[str, Array]:
+        parameters = self.model.parameters if side is None else side.parameters
+        leaves = {n: self._tensor(p, given.get(n, p.values), False) for n, p in parameters.items()}
+        with self._torch.no_grad():
+            tensors, nodes = self._run(feeds, leaves, False)
+        names = self._names(fetch, tensors)
+        self._count(nodes, samples, parameters)
+        found = {asked: tensors[n].numpy().copy() for asked, n in zip(fetch, names)}
+        return found if side is None else self._blanked(side, found)
+
+    def _names(self, fetch: Sequence[str], tensors: Mapping[str, Any]) -> tuple[str, ...]:
+        names = tuple(self._graph.tensor(n) for n in fetch)
+        for name in names:
+            if name not in tensors:
+                raise unknown_name("tensor", name, tensors)
+        return names
+
+    def _blanked(self, side: Side, found: dict[str, Array]) -> dict[str, Array]:
+        """The logits of units that the side does not know at -inf."""
+        for name, values in found.items():
+            if self._graph.tensor(name) == self._graph.logits:
+                side.blank(values)
+        return found
 
     def _run(
         self, feeds: Mapping[str, Array], leaves: Mapping[str, Any], training: bool
@@ -175,22 +209,17 @@ class TorchEngine:
         return x
 
     def _check_params(self, params: Mapping[str, Array]) -> Mapping[str, Array]:
-        for name, values in params.items():
-            p = self._parameter(name)
-            if values.shape != p.values.shape:
-                raise BadInput(
-                    f"The snapshot's '{name}' has {values.size} living weights, the model {p.living}.",
-                    "Take a new snapshot after a change of pattern.",
-                )
+        self._beside.check_snapshot(params)
         return params
 
     # ---- backward
     def backward(self, seeds: Mapping[str, Array]) -> None:
         """Adds the gradients of the latest training forward, seeded at fetched tensors; once per forward."""
+        refuse_training(self.plan)
         tape, self._tape = self._tape, None
         if tape is None:
             raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
-        seeded = {self._graph.logits if n == "logits" else n: seed for n, seed in seeds.items()}
+        seeded = {self._graph.tensor(n): seed for n, seed in seeds.items()}
         for name, seed in seeded.items():
             if name not in tape.fetched:
                 raise BadInput(f"'{name}' was not fetched by the forward.", f"Fetch it: fetch=('{name}', ...).")
@@ -200,17 +229,16 @@ class TorchEngine:
                     f"{tuple(tape.tensors[name].shape)}.",
                     "Seed the gradient of what was fetched.",
                 )
-        visit, self._visit = self._visit, None
-        visited = visit[0] if visit else ()
-        self._accumulate(tape, seeded, visited, visit[1] if visit else None)
+        visited, visit = self._visit or (frozenset(), None)
+        self._accumulate(tape, seeded, visited, visit)
         self._count_backward(tape, seeded, visited)
 
     def _accumulate(
         self,
         tape: _Tape,
         seeds: Mapping[str, Array],
-        visited: Sequence[str],
-        visit: Callable[[str, range, Array], None] | None,
+        visited: frozenset[str],
+        visit: Visitor | None,
     ) -> None:
         names = [n for n in tape.leaves if self.model[n].trained_count or n in visited]
         outputs = [(tape.tensors[n], s) for n, s in seeds.items() if tape.tensors[n].requires_grad]
@@ -225,25 +253,23 @@ class TorchEngine:
         for name, gradient in zip(names, found):
             dense = np.zeros(self.model[name].spec.shape, np.float32) if gradient is None else gradient.numpy()
             if visit is not None and name in visited:
-                _visit_rows(name, dense, visit)
+                for rows in row_blocks(dense.shape, VISIT_WEIGHTS):
+                    visit(name, rows, np.ascontiguousarray(dense[rows.start : rows.stop], np.float32))
             p = self.model[name]
             living = dense.ravel() if p.pattern is None else dense.ravel()[p.pattern]
             if p.trained_count:
                 at = slice(None) if p.gradient_subset is None else p.gradient_subset
                 self.gradients[name][at] += living[at]
 
-    def visit_dense_gradients(self, names: Sequence[str], visit: Callable[[str, range, Array], None]) -> None:
-        """In the next backward: ``visit(name, rows, block)`` with a float32 block [rows, ...]."""
-        for name in names:
-            self._parameter(name)
-        self._visit = (tuple(names), visit)
+    def visit_dense_gradients(self, names: Sequence[str], visit: Visitor) -> None:
+        self._visit = (check_visited(self._graph, self._beside.trained, names), visit) if names else None
 
     # ---- step
     def step(self, lr: float) -> None:
+        refuse_training(self.plan)
         with self._change:
-            for name, p in self.model.parameters.items():
-                if p.spec.trained:
-                    update(p, self.gradients[name], self.plan.optimizer, lr)
+            for name in self._beside.trained:
+                update(self.model[name], self.gradients[name], self.plan.optimizer, lr)
             for name, values in self._statistics.items():
                 self.model[name].values[:] = values
             self.discard()
@@ -254,27 +280,25 @@ class TorchEngine:
 
     def discard(self) -> None:
         self.clear_gradients()
-        self._statistics = {}
-        self._tape = None
+        self._forget()
 
     # ---- weights, masks, state
     def _parameter(self, name: str) -> Parameter:
-        if name not in self.model.parameters:
-            raise unknown_name("parameter", name, self.model.parameters)
-        return self.model[name]
+        return check_parameter(self.model, name)
 
     def snapshot(self) -> dict[str, Array]:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
+    def side(self, name: str) -> Side:
+        return self._beside.sides[name]
+
+    def per_weight(self, name: str) -> Flat:
+        return self._beside.per_weight(name)
+
     def set_pattern(self, name: str, pattern: Array | None) -> None:
-        """Gradients accumulated for other tensors stay; this one's become zero."""
-        p = self._parameter(name)
+        self._parameter(name)
         with self._change:
-            p.set_pattern(pattern)
-            kept = {n: self.gradients[n] for n, q in self.model.parameters.items() if q.spec.trained and n != name}
-            self.gradients.relayout()
-            for n, gradient in kept.items():
-                self.gradients[n][:] = gradient
+            self._beside.set_pattern(name, pattern)
             self._tape = None
 
     def set_gradient_mask(self, name: str, subset: Array | None) -> None:
@@ -297,32 +321,36 @@ class TorchEngine:
             self.discard()
 
     def state(self) -> dict[str, Array]:
-        """The model's canonical state; without uncommitted gradients and statistics and ``rng``."""
-        return self.model.state()
+        """The model's canonical state and the sides; without uncommitted gradients and statistics and ``rng``."""
+        return self._beside.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
-            self.model.load_state(state)
-            self._prepare()
+            self._beside.load(state)
+            self._forget()
 
     # ---- prediction
-    def predictor(self, batch: int) -> Callable[[Array], Array]:
-        """A function x [B, ...] -> logits float32 [B, classes], in chunks of ``batch``; for any thread."""
-        if batch > self.plan.predict_batch or batch < 1:
-            raise BadInput(
-                f"A predictor of {batch} samples does not fit the planned {self.plan.predict_batch}.",
-                "Plan a larger predict_batch.",
-            )
+    def predictor(
+        self, batch: int, fetch: Sequence[str] = ("logits",), side: str | None = None
+    ) -> Callable[[Array], dict[str, Array]]:
+        check_predictor(self.plan, batch)
+        self._names(fetch, self._graph.shapes)
+        if side is not None:
+            self._beside.side(side)
 
-        def predict(x: Array) -> Array:
-            x = self._check_feed(self._graph.input, np.asarray(x))
+        def predict(x: Array) -> dict[str, Array]:
+            graph = self._graph
+            x = self._check_feed(graph.input, np.asarray(x))
+            out = {n: np.empty((len(x), *graph.shapes[graph.tensor(n)]), np.float32) for n in fetch}
             with self._change, self._torch.no_grad():
-                logits = [np.zeros((0, self._graph.classes), np.float32)]
-                leaves = {n: self._tensor(p, p.values, False) for n, p in self.model.parameters.items()}
+                held = None if side is None or self._beside.side(side).empty else self._beside.side(side)
+                parameters = self.model.parameters if held is None else held.parameters
+                leaves = {n: self._tensor(p, p.values, False) for n, p in parameters.items()}
                 for i in range(0, len(x), batch):
-                    tensors, _ = self._run({self._graph.input: x[i : i + batch]}, leaves, False)
-                    logits.append(tensors[self._graph.logits].numpy().astype(np.float32))
-            return np.concatenate(logits)
+                    tensors, _ = self._run({graph.input: x[i : i + batch]}, leaves, False)
+                    for name, values in out.items():
+                        values[i : i + batch] = tensors[graph.tensor(name)].numpy()
+            return out if held is None else self._blanked(held, out)
 
         return predict
 
@@ -330,18 +358,20 @@ class TorchEngine:
         return self._change
 
     # ---- meters
-    def _count(self, node: Node, samples: int) -> None:
-        cost = self._costs.get(node.name)
-        if cost is not None:
-            self.meters.forward_flops += cost.forward(self.model[cost.name].living, samples)
+    def _count(self, nodes: Sequence[Node], samples: int, parameters: Mapping[str, Parameter]) -> None:
+        for node in nodes:
+            cost = self._costs.get(node.name)
+            if cost is not None:
+                self.meters.forward_flops += cost.forward(parameters[cost.name].living, samples)
+        self.meters.forwards += 1
 
-    def _count_backward(self, tape: _Tape, seeds: Iterable[str], visited: Sequence[str]) -> None:
+    def _count_backward(self, tape: _Tape, seeds: Iterable[str], visited: frozenset[str]) -> None:
         """Over the nodes that the seeds reach; a visited tensor costs its whole weight gradient."""
         reached = set(seeds)
         # tensors that depend on a trained parameter; what was fed does not
         dependent: set[str] = set()
         for node in tape.nodes:
-            trained = any(self.model[n].spec.trained for n in node.parameters)
+            trained = any(n in tape.leaves for n in node.parameters)
             if trained or not dependent.isdisjoint(node.inputs):
                 dependent.add(node.output)
         for node in reversed(tape.nodes):
@@ -352,14 +382,8 @@ class TorchEngine:
             if cost is None:
                 continue
             p = self.model[cost.name]
-            count = p.spec.size if cost.name in visited else p.trained_count
+            count = 0 if cost.name not in tape.leaves else p.trained_count
+            count = p.spec.size if cost.name in visited else count
             cost = replace(cost, input_gradient=node.inputs[0] in dependent)
             self.meters.backward_flops += cost.backward(p.living, count, tape.samples)
         self.meters.backwards += 1
-
-
-def _visit_rows(name: str, dense: Array, visit: Callable[[str, range, Array], None]) -> None:
-    rows = max(1, VISIT_WEIGHTS // max(1, dense[0].size))
-    for start in range(0, len(dense), rows):
-        block = range(start, min(len(dense), start + rows))
-        visit(name, block, np.ascontiguousarray(dense[block.start : block.stop], np.float32))

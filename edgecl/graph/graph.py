@@ -58,7 +58,7 @@ class Graph:
 
     ``input`` is the one fed tensor, of ``input_dtype`` ``uint8`` or ``float32``; the first node normalises
     it.
-    ``logits`` is the tensor that methods fetch.
+    ``logits`` is the classifier's output, ``features`` its input: the two names that methods fetch by.
     """
 
     name: str
@@ -77,6 +77,27 @@ class Graph:
     @property
     def classes(self) -> int:
         return self.shapes[self.logits][0]
+
+    @property
+    def features(self) -> str:
+        """The classifier's input: what ``notes`` say, else the input of the last layer with weights before the
+        logits.
+        """
+        noted = self.notes.get("features")
+        if noted in self.shapes:
+            return str(noted)
+        makers = {n.output: n for n in self.nodes}
+        tensor = self.logits
+        while tensor in makers:
+            node = makers[tensor]
+            tensor = node.inputs[0]
+            if any(self.parameters[p].role == "weight" for p in node.parameters):
+                break
+        return tensor
+
+    def tensor(self, name: str) -> str:
+        """The tensor called ``name``; ``logits`` and ``features`` stand for the classifier's output and input."""
+        return {"logits": self.logits, "features": self.features}.get(name, name)
 
     def prunable(self) -> tuple[str, ...]:
         """Names of the weight tensors that are sparse by default, in graph order."""

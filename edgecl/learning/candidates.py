@@ -21,7 +21,7 @@ def store_candidates(store: SampleStore, ids: Array) -> StoreCandidates:
 def source_candidates(
     source: SampleSource,
     parts: Parts,
-    predict: Callable[[Array], Array],
+    predict: Callable[[Array], dict[str, Array]],
     seen: Array,
     subjects: Array | None = None,
 ) -> ArrayCandidates:
@@ -39,5 +39,5 @@ def source_candidates(
     fields = {}
     if "logits" in parts.method.needs.fields:
         width = int(np.flatnonzero(seen)[-1]) + 1
-        fields = {"logits": np.clip(predict(x)[:, :width], -65504, 65504).astype(np.float16)}
+        fields = {"logits": np.clip(predict(x)["logits"][:, :width], -65504, 65504).astype(np.float16)}
     return ArrayCandidates(x, source.labels[rows], fields=fields, subjects=None if subjects is None else subjects[rows])

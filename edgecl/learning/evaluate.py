@@ -13,11 +13,11 @@ Array = np.ndarray
 
 
 def evaluate_tasks(
-    predict: Callable[[Array], Array], method: Method, tasks: Sequence[Task], seen: Array, batch: int
+    predict: Callable[[Array], dict[str, Array]], method: Method, tasks: Sequence[Task], seen: Array, batch: int
 ) -> tuple[list[float | None], list[float | None]]:
     """(Class-IL, Task-IL) accuracy per task as fractions; Class-IL over the units ``seen`` (bool [C]).
 
-    predict : samples [n, ...] -> logits float32 [n, C];  batch : samples read at a time
+    predict : samples [n, ...] -> outputs by name, ``logits`` float32 [n, C];  batch : samples read at a time
     """
     class_il: list[float | None] = []
     task_il: list[float | None] = []
@@ -25,7 +25,7 @@ def evaluate_tasks(
         correct = correct_in_task = 0
         units = np.array(task.classes)
         for x, y in task.test.batches(batch):
-            logits = method.scores({"logits": predict(x)}, None)
+            logits = method.scores(predict(x), None)
             ours, theirs = evaluate_logits(logits, y, seen, units)
             correct += ours
             correct_in_task += theirs or 0

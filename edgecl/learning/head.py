@@ -40,18 +40,18 @@ def widen_head(trainer: Trainer, spec: SampleSpec, classes: int) -> None:
 
 def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> None:
     """Give ``model`` the parameters of ``graph``, which differs from its own in the first axis of the head
-    only."""
+    only. Optimizer state and arrays per weight are zero for new rows; an engine's sides follow in `Engine.replan`."""
     for name, spec in graph.parameters.items():
         p = model.parameters[name]
         if p.spec.shape == spec.shape:
             model.parameters[name] = replace(p, spec=spec)
             continue
-        old_values, old_moments = (
-            p.dense().reshape(-1),
-            {k: p.dense(m).reshape(-1) for k, m in p.moments.items()},
-        )
         values = initial_values(spec, rng)
-        values[: old_values.size] = old_values
-        moments = {k: np.concatenate([m, np.zeros(spec.size - m.size, np.float32)]) for k, m in old_moments.items()}
-        model.parameters[name] = Parameter(spec, values, None, moments, None, p.frozen, p.step_count)
+        values[: p.spec.size] = p.dense().reshape(-1)
+        moments, per_weight = (
+            {k: np.concatenate([p.dense(a).reshape(-1), np.zeros(spec.size - p.spec.size, np.float32)])
+             for k, a in arrays.items()}
+            for arrays in (p.moments, p.per_weight)
+        )  # fmt: skip
+        model.parameters[name] = Parameter(spec, values, None, moments, None, p.frozen, p.step_count, per_weight)
     model.graph = graph

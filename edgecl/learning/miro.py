@@ -177,7 +177,7 @@ class Miro:
         rows = config.batch + parts.method.needs.draws * config.replay_rows
         self.trial_steps += -(-len(x) // (3 * rows))
         batch = engine.plan.predict_batch
-        logits = engine.predictor(batch)(x)
+        logits = engine.predictor(batch)(x)["logits"]
         right = np.where(seen, logits, -np.inf).argmax(axis=1) == y
         return float(np.mean([right[y == c].mean() for c in np.unique(y)]))
 

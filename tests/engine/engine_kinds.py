@@ -1,10 +1,13 @@
 """The engines under test: add a name here and `kind_engine` an entry."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from small_nets import SEED
 
 from edgecl.compiler import Optimizer, Plan
+from edgecl.compiler.extras import Extras
 from edgecl.engine import Model
 
 ENGINES = ["torch", "native"]
@@ -19,7 +22,8 @@ def make_engine(kind, graph, model=None, optimizer=None, *, batch=16, predict_ba
 def make_plan(kind, graph, optimizer=None, batch=16, predict_batch=16, fetch=(), **plan):
     optimizer = optimizer or Optimizer()
     if kind == "torch":
-        return Plan(graph, batch, predict_batch, optimizer, **plan)
+        extras = {f.name: plan.pop(f.name) for f in fields(Extras) if f.name in plan}
+        return Plan(graph, batch, predict_batch, optimizer, extras=Extras(fetch, **extras), **plan)
     from edgecl.compiler import compile_plan
 
     return compile_plan(graph, batch=batch, predict_batch=predict_batch, optimizer=optimizer, fetch=fetch, **plan)

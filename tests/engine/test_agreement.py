@@ -128,7 +128,7 @@ def check(engine_factory, case, optimizer):
             batch, count = (s["mean"], None) if which == "running_mean" else (s["var"], s["count"])
             close(p.values, running_update(before[name], batch, 0.1, count), 2e-5, 0.1)
     expected = engine.forward({graph.input: x}, training=False)["logits"]
-    close(engine.predictor(min(5, case.samples))(x), expected, 1e-5)
+    close(engine.predictor(min(5, case.samples))(x)["logits"], expected, 1e-5)
 
 
 def test_forward_backward_and_step_equal_the_float64_reference(engine_factory):

@@ -1,0 +1,160 @@
+"""BoundNetwork: the kernels' network over the arrays of parameters, and evaluation forwards over it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from ..compiler import Plan
+from ..compiler.operations import geometry
+from .flop_counter import FlopCounter
+from .model import Parameter
+from .sides import Side
+
+Array = np.ndarray
+
+
+class BoundNetwork:
+    """Index lists and normalisations over arrays that belong to Python; lists are rebuilt where asked.
+
+    planes : by layer, of its input and of its output gradient (None: no list goes back through it)
+    """
+
+    def __init__(self, plan: Plan, planes: Mapping[str, Sequence[Any]], threads: int) -> None:
+        graph = plan.graph
+        self._planes, self._blocking = planes, plan.program["blocking"]
+        self.weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
+        self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
+        self.kernels = _kernels.Network(threads, plan.program["lanes"])
+        for node in self.weights:
+            self.kernels.add_weight(geometry(graph, node))
+        for node in self._norms:
+            self.kernels.add_norm(
+                graph.shapes[node.output][0],
+                node.attributes.get("groups", 0),
+                node.attributes["eps"],
+                node.attributes.get("momentum", 0.0),
+            )
+
+    def bind(
+        self,
+        parameters: Mapping[str, Parameter],
+        gradient: Callable[[str], Array | None],
+        stale: Collection[str],
+        subsets: Collection[str] = (),
+    ) -> None:
+        """Every array again. Lists of ``stale`` weights are rebuilt, of ``subsets`` those for the gradient."""
+        for i, node in enumerate(self.weights):
+            name = node.parameters[0]
+            p = parameters[name]
+            bias = parameters[node.parameters[1]].values if len(node.parameters) > 1 else None
+            if name in stale:
+                x, dy = self._planes[node.name]
+                blocks = self._blocking[node.name]
+                self.kernels.build_weight(i, p.values, gradient(name), bias, p.pattern, x, dy, blocks)
+            else:
+                self.kernels.rebind_weight(i, p.values, gradient(name), bias, p.pattern)
+            if name in stale or name in subsets:
+                self.kernels.set_subset(i, p.gradient_subset, p.frozen)
+        for i, node in enumerate(self._norms):
+            names = node.parameters
+            statistics = [parameters[n] for n in names[2:4]]
+            mean, var = (p.values for p in statistics) if statistics else (None, None)
+            self.kernels.bind_norm(
+                i,
+                parameters[names[0]].values,
+                parameters[names[1]].values,
+                mean,
+                var,
+                gradient(names[0]),
+                gradient(names[1]),
+                [p.frozen for p in statistics] or [False, False],
+            )
+
+
+def open_session(plan: Plan, network: BoundNetwork, entry: str, own_thread: bool) -> tuple[Any, Any]:
+    """A session of one entry point of the plan, with its arena, and the feed of its samples."""
+    e = plan.program[entry]
+    node = next(n for n in plan.graph.nodes if n.op == "normalise")
+    feed = _kernels.Feed(
+        e["feed"],
+        [float(m) for m in node.attributes["mean"]],
+        [1.0 / float(s) for s in node.attributes["std"]],
+        int(node.attributes.get("pad", 0)),
+    )
+    session = _kernels.Session(
+        network.kernels, e["blocks"], e["arena_bytes"], e["maps"], e["forward"], e["backward"], own_thread
+    )
+    return session, feed
+
+
+class Evaluator:
+    """Evaluation forwards in the plan's one prediction arena: of the model, or of a side by lists of its own.
+
+    The caller keeps others out meanwhile.
+    """
+
+    def __init__(self, plan: Plan, network: BoundNetwork) -> None:
+        self._plan, self._network = plan, network
+        self._opened: tuple[Any, Any] | None = None
+        self._sides: dict[str, tuple[BoundNetwork, FlopCounter]] = {}
+
+    def run(self, x: Array, tensors: Sequence[str], side: Side | None = None) -> dict[str, Array]:
+        """Tensors, float32 [B, ...], of at most the planned number of samples."""
+        session, feed = self._open()
+        network = self._network if side is None else self._bound(side)[0]
+        graph, indices = self._plan.graph, self._plan.program["predict"]["fetch"]
+        found: dict[str, Array] = {}
+        for tensor in tensors:
+            shape = (len(x), *graph.shapes[tensor])
+            if found:
+                found[tensor] = session.fetch(indices[tensor], shape)
+            else:
+                values = session.predict(network.kernels, feed, x, indices[tensor], math.prod(shape[1:]))
+                found[tensor] = np.asarray(values).reshape(shape)
+        if not tensors:
+            session.evaluate(network.kernels, feed, x)
+        if side is not None and graph.logits in found:
+            side.blank(found[graph.logits])
+        return found
+
+    def _open(self) -> tuple[Any, Any]:
+        """The session, opened when first needed: who only trains needs no arena for predictions."""
+        if self._opened is None:
+            self._opened = open_session(self._plan, self._network, "predict", own_thread=True)
+        return self._opened
+
+    def poison(self) -> None:
+        """Fill the arena with NaN (tests)."""
+        self._open()[0].poison()
+
+    def counter(self, side: Side) -> FlopCounter:
+        """Of what a forward with this side executes."""
+        return self._bound(side)[1]
+
+    def side_bytes(self) -> int:
+        """Bytes of the sides' lists."""
+        return sum(network.kernels.kernel_bytes() for network, _ in self._sides.values())
+
+    def _bound(self, side: Side) -> tuple[BoundNetwork, FlopCounter]:
+        """The side's lists, brought up to what it holds."""
+        made = self._sides.get(side.name)
+        if made is None:
+            planes = {n: (x, None) for n, (x, _) in self._plan.program["predict"]["planes"].items()}
+            network = BoundNetwork(self._plan, planes, threads=1)
+            made = network, FlopCounter(side, self._plan.graph, self._plan.program["lanes"], ())
+            side.moved = {n.parameters[0] for n in network.weights}
+            self._sides[side.name] = made
+        network, counter = made
+        if side.moved:
+            network.bind(side.parameters, lambda name: None, side.moved)
+            for name in side.moved:
+                counter.forget(name)
+        if side.written:
+            network.kernels.refresh()
+        side.moved, side.written = set(), False
+        return made
