@@ -42,9 +42,7 @@ class DGM:
         count = info.step if info.epoch_steps is None else info.iteration
         return pattern_changed or count % self.refresh == 0
 
-    def subset(
-        self, parameter: Parameter, density: float, importance: Array, among: Array | None = None
-    ) -> Array:
+    def subset(self, parameter: Parameter, density: float, importance: Array, among: Array | None = None) -> Array:
         """Positions within the living weights that keep their gradient: int32, sorted.
 
         among : int32, sorted positions to choose from; None is all living weights

@@ -22,9 +22,7 @@ def drop_lowest(tensor: Tensor, scores: Array, keep: int) -> tuple[Array, Array]
     return pattern[~stays], pattern[stays]
 
 
-def exchange(
-    tensor: Tensor, move: Move, scores: Callable[[], Array], rng: np.random.Generator
-) -> Change | None:
+def exchange(tensor: Tensor, move: Move, scores: Callable[[], Array], rng: np.random.Generator) -> Change | None:
     """Drop the lowest ``scores()`` [living] down to ``move.drop_to``, then grow at random up to ``move.grow_to``; None
     when both counts stand already. Whoever was dropped may be drawn again, and then starts anew.
     """

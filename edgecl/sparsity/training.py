@@ -244,10 +244,7 @@ class SparseTraining:
         self._choose_subsets(
             dgm,
             engine,
-            {
-                n: dgm.importance(current[n], None if replayed is None else replayed[n])
-                for n in self.masked_gradients
-            },
+            {n: dgm.importance(current[n], None if replayed is None else replayed[n]) for n in self.masked_gradients},
         )
 
     def _choose_subsets(self, dgm: DGM, engine: Engine, importance: Mapping[str, Array]) -> None:
