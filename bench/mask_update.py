@@ -16,9 +16,9 @@ from common import arguments, median, table, write
 from ours import Step
 
 from edgecl import _kernels
-from edgecl.sparsity.base import Importances, Update
-from edgecl.sparsity.masks import top_k
-from edgecl.sparsity.tdm import TDM
+from edgecl.sparsity import TDM, Evidence, Move, Tensor, exchange, exchange_for_candidates
+from edgecl.sparsity.dense import DeadGradients
+from edgecl.sparsity.moves import stages
 
 PERIOD = 100
 DELTA = 0.01
@@ -29,38 +29,28 @@ def tdm(step: Step, rng: np.random.Generator) -> None:
     policy, engine = TDM(delta=DELTA), step.engine
     for name in step.masks:
         p = step.model[name]
-        last = np.abs(engine.gradients[name])
-        for pattern in policy.new_patterns(p, p.density, Update(1, 0), Importances(last=last), rng):
+        tensor = Tensor.of(p, p.density)
+        evidence = Evidence(last=np.abs(engine.gradients[name]))
+        move = Move(p.density - policy.step_of(p.density), p.density)
+        change = exchange(tensor, move, lambda t=tensor, e=evidence: policy.importance(t, e), rng)
+        for pattern in stages(policy.name, p, change, 1.0):
             engine.set_pattern(name, pattern)
     engine._sync()  # list building belongs to the update
 
 
 def rigl(step: Step, rng: np.random.Generator) -> None:
     """A step with dense gradients, then the exchange."""
-    engine, best = step.engine, {}
-
-    def look(name: str, rows: range, block: np.ndarray) -> None:
-        """Keeps the largest |gradient| of dead weights of this block, as many as would grow at most."""
-        p = step.model[name]
-        per_row = block[0].size
-        start, stop = rows.start * per_row, rows.stop * per_row
-        scores = np.abs(block).reshape(-1)
-        living = p.pattern[np.searchsorted(p.pattern, start) : np.searchsorted(p.pattern, stop)]
-        scores[living - start] = -1
-        top = top_k(scores, round(DELTA * p.spec.size))
-        best.setdefault(name, []).append((scores[top], top + start))
-
-    engine.visit_dense_gradients(list(step.masks), look)
+    engine = step.engine
+    counts = {n: round(min(DELTA * step.model[n].spec.size, step.model[n].living / 2)) for n in step.masks}
+    dead = DeadGradients(engine, counts)
+    engine.visit_dense_gradients(list(step.masks), dead.visit)
     step()
+    found = dead.candidates()
     for name in step.masks:
         p = step.model[name]
-        count = round(min(DELTA * p.spec.size, p.living / 2))
-        scores = np.concatenate([s for s, _ in best[name]])
-        places = np.concatenate([i for _, i in best[name]])
-        kept = p.pattern[top_k(np.abs(p.values), p.living - count)]
-        grown = places[top_k(scores, count)]
-        engine.set_pattern(name, kept)
-        engine.set_pattern(name, np.union1d(kept, grown).astype(np.int32))
+        change = exchange_for_candidates(Tensor.of(p, p.density), counts[name], found[name])
+        for pattern in stages("rigl", p, change, 1.0):
+            engine.set_pattern(name, pattern)
     engine._sync()
 
 

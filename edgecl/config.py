@@ -52,7 +52,7 @@ class Config:
     alpha: float | None = _option(None, p.real(), "weight of the stored-logits term; default: the method's")
     beta: float | None = _option(None, p.real(), "weight of the replay cross-entropy; default: the method's")
     sparsity: float = _option(0.0, p.fraction(high_open=True), "share of zero weights in the sparse tensors")
-    mask: str = _option("tdm", p.choice(("tdm", "static", "none")), "how the sparse pattern moves")
+    mask: str = _option("tdm", p.choice(("tdm", "static", "set", "rigl", "none")), "how the sparse pattern moves")
     allocation: str = _option("uniform", p.choice(("uniform", "erk")), "how sparsity is shared among tensors")
     gradient_keep: float = _option(1.0, p.fraction(low_open=True), "share of living weights that get a gradient")
     remove: float = _option(0.0, p.fraction(high_open=True), "share of easy samples removed during a task")
@@ -162,7 +162,7 @@ class Config:
         if self.mask == "none" and self.sparsity > 0:
             raise BadInput(
                 f"Sparsity {self.sparsity:g} was asked for with mask none.",
-                "Use mask tdm or static, or sparsity 0.",
+                "Use mask tdm, static, set or rigl, or sparsity 0.",
             )
         if self.optimizer == "adam" and self.momentum:
             raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")

@@ -43,7 +43,7 @@ def plan_learner(
     plan = plan_run(config, candidate, baseline=counted, budget=ram, free=free)
     sparse = configured_sparsity(plan.config, graph)
     rows = plan.config.batch + configured_method(plan.config).needs.draws * plan.config.replay_rows
-    costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
+    costs = step_costs(graph, rows, sparse.training_densities(), sparse.gradient_keep)
     plan = replace(plan, step_flops=int(sum(c.flops for c in costs)))
     if config.device is not None:
         cost = CostModel(load_profile(config.device), config.threads).step(costs)

@@ -134,7 +134,8 @@ def predicted_growth(
     rows = config.batch + draws * config.replay_rows
     return {
         **plan.memory,
-        "sparse_training": sparse.extra_bytes() + _pattern_change_bytes(plan, sparse),
+        "sparse_training": sparse.extra_bytes()
+        + sparse.passing_bytes({p.name: p.size for p in plan.graph.parameters.values() if p.trained}),
         "memory": slots * (spec.bytes + width + 40),
         "batch": 3 * rows * spec.bytes + 4 * rows * classes * 8,
         "evaluation": plan.predict_batch * spec.bytes,
@@ -144,14 +145,6 @@ def predicted_growth(
         "miro": 0 if config.miro is None else _trial_bytes(config, plan, sparse, spec, classes, samples),
         "other": OTHER_BYTES,
     }
-
-
-def _pattern_change_bytes(plan: Plan, sparse: SparseTraining) -> int:
-    """The gradients laid out anew beside the old ones while a pattern changes."""
-    if not sparse.densities or sparse.policy.name == "static":
-        return 0
-    highest = sparse.max_densities()
-    return sum(int(4 * p.size * highest.get(p.name, 1.0)) for p in plan.graph.parameters.values() if p.trained)
 
 
 def _store_bytes(config: Config, record: int, draws: int, samples: int) -> int:

@@ -134,7 +134,7 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     config = plan.config
     sparse = configured_sparsity(config, graph)
     rows = config.batch + method.needs.draws * config.replay_rows
-    costs = step_costs(graph, rows, sparse.densities, sparse.gradient_keep)
+    costs = step_costs(graph, rows, sparse.training_densities(), sparse.gradient_keep)
     steps = sum(planned_steps(config, n, config.epochs) for n in sizes)
     plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)))
     if config.device is None:

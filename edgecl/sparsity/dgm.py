@@ -6,8 +6,8 @@ import numpy as np
 
 from ..engine.model import Parameter
 from ..errors import BadInput
-from .base import Array, StepInfo
-from .masks import exact_count, top_k
+from .base import StepInfo
+from .masks import Array, exact_count, top_k
 
 
 class DGM:
@@ -42,9 +42,13 @@ class DGM:
         count = info.step if info.epoch_steps is None else info.iteration
         return pattern_changed or count % self.refresh == 0
 
-    def subset(self, parameter: Parameter, density: float, importance: Array) -> Array:
-        """Positions within the living weights that keep their gradient: int32, sorted."""
-        return top_k(importance, max(1, exact_count(self.keep * density, parameter.spec.size)))
+    def subset(self, parameter: Parameter, density: float, importance: Array, among: Array | None = None) -> Array:
+        """Positions within the living weights that keep their gradient: int32, sorted.
+
+        among : int32, sorted positions to choose from; None is all living weights
+        """
+        count = max(1, exact_count(self.keep * density, parameter.spec.size))
+        return top_k(importance, count) if among is None else among[top_k(importance[among], count)]
 
     def importance(self, current: Array, replay: Array | None) -> Array:
         """The paper's continual gradient importance, float32 [living]."""

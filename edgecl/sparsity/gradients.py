@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..engine.base import Engine
 from ..methods.batch import Batch, Draw
 from ..methods.losses import cross_entropy
-from .base import Array
+from .tensor import Array
 
 
 def two_gradients(
@@ -20,15 +21,25 @@ def two_gradients(
     float32 [living] by name. Costs a forward and a backward each, counted by the engine's meters; weights,
     optimizer state, batch-norm statistics and gradient masks are as before afterwards.
     """
+    with unmasked(engine, names):
+        current = _absolute(engine, batch, names, batch.task_units, micro_batch)
+        drawn = next((d for d in replay if len(d)), None)
+        replayed = None if drawn is None else _absolute(engine, drawn, names, None, micro_batch)
+    return current, replayed
+
+
+@contextmanager
+def unmasked(engine: Engine, names: Sequence[str]) -> Iterator[None]:
+    """All living weights of ``names`` get gradients; afterwards the masks are as before, gradients forgotten."""
     masks = {n: engine.model[n].gradient_subset for n in names}
     for name in names:
         engine.set_gradient_mask(name, None)
-    current = _absolute(engine, batch, names, batch.task_units, micro_batch)
-    drawn = next((d for d in replay if len(d)), None)
-    replayed = None if drawn is None else _absolute(engine, drawn, names, None, micro_batch)
-    for name, mask in masks.items():
-        engine.set_gradient_mask(name, mask)
-    return current, replayed
+    try:
+        yield
+    finally:
+        engine.discard()
+        for name, mask in masks.items():
+            engine.set_gradient_mask(name, mask)
 
 
 def _absolute(

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import BadInput, unknown_name
-from ..graph import Graph
+from ..graph import Graph, ParameterSpec
 from .allocation import allocate
 from .base import SparsityPolicy
 from .dgm import DGM
+from .rigl import RigL
+from .set import SET
 from .static import Static
 from .tdm import TDM
+from .tensor import Target
 from .training import SparseTraining
+
+POLICIES: Mapping[str, type[SparsityPolicy]] = {c.name: c for c in (TDM, Static, SET, RigL)}
+MASKS = (*POLICIES, "none")
 
 
 def make_sparse_training(
     graph: Graph,
     *,
     sparsity: float = 0.0,
-    mask: str = "tdm",
+    mask: str | SparsityPolicy = "tdm",
     gradient_keep: float = 1.0,
     form: str = "released",
     allocation: str = "uniform",
     names: Sequence[str] | None = None,
-    delta: float = 0.01,
-    weight: float = 0.5,
-    alpha: float = 0.5,
-    beta: float = 0.5,
     refresh: int = 30,
-    update_every: int = 100,
+    **options: Any,
 ) -> SparseTraining:
     """Sparse training of ``names`` (default: the graph's prunable tensors).
 
     sparsity : share of zero weights over those tensors, [0, 1); 0 makes no mask
-    mask : ``tdm``, ``static`` or ``none`` (none goes with sparsity 0)
+    mask : a policy's name or a policy; ``none`` goes with sparsity 0
     gradient_keep : share of living weights that get a gradient (DGM), (0, 1]; 1 is no gradient masking
-    form : ``released`` or ``paper``;  allocation : ``uniform`` or ``erk``
-    delta, weight, alpha, beta, update_every : see `TDM`;  refresh : see `DGM`
-    Raises `BadInput` for a value out of range or a name that is no weight of the graph.
+    form : ``released`` or ``paper``, of TDM and DGM;  allocation : ``uniform`` or ``erk``
+    refresh : see `DGM`;  options : of the policy, by its keyword arguments; alpha and beta are DGM's too
+    Raises `BadInput` for a value out of range, an unknown option or a name that is no weight of the graph.
     """
-    if mask not in ("tdm", "static", "none"):
-        raise unknown_name("mask", mask, ("tdm", "static", "none"))
     if form not in ("released", "paper"):
         raise unknown_name("form", form, ("released", "paper"))
     if not 0.0 <= sparsity < 1.0:
@@ -48,28 +50,22 @@ def make_sparse_training(
     if not 0.0 < gradient_keep <= 1.0:
         raise BadInput(f"The gradient keep fraction is {gradient_keep}.", "Use a fraction above 0 and up to 1.")
     if mask == "none" and sparsity > 0:
-        raise BadInput(f"Sparsity {sparsity} was asked for with no mask.", "Use mask tdm or static, or sparsity 0.")
+        known = ", ".join(POLICIES)
+        raise BadInput(f"Sparsity {sparsity} was asked for with no mask.", f"Use one of {known}, or sparsity 0.")
+    policy = _policy(mask, {"form": form, **options})
     names = _weights(graph, names)
     if not names and (sparsity > 0 or gradient_keep < 1):
         raise BadInput(f"Network '{graph.name}' has no prunable tensor.", "Name the tensors to make sparse.")
     specs = [graph.parameters[n] for n in names]
-    densities = allocate(allocation, specs, 1.0 - sparsity) if specs and sparsity > 0 else {}
-    for spec in specs:
-        if densities and densities[spec.name] * spec.size < 0.5:
-            raise BadInput(
-                f"At sparsity {sparsity} no weight of '{spec.name}' ({spec.size} weights) would live.",
-                "Lower the sparsity or leave the tensor dense.",
-            )
-    policy: SparsityPolicy = Static()
-    if mask == "tdm" and densities:
-        policy = TDM(form=form, delta=delta, weight=weight, alpha=alpha, beta=beta, update_every=update_every)
+    densities = _densities(allocation, specs, sparsity)
     dgm = None
     if gradient_keep < 1.0:
-        dgm = DGM(gradient_keep, refresh=refresh, form=form, alpha=alpha, beta=beta)
+        coefficients = {k: options[k] for k in ("alpha", "beta") if k in options}
+        dgm = DGM(gradient_keep, refresh=refresh, form=form, **coefficients)
     return SparseTraining(
+        {s.name: Target(s.name, tuple(s.shape), densities[s.name]) for s in specs if densities.get(s.name, 1.0) < 1.0},
         {s.name: s.size for s in specs},
-        densities,
-        policy,
+        policy if densities else Static(),
         dgm,
         names if dgm is not None else (),
         {
@@ -80,14 +76,41 @@ def make_sparse_training(
             "allocation": allocation,
             "tensors": list(names),
             "densities": dict(densities),
-            "delta": delta,
-            "weight": weight,
-            "alpha": alpha,
-            "beta": beta,
+            **({} if dgm is None else {"alpha": dgm.alpha, "beta": dgm.beta}),
             "refresh": refresh,
-            "update_every": update_every,
+            **(policy.options() if densities else {}),
         },
     )
+
+
+def _policy(mask: str | SparsityPolicy, options: Mapping[str, Any]) -> SparsityPolicy:
+    """The policy of that name with those of the options that it knows; an option that nobody knows is refused."""
+    if isinstance(mask, SparsityPolicy):
+        kind, known = type(mask), set()
+    elif mask in MASKS:
+        kind = POLICIES.get(mask, Static)
+        known = set(inspect.signature(kind).parameters)
+    else:
+        raise unknown_name("mask", mask, MASKS)
+    everyone = {p for c in (*POLICIES.values(), DGM) for p in inspect.signature(c).parameters}
+    for name in options:
+        if name not in known | everyone:
+            raise unknown_name("option of sparse training", name, sorted(known | everyone))
+    return mask if isinstance(mask, SparsityPolicy) else kind(**{k: v for k, v in options.items() if k in known})
+
+
+def _densities(allocation: str, specs: Sequence[ParameterSpec], sparsity: float) -> dict[str, float]:
+    """Target density by tensor; empty without a mask."""
+    if not specs or sparsity == 0:
+        return {}
+    densities = allocate(allocation, specs, 1.0 - sparsity)
+    for spec in specs:
+        if densities[spec.name] * spec.size < 0.5:
+            raise BadInput(
+                f"At sparsity {sparsity} no weight of '{spec.name}' ({spec.size} weights) would live.",
+                "Lower the sparsity or leave the tensor dense.",
+            )
+    return densities
 
 
 def _weights(graph: Graph, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -45,11 +45,17 @@ def dead_positions(pattern: Array, ranks: Array) -> Array:
     return (ranks + np.searchsorted(dead_before, ranks, side="right")).astype(np.int32)
 
 
-def grow_at_random(pattern: Array, size: int, count: int, rng: np.random.Generator) -> Array:
-    """``pattern`` plus ``count`` dead positions (all when fewer) drawn uniformly without replacement."""
+def newcomers_at_random(pattern: Array, size: int, count: int, rng: np.random.Generator) -> Array:
+    """``count`` dead positions (all when fewer) drawn uniformly without replacement; int32, sorted."""
     dead = size - pattern.size
     count = min(count, dead)
     if count <= 0:
-        return pattern
+        return np.zeros(0, np.int32)
     ranks = rng.choice(dead, count, replace=False, shuffle=False)
-    return np.sort(np.concatenate([pattern, dead_positions(pattern, ranks)])).astype(np.int32)
+    return np.sort(dead_positions(pattern, ranks))
+
+
+def grow_at_random(pattern: Array, size: int, count: int, rng: np.random.Generator) -> Array:
+    """``pattern`` plus `newcomers_at_random`."""
+    new = newcomers_at_random(pattern, size, count, rng)
+    return np.sort(np.concatenate([pattern, new])).astype(np.int32) if new.size else pattern

@@ -13,18 +13,22 @@ to s one period later; in every other period prune to s + delta and grow to s.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..engine.model import Parameter
 from ..errors import BadInput
 from . import timing
-from .base import Array, Importances, StepInfo, Update
-from .masks import exact_count, grow_at_random, top_k
+from .base import SparsityPolicy, StepInfo
+from .exchange import exchange
+from .look import LAST, NOTHING, TWO, Evidence, Look
+from .masks import exact_count
+from .moves import Move, Moves
+from .tensor import Array, Target, Tensor
 
 
-class TDM:
+class TDM(SparsityPolicy):
     """form : ``released`` or ``paper``
     delta : fraction of a tensor's weights exchanged and expanded, at most half its density
     weight : lambda of the released importance;  alpha, beta : of the paper's
@@ -54,77 +58,74 @@ class TDM:
             raise BadInput(f"update_every is {update_every}.", "Use at least 1 step.")
         self.form, self.delta, self.weight = form, delta, weight
         self.alpha, self.beta, self.update_every = alpha, beta, update_every
-        self.two_gradients = form == "paper"
-        self.last_gradient = form == "released"
+        self.looks = (TWO,) if form == "paper" else (LAST,)
 
-    def due(self, info: StepInfo) -> Update | None:
+    def options(self) -> dict[str, Any]:
+        return {k: getattr(self, k) for k in ("form", "delta", "weight", "alpha", "beta", "update_every")}
+
+    def due(self, info: StepInfo, density: float) -> Move | None:
+        """The exchange before this step for a tensor of target ``density``, or None."""
+        delta = self.step_of(density)
+        shrink_then_expand = Move(density - delta, density)
         if timing.open_ended(info):
-            return Update(1, 0) if info.step and info.step % self.update_every == 0 else None
+            return shrink_then_expand if info.step and info.step % self.update_every == 0 else None
         at = timing.position(info)
         if at is None:
             return None
-        return self._paper_update(info, *at) if self.form == "paper" else self._released_update(*at)
-
-    @staticmethod
-    def _released_update(now: int, total: int) -> Update:
+        now, total = at
         period = timing.period_epochs(total)
-        if now < period and now < total - period:
-            return Update(0, -1)
-        return Update(1, 0) if now < total - period else Update(0, None)
-
-    @staticmethod
-    def _paper_update(info: StepInfo, now: int, total: int) -> Update | None:
+        if self.form == "released":
+            if now < period and now < total - period:
+                return Move(density, density + delta)
+            return shrink_then_expand if now < total - period else Move(density, None)
         expands = info.task is not None and info.task > 0
         if now == 0:
-            return Update(None, -1) if expands else None
-        return Update(0, None) if expands and now == timing.period_epochs(total) else Update(1, 0)
+            return Move(None, density + delta) if expands else None
+        return Move(density, None) if expands and now == period else shrink_then_expand
 
-    def due_after(self, info: StepInfo) -> bool:
+    def look(self, info: StepInfo) -> Look:
+        if self.form == "paper":
+            move = self.due(info, 0.5)
+            return TWO if move is not None and move.drop_to is not None else NOTHING
         if timing.open_ended(info):
-            return (info.step + 1) % self.update_every == 0
-        return timing.last_before_update(info)
+            return LAST if (info.step + 1) % self.update_every == 0 else NOTHING
+        return LAST if timing.last_before_update(info) else NOTHING
 
-    def importance(self, parameter: Parameter, importances: Importances) -> Array:
+    def move(
+        self, tensors: Mapping[str, Tensor], evidence: Mapping[str, Evidence], info: StepInfo, rng: np.random.Generator
+    ) -> Moves | None:
+        if self.due(info, 0.5) is None:  # when, not how far, and that is the same for every tensor
+            return None
+        changes = {}
+        for name, tensor in tensors.items():
+            move = self.due(info, tensor.density)
+            assert move is not None
+            change = exchange(tensor, move, lambda t=tensor, e=evidence[name]: self.importance(t, e), rng)
+            if change is not None:
+                changes[name] = change
+        return Moves(changes)
+
+    def importance(self, tensor: Tensor, evidence: Evidence) -> Array:
         """Weight importance over the living weights, float32."""
-        score = np.abs(parameter.values)
+        score = np.abs(tensor.values)
         for factor, gradient in (
-            (self.weight, importances.last),
-            (self.alpha, importances.current),
-            (self.beta, importances.replay),
+            (self.weight, evidence.last),
+            (self.alpha, evidence.current),
+            (self.beta, evidence.replay),
         ):
             if gradient is not None:
                 score += np.float32(factor) * gradient
         return score
 
-    def new_patterns(
-        self,
-        parameter: Parameter,
-        density: float,
-        update: Update,
-        importances: Importances,
-        rng: np.random.Generator,
-    ) -> list[Array]:
-        assert parameter.pattern is not None
-        pattern, size = parameter.pattern, parameter.spec.size
-        delta = self.step_of(density)
-        stages = []
-        if update.prune is not None:
-            keep = exact_count(density - update.prune * delta, size)
-            if keep < pattern.size:
-                pattern = pattern[top_k(self.importance(parameter, importances), keep)]
-                stages.append(pattern)
-        if update.grow is not None:
-            target = exact_count(density - update.grow * delta, size)
-            if target > pattern.size:
-                stages.append(grow_at_random(pattern, size, target - pattern.size, rng))
-        return stages
-
     def step_of(self, density: float) -> float:
         """delta for a tensor of this density: at most half of it, so no shrink empties the tensor."""
         return min(self.delta, density / 2)
 
-    def max_density(self, density: float) -> float:
+    def peak_density(self, density: float) -> float:
         return min(1.0, density + self.step_of(density))
+
+    def can_move(self, tensor: Target) -> bool:
+        return exact_count(self.peak_density(tensor.density), tensor.size) > tensor.count
 
     def check(self, epochs: int | None, steps: int | None) -> None:
         timing.check_length("TDM", epochs, steps)

@@ -1,4 +1,4 @@
-"""SparseTraining: mask policy and gradient masking as the learner drives them."""
+"""SparseTraining: mask policy and gradient masking as the training core drives them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from ..engine.base import Engine
 from ..engine.model import Model, Parameter
 from ..errors import BadInput
 from ..methods.batch import Batch, Draw
-from .base import Array, Importances, SparsityPolicy, StepInfo
+from ..methods.context import Context
+from ..methods.phase import Phase
+from . import footprint
+from .base import SparsityPolicy, StepInfo
 from .dgm import DGM
+from .event import PolicyContext
+from .gather import Gathered
 from .gradients import two_gradients
 from .masks import exact_count, magnitude_pattern
+from .moves import BrokenContract, Moves, are_positions, stages, within
+from .tensor import Array, Target, Tensors
 
 
 class SparseTraining:
@@ -23,31 +30,35 @@ class SparseTraining:
         changed = sparse.before_forward(engine, info, batch, replay, rng)
         result = method.train_step(engine, batch, replay, rng, lr, before_step=sparse.before_step)
 
-    sizes     : weights per tensor
-    densities : target density of each masked tensor (a tensor at 1.0 has no mask)
+    and at a task's borders ``begin_task(c)`` and ``end_task(c)``, which return the policy's phases.
+
+    targets : the masked tensors (a tensor at density 1.0 has no mask), in graph order
+    sizes   : weights of every tensor that is masked or under gradient masking
     masked_gradients : tensors under gradient masking
     All random draws come from the generator passed in, tensors in graph order.
     """
 
     def __init__(
         self,
+        targets: Mapping[str, Target],
         sizes: Mapping[str, int],
-        densities: Mapping[str, float],
         policy: SparsityPolicy,
         dgm: DGM | None = None,
         masked_gradients: Sequence[str] = (),
         description: Mapping[str, Any] | None = None,
     ) -> None:
+        self.targets = dict(targets)
+        self.densities = {n: t.density for n, t in targets.items()}
         self.sizes = dict(sizes)
-        self.densities = {n: d for n, d in densities.items() if d < 1.0}
         self.policy = policy
         self.dgm = dgm
         self.masked_gradients = tuple(masked_gradients)
         self._description = dict(description or {})
-        self._info: StepInfo | None = None
+        self._gathered = Gathered(policy, self.targets)
         self._refresh = False
-        self._last: dict[str, Array] = {}
+        self._changed = False  # a pattern, since the gradient subsets were chosen
         self._subsets: dict[str, Array] = {}
+        self._trains: dict[str, Array] = {}
         self._restore = False
 
     @property
@@ -58,46 +69,70 @@ class SparseTraining:
 
     def max_densities(self) -> dict[str, float]:
         """Highest density of each masked tensor over the schedule."""
-        return {n: self.policy.max_density(d) for n, d in self.densities.items()}
+        return {n: self.policy.peak_density(d) for n, d in self.densities.items()}
+
+    def training_densities(self) -> dict[str, float]:
+        """Density of each masked tensor in most of the steps."""
+        return {n: self.policy.training_density(d) for n, d in self.densities.items()}
 
     def extra_bytes(self) -> int:
-        """Bytes kept between steps: a float32 gradient copy per living weight, int32 gradient subsets."""
-        living = sum(exact_count(d, self.sizes[n]) for n, d in self.max_densities().items())
+        """Bytes kept between steps: evidence for a move, the policy's own state, int32 gradient subsets."""
         trained = sum(
             exact_count(self.gradient_keep * self.densities.get(n, 1.0), self.sizes[n]) for n in self.masked_gradients
         )
-        return 4 * living * self.policy.last_gradient + 4 * trained * (self.dgm is not None)
+        kept = self.policy.kept_bytes(self.targets) if self.targets else 0
+        return footprint.evidence_bytes(self.policy, self.targets) + kept + 4 * trained * (self.dgm is not None)
+
+    def passing_bytes(self, trained: Mapping[str, int]) -> int:
+        """Bytes taken while evidence is gathered and patterns change. ``trained``: size of every trained parameter."""
+        gathering = footprint.pass_bytes(self.policy, self.targets)
+        return gathering + footprint.change_bytes(self.policy, self.targets, trained)
 
     def check(self, epochs: int | None, steps: int | None) -> None:
         """Plan time: `BadInput` when a technique that was asked for would never fire on such a task."""
-        if not self.densities:
+        if not self.targets:
             return
         self.policy.check(epochs, steps)
-        if self.policy.name != "static" and all(
-            exact_count(self.policy.max_density(d), self.sizes[n]) == exact_count(d, self.sizes[n])
-            for n, d in self.densities.items()
-        ):
+        if self.policy.moves and not any(self.policy.can_move(t) for t in self.targets.values()):
             raise BadInput(
-                "TDM was asked for but would never move a weight: delta is below one weight of each tensor.",
-                "Raise delta, use a larger network, or the static mask.",
+                f"Policy '{self.policy.name}' was asked for but would never move a weight: what it exchanges is below "
+                "one weight of each tensor.",
+                "Let it exchange more, use a larger network, or the static mask.",
             )
 
     # -- for the learner
 
     def setup(self, model: Model, rng: np.random.Generator) -> None:
         """One-shot magnitude patterns on a dense model. A tensor that already has a pattern keeps it."""
-        for name in self.densities:
+        for name in self.targets:
             self.prune(model[name])
 
     def prune(self, parameter: Parameter) -> None:
         """`setup` of one tensor."""
-        density = self.densities.get(parameter.spec.name)
-        if density is not None and parameter.pattern is None:
-            parameter.set_pattern(magnitude_pattern(parameter.values, density))
+        target = self.targets.get(parameter.spec.name)
+        if target is not None and parameter.pattern is None:
+            density = self.policy.start_density(target.density)
+            if density < 1.0:
+                parameter.set_pattern(magnitude_pattern(parameter.values, density))
 
-    def begin_task(self, task: int | None) -> None:
-        """Before a task's first step. The last task's final gradient stays for the first update."""
-        self._info = None
+    def begin_task(self, c: Context | int | None) -> Sequence[Phase]:
+        """Before a task's first step. The last task's final gradient stays for the first move. Returns the phases that
+        the policy wants to run before the task's epochs; a driver without a `Context` gives the task's number.
+        """
+        self._gathered.stop()
+        return () if c is None or isinstance(c, int) else self._event("begin_task", c)
+
+    def end_task(self, c: Context) -> Sequence[Phase]:
+        """After a task's last step: the phases that the policy wants to run before the evaluation."""
+        self._gathered.stop()
+        return self._event("end_task", c)
+
+    def _event(self, hook: str, c: Context) -> Sequence[Phase]:
+        if not self.targets:
+            return ()
+        self._reach(c.engine)
+        tensors = Tensors(c.engine.model, self.densities)
+        return tuple(getattr(self.policy, hook)(PolicyContext(c, tensors, lambda moves: self._apply(c.engine, moves))))
 
     def before_forward(
         self,
@@ -110,109 +145,153 @@ class SparseTraining:
         micro_batch: int | None = None,
     ) -> bool:
         """Update patterns and prepare gradient masks where they are due. True when a pattern changed."""
-        if self._restore:
-            self._set_subsets(engine, self._subsets)
-            self._restore = False
-        self._info = info
-        changed = self._update_patterns(engine, info, batch, replay, rng, micro_batch)
+        self._reach(engine)
+        self._gathered.stop()
+        if self.targets and info.phase is None:
+            evidence = self._gathered.before_move(engine, info, batch, replay, micro_batch)
+            moves = self.policy.move(Tensors(engine.model, self.densities), evidence, info, rng)
+            if moves is not None:
+                self._apply(engine, moves)
+                self._gathered.used()
+            self._gathered.watch(engine)
+        changed, self._changed = self._changed, False
         self._refresh = False
         if self.dgm is not None and self.dgm.due(info, changed):
-            if self.dgm.form == "paper":
-                current, replayed = two_gradients(engine, batch, replay, self.masked_gradients, micro_batch)
-                self._choose_subsets(
-                    engine,
-                    {
-                        n: self.dgm.importance(current[n], None if replayed is None else replayed[n])
-                        for n in self.masked_gradients
-                    },
-                )
-            else:
-                self._refresh = True  # all living weights get a gradient; `before_step` chooses among them
-                for name in self.masked_gradients:
-                    engine.set_gradient_mask(name, None)
+            self._refresh_subsets(self.dgm, engine, batch, replay, micro_batch)
         return changed
 
     def before_step(self, engine: Engine) -> None:
-        """Between backward and step: choose gradient subsets, keep the gradient an update will look at."""
-        if self._refresh:
-            self._choose_subsets(engine, {n: np.abs(engine.gradients[n]) for n in self.masked_gradients})
+        """Between backward and step: choose gradient subsets, keep the evidence a move will look at."""
+        if self._refresh and self.dgm is not None:
+            self._choose_subsets(self.dgm, engine, {n: np.abs(engine.gradients[n]) for n in self.masked_gradients})
             self._refresh = False
-        if self._info is not None and self.policy.last_gradient and self.policy.due_after(self._info):
-            self._last = {n: _masked_gradient(engine, n) for n in self.densities}
+        self._gathered.after_backward(engine)
 
-    def _update_patterns(
-        self,
-        engine: Engine,
-        info: StepInfo,
-        batch: Batch,
-        replay: Sequence[Draw],
-        rng: np.random.Generator,
-        micro_batch: int | None,
-    ) -> bool:
-        update = self.policy.due(info) if self.densities else None
-        if update is None:
-            return False
-        current: dict[str, Array] = {}
-        replayed: dict[str, Array] | None = None
-        if self.policy.two_gradients and update.prune is not None:
-            current, replayed = two_gradients(engine, batch, replay, tuple(self.densities), micro_batch)
-        changed = False
-        for name, density in self.densities.items():
+    def params_at(self, engine: Engine, task: int) -> dict[str, Array] | None:
+        """Values for a Task-IL prediction of a 0-based task, for ``engine.forward(params=)``: weights outside the
+        policy's `patterns_at` are 0. None: predict with the model as it is.
+        """
+        patterns = self.policy.patterns_at(task) if self.targets else None
+        if patterns is None:
+            return None
+        found = {}
+        for name, used in patterns.items():
             p = engine.model[name]
-            last = self._last.get(name)
-            importances = Importances(
-                last=last if last is not None and last.size == p.living else None,
-                current=current.get(name),
-                replay=None if replayed is None else replayed[name],
-            )
-            patterns = self.policy.new_patterns(p, density, update, importances, rng)
-            if p.frozen:  # drawn all the same, so that freezing one tensor does not change another's draws
-                continue
+            values = np.zeros_like(p.values)
+            at = within(p.pattern, used)
+            values[at] = p.values[at]
+            found[name] = values
+        return found
+
+    # -- patterns
+
+    def _apply(self, engine: Engine, moves: Moves) -> None:
+        """Check all of it, then change patterns, frozen parameters and what trains."""
+        model, peaks = engine.model, self.max_densities()
+        names = (*moves.changes, *moves.freeze, *moves.unfreeze, *moves.trains)
+        if odd := next((n for n in names if n not in model.parameters), None):
+            raise self._broken(f"names '{odd}', which '{model.graph.name}' has not")
+        if odd := next((n for n in moves.changes if n not in peaks), None):
+            raise self._broken(f"changes the pattern of '{odd}', which is not sparse")
+        for name, positions in moves.trains.items():
+            if positions is not None and not are_positions(positions, model[name].spec.size):
+                raise self._broken(f"trains positions of '{name}' that are no sorted int32 list of distinct ones")
+        changes = {
+            n: stages(self.policy.name, model[n], change, peaks[n])
+            for n, change in moves.changes.items()
+            if not model[n].frozen
+        }
+        for name, patterns in changes.items():
             for pattern in patterns:
                 engine.set_pattern(name, pattern)
-                changed = True
-        self._last = {}
-        return changed
+            if patterns:
+                self._changed = True
+                self._subsets.pop(name, None)
+        if moves.freeze:
+            engine.freeze(moves.freeze)
+        if moves.unfreeze:
+            engine.unfreeze(moves.unfreeze)
+        for name, positions in moves.trains.items():
+            self._trains.pop(name, None)
+            if positions is not None:
+                self._trains[name] = np.array(positions, np.int32)
+            self._changed = self._changed or name in self.masked_gradients
+        touched = {n for n, patterns in changes.items() if patterns and n in self._trains}
+        self._set_masks(engine, [*moves.trains, *sorted(touched - set(moves.trains))])
 
-    def _choose_subsets(self, engine: Engine, importance: Mapping[str, Array]) -> None:
-        assert self.dgm is not None
+    def _broken(self, what: str) -> BrokenContract:
+        return BrokenContract(f"Policy '{self.policy.name}' {what}.", "See edgecl.sparsity.Moves for what it may do.")
+
+    # -- gradient masks
+
+    def _set_masks(self, engine: Engine, names: Sequence[str]) -> None:
+        """Whatever the policy lets train, before gradient masking chooses among it."""
+        for name in names:
+            engine.set_gradient_mask(name, self._trained(engine, name))
+
+    def _trained(self, engine: Engine, name: str) -> Array | None:
+        trains = self._trains.get(name)
+        return None if trains is None else within(engine.model[name].pattern, trains)
+
+    def _refresh_subsets(
+        self, dgm: DGM, engine: Engine, batch: Batch, replay: Sequence[Draw], micro_batch: int | None
+    ) -> None:
+        if dgm.form == "released":
+            self._refresh = True  # everything that may train gets a gradient; `before_step` chooses among it
+            self._set_masks(engine, self.masked_gradients)
+            return
+        current, replayed = two_gradients(engine, batch, replay, self.masked_gradients, micro_batch)
+        self._choose_subsets(
+            dgm,
+            engine,
+            {n: dgm.importance(current[n], None if replayed is None else replayed[n]) for n in self.masked_gradients},
+        )
+
+    def _choose_subsets(self, dgm: DGM, engine: Engine, importance: Mapping[str, Array]) -> None:
         self._subsets = {
-            n: self.dgm.subset(engine.model[n], self.densities.get(n, 1.0), score) for n, score in importance.items()
+            n: dgm.subset(engine.model[n], self.densities.get(n, 1.0), score, self._trained(engine, n))
+            for n, score in importance.items()
         }
-        self._set_subsets(engine, self._subsets)
+        for name, subset in self._subsets.items():
+            engine.set_gradient_mask(name, subset)
 
-    @staticmethod
-    def _set_subsets(engine: Engine, subsets: Mapping[str, Array]) -> None:
-        for name, subset in subsets.items():
+    def _reach(self, engine: Engine) -> None:
+        """After `load`: masks reach the engine before it is used."""
+        if not self._restore:
+            return
+        self._restore = False
+        self._set_masks(engine, [n for n in self._trains if n not in self._subsets])
+        for name, subset in self._subsets.items():
             engine.set_gradient_mask(name, subset)
 
     # -- checkpoint
 
     def state(self) -> dict[str, Array]:
-        """Kept gradients (``last/NAME``) and gradient subsets (``subset/NAME``); patterns are the model's."""
+        """Kept evidence (``last/NAME``, ``candidates/NAME``, ``scores/NAME``), gradient subsets (``subset/NAME``), what
+        trains (``trains/NAME``) and the policy's own (``policy/KEY``); patterns are the model's.
+        """
         return {
-            **{f"last/{n}": a for n, a in self._last.items()},
+            **self._gathered.state(),
             **{f"subset/{n}": a for n, a in self._subsets.items()},
+            **{f"trains/{n}": a for n, a in self._trains.items()},
+            **({"changed": np.ones(1, np.uint8)} if self._changed else {}),
+            **{f"policy/{k}": a for k, a in self.policy.state().items()},
         }
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore what `state` returned; gradient masks reach the engine before its next step."""
-        self._last = {k[5:]: np.array(v, np.float32) for k, v in state.items() if k.startswith("last/")}
-        self._subsets = {k[7:]: np.array(v, np.int32) for k, v in state.items() if k.startswith("subset/")}
+
+        def part(prefix: str) -> dict[str, Array]:
+            return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+        self._gathered.load(state)
+        self._subsets = {k: np.array(v, np.int32) for k, v in part("subset/").items()}
+        self._trains = {k: np.array(v, np.int32) for k, v in part("trains/").items()}
+        self._changed = "changed" in state
+        self.policy.load(part("policy/"))
         self._refresh = False
         self._restore = True
 
     def describe(self) -> dict[str, Any]:
         """The choices, as plain values for the run record."""
         return dict(self._description)
-
-
-def _masked_gradient(engine: Engine, name: str) -> Array:
-    """|gradient| over the living weights, 0 outside the gradient subset; a copy."""
-    gradient = np.abs(engine.gradients[name])
-    subset = engine.model[name].gradient_subset
-    if subset is None:
-        return gradient
-    masked = np.zeros_like(gradient)
-    masked[subset] = gradient[subset]
-    return masked

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from edgecl.engine.model import Parameter
 from edgecl.errors import BadInput
 from edgecl.graph import ParameterSpec
-from edgecl.sparsity import TDM, Importances, StepInfo, Update, make_sparse_training
+from edgecl.sparsity import LAST, TDM, Evidence, Move, StepInfo, Tensor, exchange, make_sparse_training
 from edgecl.sparsity.masks import magnitude_pattern
+from edgecl.sparsity.moves import stages
 
 
 def steps_of(epochs, per_epoch, task=0):
@@ -21,12 +22,17 @@ def table(policy, s, epochs, per_epoch=3, task=0):
     """{step: (prune-to sparsity, grow-to sparsity)} of one task."""
     found = {}
     for info in steps_of(epochs, per_epoch, task):
-        update = policy.due(info)
-        if update is not None:
-            found[info.step] = tuple(
-                None if u is None else round(s + u * policy.delta, 6) for u in (update.prune, update.grow)
-            )
+        move = policy.due(info, 1 - s)
+        if move is not None:
+            found[info.step] = tuple(None if d is None else round(1 - d, 6) for d in move)
     return found
+
+
+def exchanged(policy, parameter, density, move, rng):
+    """The patterns that such a move sets one after the other."""
+    tensor = Tensor.of(parameter, density)
+    change = exchange(tensor, move, lambda: policy.importance(tensor, Evidence()), rng)
+    return [] if change is None else stages(policy.name, parameter, change, 1.0)
 
 
 @pytest.mark.parametrize("s", [0.75, 0.90])
@@ -60,11 +66,11 @@ def test_every_task_ends_at_the_target_density(epochs, per_epoch, form):
     policy = TDM(form=form)
     for task in range(2):
         for info in steps_of(epochs, per_epoch, task):
-            update = policy.due(info)
-            if update is not None:
-                for pattern in policy.new_patterns(p, 1 - s, update, Importances(), rng):
+            moves = policy.move({"w": Tensor.of(p, 1 - s)}, {"w": Evidence()}, info, rng)
+            for change in () if moves is None else moves.changes.values():
+                for pattern in stages("tdm", p, change, policy.peak_density(1 - s)):
                     p.set_pattern(pattern)
-            assert p.density <= policy.max_density(1 - s)
+            assert p.density <= policy.peak_density(1 - s)
         # A paper-form task of a single step can only expand; plan-time checking refuses such tasks.
         if form == "released" or epochs * per_epoch >= 10:
             assert p.living == 100
@@ -74,8 +80,8 @@ def test_the_gradient_is_kept_at_the_step_before_each_update_and_at_the_tasks_en
     for epochs, per_epoch in ((50, 3), (20, 5), (4, 25)):
         policy = TDM()
         infos = list(steps_of(epochs, per_epoch))
-        kept = [i.step for i in infos if policy.due_after(i)]
-        updates = [i.step for i in infos if policy.due(i) is not None]
+        kept = [i.step for i in infos if policy.look(i) == LAST]
+        updates = [i.step for i in infos if policy.due(i, 0.25) is not None]
         assert kept == [s - 1 for s in updates[1:]] + [len(infos) - 1]
 
 
@@ -84,7 +90,7 @@ def test_epochs_that_shrink_under_data_removal_still_keep_the_last_gradient():
     for epoch in range(10):
         length = 10 - epoch // 2
         for i in range(length):
-            if policy.due_after(StepInfo(0, step, 100, epoch, 10, i, length)):
+            if policy.look(StepInfo(0, step, 100, epoch, 10, i, length)) == LAST:
                 kept.append((epoch, i))
             step += 1
     assert kept == [(e, 9 - e // 2) for e in range(10)]
@@ -98,18 +104,19 @@ def test_the_papers_form_expands_from_the_second_task_on_and_shrinks_back_a_peri
 
 def test_an_open_ended_stream_shrinks_and_expands_every_so_many_steps():
     policy = TDM(update_every=7)
-    due = {s: policy.due(StepInfo(None, s)) for s in range(22)}
-    assert {s: u for s, u in due.items() if u} == dict.fromkeys((7, 14, 21), Update(1, 0))
-    assert [s for s in range(22) if policy.due_after(StepInfo(None, s))] == [6, 13, 20]
+    due = {s: policy.due(StepInfo(None, s), 0.25) for s in range(22)}
+    assert {s: u for s, u in due.items() if u} == dict.fromkeys((7, 14, 21), Move(0.24, 0.25))
+    assert [s for s in range(22) if policy.look(StepInfo(None, s)) == LAST] == [6, 13, 20]
 
 
 def test_released_importance_adds_half_the_gradient_and_the_papers_both():
     p = Parameter(ParameterSpec("w", (3,), "weight", "zeros"), np.array([-1.0, 2.0, 0.5], np.float32))
+    t = Tensor.of(p, 1.0)
     g, c, r = (np.array(v, np.float32) for v in ([1, 0, 4], [2, 0, 0], [0, 0, 8]))
-    assert TDM().importance(p, Importances(last=g)).tolist() == [1.5, 2.0, 2.5]
+    assert TDM().importance(t, Evidence(last=g)).tolist() == [1.5, 2.0, 2.5]
     paper = TDM(form="paper", alpha=0.5, beta=0.25)
-    assert paper.importance(p, Importances(current=c, replay=r)).tolist() == [2.0, 2.0, 2.5]
-    assert TDM().importance(p, Importances()).tolist() == [1.0, 2.0, 0.5]
+    assert paper.importance(t, Evidence(current=c, replay=r)).tolist() == [2.0, 2.0, 2.5]
+    assert TDM().importance(t, Evidence()).tolist() == [1.0, 2.0, 0.5]
 
 
 def test_survivors_keep_value_and_optimizer_state_and_newcomers_start_at_zero():
@@ -119,7 +126,7 @@ def test_survivors_keep_value_and_optimizer_state_and_newcomers_start_at_zero():
     p.set_pattern(magnitude_pattern(p.values, 0.25))
     before, before_m = p.dense().ravel().copy(), p.dense(p.moments["momentum"]).ravel().copy()
     old = p.pattern
-    patterns = TDM().new_patterns(p, 0.25, Update(1, -1), Importances(), rng)
+    patterns = exchanged(TDM(), p, 0.25, Move(0.24, 0.26), rng)
     for pattern in patterns:
         p.set_pattern(pattern)
     assert p.living == 260

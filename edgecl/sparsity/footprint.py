@@ -1,0 +1,50 @@
+"""Bytes of sparse training beside parameters and gradients: what is kept between steps, and what a move takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import SparsityPolicy
+from .dense import BLOCK
+from .look import LAST, TWO, Dense
+from .masks import exact_count
+from .tensor import Target
+
+VISIT_BYTES = 17  # a weight of a visited block: the kernel's block, |gradient|, positions and scores of what may enter
+
+
+def evidence_bytes(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:
+    """Evidence that is kept for a move, at most: a float32 gradient per living weight, or candidates."""
+    found = 0
+    for look in policy.looks:
+        if look == LAST:
+            found = max(found, 4 * _peak(policy, targets))
+        elif isinstance(look, Dense):
+            found = max(found, 8 * sum(exact_count(look.top * t.density, t.size) for t in targets.values()))
+    return found
+
+
+def pass_bytes(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:
+    """What gathering takes and gives back: two gradients, or a block on its way."""
+    found = 0
+    for look in policy.looks:
+        if look == TWO:
+            found = max(found, 8 * _peak(policy, targets))
+        elif isinstance(look, Dense):
+            found = max(found, VISIT_BYTES * min(BLOCK, max((t.size for t in targets.values()), default=0)))
+    return found
+
+
+def change_bytes(policy: SparsityPolicy, targets: Mapping[str, Target], trained: Mapping[str, int]) -> int:
+    """While patterns change: the gradients laid out anew beside the old ones.
+
+    trained : size of every trained parameter of the network
+    """
+    if not policy.moves or not targets:
+        return 0
+    peak = {n: policy.peak_density(t.density) for n, t in targets.items()}
+    return sum(int(4 * size * peak.get(name, 1.0)) for name, size in trained.items())
+
+
+def _peak(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:
+    return sum(exact_count(policy.peak_density(t.density), t.size) for t in targets.values())

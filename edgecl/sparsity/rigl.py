@@ -1,0 +1,82 @@
+"""RigL: weights come where the dense gradient is largest (Evci et al., ICML 2020)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import BadInput
+from .base import SparsityPolicy, StepInfo
+from .exchange import exchange_for_candidates
+from .look import NOTHING, Dense, Evidence, Look
+from .masks import exact_count
+from .moves import Moves
+from .tensor import Target, Tensor
+
+
+class RigL(SparsityPolicy):
+    """Every ``update_every`` steps the smallest |w| leave and as many dead weights with the largest |dense gradient|
+    come, both of the step before. The exchanged share falls as a cosine over ``until`` of the task and starts anew with
+    the next; in an open-ended stream it stays. A weight that leaves cannot come back in the same exchange.
+
+    exchanged : share of a tensor's living weights at the start, the paper's alpha
+    update_every : steps between exchanges, the paper's delta T
+    until : share of a task after which the pattern stands
+    """
+
+    name: ClassVar[str] = "rigl"
+
+    def __init__(self, *, exchanged: float = 0.3, update_every: int = 100, until: float = 0.75) -> None:
+        if not 0.0 < exchanged < 1.0:
+            raise BadInput(f"RigL exchanges {exchanged} of the weights.", "Use a fraction above 0 and below 1.")
+        if update_every < 1:
+            raise BadInput(f"RigL's update_every is {update_every}.", "Use at least 1 step.")
+        if not 0.0 < until <= 1.0:
+            raise BadInput(f"RigL exchanges until {until} of a task.", "Use a fraction above 0 and at most 1.")
+        self.exchanged, self.update_every, self.until = exchanged, update_every, until
+        self.looks = (Dense(top=exchanged),)
+
+    def options(self) -> dict[str, Any]:
+        return {k: getattr(self, k) for k in ("exchanged", "update_every", "until")}
+
+    def share(self, step: int, steps: int | None) -> float:
+        """Share exchanged before step ``step`` of ``steps``; 0 when none is due."""
+        if step < 1 or step % self.update_every:
+            return 0.0
+        if steps is None:
+            return self.exchanged
+        end = self.until * steps
+        return 0.0 if step >= end else self.exchanged / 2 * (1 + math.cos(math.pi * step / end))
+
+    def look(self, info: StepInfo) -> Look:
+        share = self.share(info.step + 1, info.steps)
+        return Dense(top=share) if share else NOTHING
+
+    def move(
+        self, tensors: Mapping[str, Tensor], evidence: Mapping[str, Evidence], info: StepInfo, rng: np.random.Generator
+    ) -> Moves | None:
+        share = self.share(info.step, info.steps)
+        if not share:
+            return None
+        changes = {}
+        for name, tensor in tensors.items():
+            dead = evidence[name].dead
+            if dead is not None:
+                change = exchange_for_candidates(tensor, exact_count(share, tensor.living), dead)
+                if change is not None:
+                    changes[name] = change
+        return Moves(changes)
+
+    def can_move(self, tensor: Target) -> bool:
+        return exact_count(self.exchanged, tensor.count) >= 1 and tensor.count > 1
+
+    def check(self, epochs: int | None, steps: int | None) -> None:
+        if steps is not None and not any(self.share(s, steps) for s in range(0, steps, self.update_every)):
+            raise BadInput(
+                f"RigL was asked for but would never exchange a weight: it does so every {self.update_every} steps in "
+                f"the first {self.until:.0%} of a task, a task has {steps} steps.",
+                "Train for more epochs a task, set a smaller update_every, or use the static mask.",
+            )

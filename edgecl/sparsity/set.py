@@ -1,0 +1,88 @@
+"""SET: sparse evolutionary training (Mocanu et al., Nature Communications 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import BadInput
+from .base import SparsityPolicy, StepInfo
+from .exchange import drop_lowest
+from .masks import exact_count, newcomers_at_random
+from .moves import Change, Moves
+from .tensor import Array, Target, Tensor
+
+OPEN_ENDED_EVERY = 100  # steps between exchanges in a stream without epochs, as RigL has them
+
+
+class SET(SparsityPolicy):
+    """Once an epoch the weights nearest to zero leave, as large a share of the positive as of the negative ones, and
+    as many come uniformly at random. The density is the same at every step. No gradient is looked at.
+
+    exchanged : share of a tensor's living weights, the paper's zeta
+    update_every : steps between exchanges; 0 is once an epoch (and every 100 steps of an open-ended stream)
+    """
+
+    name: ClassVar[str] = "set"
+
+    def __init__(self, *, exchanged: float = 0.3, update_every: int = 0) -> None:
+        if not 0.0 < exchanged < 1.0:
+            raise BadInput(f"SET exchanges {exchanged} of the weights.", "Use a fraction above 0 and below 1.")
+        if update_every < 0:
+            raise BadInput(f"SET's update_every is {update_every}.", "Use 0, once an epoch, or a number of steps.")
+        self.exchanged, self.update_every = exchanged, update_every
+
+    def options(self) -> dict[str, Any]:
+        return {"exchanged": self.exchanged, "update_every": self.update_every}
+
+    def due(self, info: StepInfo) -> bool:
+        """Whether an exchange comes before this step; never before the first of a task."""
+        every = self.update_every or (OPEN_ENDED_EVERY if info.epochs is None else 0)
+        if every:
+            return info.step > 0 and info.step % every == 0
+        return info.epoch > 0 and info.iteration == 0
+
+    def move(
+        self, tensors: Mapping[str, Tensor], evidence: Mapping[str, Any], info: StepInfo, rng: np.random.Generator
+    ) -> Moves | None:
+        if not self.due(info):
+            return None
+        return Moves({name: change for name, t in tensors.items() if (change := self._exchange(t, rng)) is not None})
+
+    def _exchange(self, tensor: Tensor, rng: np.random.Generator) -> Change | None:
+        scores, count = _ranks_by_sign(tensor.values, self.exchanged)
+        dropped, kept = drop_lowest(tensor, scores, tensor.living - count)
+        grown = newcomers_at_random(kept, tensor.size, count, rng)
+        return Change(tensor.living / tensor.size, dropped=dropped, grown=grown) if count else None
+
+    def can_move(self, tensor: Target) -> bool:
+        return exact_count(self.exchanged, tensor.count) >= 1
+
+    def check(self, epochs: int | None, steps: int | None) -> None:
+        if epochs is None and steps is None:
+            return
+        enough = epochs is None or epochs > 1
+        if self.update_every:
+            enough = steps is None or steps > self.update_every
+        if not enough:
+            every = f"every {self.update_every} steps" if self.update_every else "after each epoch"
+            length = f"{steps} steps" if self.update_every else "1 epoch"
+            raise BadInput(
+                f"SET was asked for but would never exchange a weight: it does so {every}, a task has {length}.",
+                "Train for more epochs a task, set a smaller update_every, or use the static mask.",
+            )
+
+
+def _ranks_by_sign(values: Array, share: float) -> tuple[Array, int]:
+    """(scores [living], how many leave): the ``share`` of each sign that lies nearest to zero scores 0, others 1. A
+    weight at 0 counts as positive and goes first.
+    """
+    scores = np.ones(values.size, np.float32)
+    negative = values < 0
+    for side in (np.flatnonzero(negative), np.flatnonzero(~negative)):
+        count = exact_count(share, side.size)
+        if count:
+            scores[side[np.argsort(np.abs(values[side]), kind="stable")[:count]]] = 0
+    return scores, int(np.count_nonzero(scores == 0))
