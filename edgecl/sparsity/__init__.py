@@ -6,9 +6,10 @@ from .dgm import DGM
 from .event import PolicyContext
 from .exchange import drop_lowest, exchange, exchange_for_candidates
 from .look import LAST, NOTHING, TWO, Candidates, Dense, Evidence, Look, Passes
-from .make import MASKS, POLICIES, make_sparse_training
+from .make import make_sparse_training
 from .masks import exact_count, grow_at_random, magnitude_pattern, newcomers_at_random, top_k
 from .moves import BrokenContract, Change, Move, Moves
+from .registry import POLICIES
 from .rigl import RigL
 from .set import SET
 from .static import Static
@@ -19,7 +20,6 @@ from .training import SparseTraining
 __all__ = [
     "DGM",
     "LAST",
-    "MASKS",
     "NOTHING",
     "POLICIES",
     "SET",

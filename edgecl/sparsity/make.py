@@ -11,15 +11,10 @@ from ..graph import Graph, ParameterSpec
 from .allocation import allocate
 from .base import SparsityPolicy
 from .dgm import DGM
-from .rigl import RigL
-from .set import SET
+from .registry import POLICIES
 from .static import Static
-from .tdm import TDM
 from .tensor import Target
 from .training import SparseTraining
-
-POLICIES: Mapping[str, type[SparsityPolicy]] = {c.name: c for c in (TDM, Static, SET, RigL)}
-MASKS = (*POLICIES, "none")
 
 
 def make_sparse_training(
@@ -50,7 +45,7 @@ def make_sparse_training(
     if not 0.0 < gradient_keep <= 1.0:
         raise BadInput(f"The gradient keep fraction is {gradient_keep}.", "Use a fraction above 0 and up to 1.")
     if mask == "none" and sparsity > 0:
-        known = ", ".join(POLICIES)
+        known = ", ".join(POLICIES.names())
         raise BadInput(f"Sparsity {sparsity} was asked for with no mask.", f"Use one of {known}, or sparsity 0.")
     policy = _policy(mask, {"form": form, **options})
     names = _weights(graph, names)
@@ -87,12 +82,10 @@ def _policy(mask: str | SparsityPolicy, options: Mapping[str, Any]) -> SparsityP
     """The policy of that name with those of the options that it knows; an option that nobody knows is refused."""
     if isinstance(mask, SparsityPolicy):
         kind, known = type(mask), set()
-    elif mask in MASKS:
-        kind = POLICIES.get(mask, Static)
-        known = set(inspect.signature(kind).parameters)
     else:
-        raise unknown_name("mask", mask, MASKS)
-    everyone = {p for c in (*POLICIES.values(), DGM) for p in inspect.signature(c).parameters}
+        kind = Static if mask == "none" else POLICIES.get(mask)
+        known = set(inspect.signature(kind).parameters)
+    everyone = {p for c in (*(c for _, c in POLICIES.loaded()), DGM) for p in inspect.signature(c).parameters}
     for name in options:
         if name not in known | everyone:
             raise unknown_name("option of sparse training", name, sorted(known | everyone))
