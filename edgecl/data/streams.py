@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput, unknown_name
+from ..registry import Registry
 from . import inertial, keywords  # noqa: F401 - register the data sets hapt and keywords
 from .cache import PlainDataset, open_dataset
 from .child import run_in_child
@@ -155,12 +156,8 @@ GLYPH_DEFAULTS: dict[str, Any] = {
     "memory": 1297, "memory_policy": "balanced",
 }  # fmt: skip
 SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "model": "cnn1d"}
-STREAMS: dict[str, StreamSpec] = {}
-
-
-def register(spec: StreamSpec) -> None:
-    """Add a stream under its name."""
-    STREAMS[spec.name] = spec
+STREAMS: Registry[StreamSpec] = Registry("stream", "edgecl.streams")
+register = STREAMS.register
 
 
 register(
@@ -236,7 +233,7 @@ def load_stream(
         raise BadInput(f"validation is {validation}.", "Give a fraction between 0 and 1, such as 0.1.")
     name = str(name_or_path)
     if name in STREAMS:
-        spec = STREAMS[name]
+        spec = STREAMS.get(name)
         data = load_dataset(spec.dataset, fetch)
         cuts, kind, defaults = spec.cut(data), spec.kind, spec.defaults
     elif Path(name).exists():
@@ -318,9 +315,10 @@ class StreamInfo:
 
 
 def list_streams() -> list[StreamInfo]:
-    """Registered streams, whether or not their data is in the cache."""
+    """Registered streams, whether or not their data is in the cache; not those of a package that fails."""
+    STREAMS.load_all()
     lines = []
-    for s in STREAMS.values():
+    for _, s in STREAMS.loaded():
         d = DATASETS[s.dataset]
         cached = (dataset_folder(s.dataset) / "meta.json").exists()
         lines.append(
@@ -337,14 +335,13 @@ def fetch_stream_data(name: str, source_dir: str | Path | None = None) -> Path:
 
     Already there and no ``source_dir``: nothing is done.
     """
-    if name not in STREAMS:
-        raise unknown_name("stream", name, STREAMS)
-    folder = dataset_folder(STREAMS[name].dataset)
+    spec = STREAMS.get(name)
+    folder = dataset_folder(spec.dataset)
     if source_dir is None and (found := open_dataset(folder)) is not None:
         found.samples.close()
         return folder
     return run_in_child(
         "dataset",
-        name=STREAMS[name].dataset,
+        name=spec.dataset,
         source_dir=None if source_dir is None else str(Path(source_dir).resolve()),
     )

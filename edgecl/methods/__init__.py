@@ -9,11 +9,12 @@ from .joint import Joint
 from .losses import cross_entropy, entropy, mse_logits
 from .metrics import accuracy_metrics, evaluate_logits
 from .naive import Naive
-from .registry import hyperparameters, make_method, methods
+from .registry import METHODS, hyperparameters, make_method, methods
 
 __all__ = [
     "DER",
     "ER",
+    "METHODS",
     "Batch",
     "DERpp",
     "Draw",

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..engine.base import Engine
 from ..errors import BadInput, EdgeclError
+from ..options import Configurable, option
+from ..parsing import choice, flag
 from .batch import Array, Batch, Draw, Replay
 from .losses import cross_entropy, mask_units
 
@@ -54,7 +56,7 @@ class StepResult:
     terms: dict[str, float] = field(default_factory=dict)
 
 
-class Method:
+class Method(Configurable):
     """Base of methods: cross-entropy on current data, no replay. Subclasses add replay terms.
 
     The loss is  w_c * current_term + sum_j w_j * replay_term(j), with the weights of `term_weights`.
@@ -72,26 +74,17 @@ class Method:
     name: ClassVar[str] = ""
     wants_all_tasks: ClassVar[bool] = False
 
-    def __init__(self, *, current_loss: str = "full", replay_forward: str = "joint", mask_unseen: bool = False) -> None:
-        _choice("current_loss", current_loss, ("full", "masked"))
-        _choice("replay_forward", replay_forward, ("joint", "separate"))
-        self.current_loss = current_loss
-        self.replay_forward = replay_forward
-        self.mask_unseen = bool(mask_unseen)
+    current_loss: str = option("full", choice(("full", "masked")), "units the current loss sees", run="current_loss")
+    replay_forward: str = option(
+        "joint", choice(("joint", "separate")), "one forward over current and replay, or several", run="replay_forward"
+    )
+    mask_unseen: bool = option(False, flag, "hide units of classes never seen from every cross-entropy")
 
     # -- what the learner and the planner ask
 
     @property
     def needs(self) -> Needs:
         return Needs()
-
-    def hyper(self) -> dict[str, Any]:
-        """The hyperparameters `make_method` takes to make this method again; plain values."""
-        return {
-            "current_loss": self.current_loss,
-            "replay_forward": self.replay_forward,
-            "mask_unseen": self.mask_unseen,
-        }
 
     def offer_fields(self, result: StepResult, width: int) -> dict[str, Array]:
         """Fields to store with the current samples, from the training forward: float16 logits [B, width],
@@ -290,15 +283,3 @@ def _refuse_non_finite(terms: Mapping[str, float]) -> None:
             f"The loss of this step is not finite ({listed}).",
             "Lower the learning rate or check the samples.",
         )
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise BadInput(f"{name} is '{value}'.", f"Use one of: {', '.join(allowed)}.")
-
-
-def check_weight(name: str, value: float) -> float:
-    """``value`` as a float; `BadInput` unless it is finite and at least 0."""
-    if not np.isfinite(value) or value < 0:
-        raise BadInput(f"{name} is {value}.", "Use a finite number of at least 0.")
-    return float(value)

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import BadInput
-from .base import Method, Needs, Term, check_weight
+from ..options import option
+from ..parsing import count, real
+from .base import Method, Needs, Term
 from .batch import Array, Batch, Draw
 from .losses import cross_entropy, mse_logits
 
@@ -28,16 +30,11 @@ class DER(Method):
 
     name: ClassVar[str] = "der"
 
-    def __init__(self, *, alpha: float = 0.3, **common: Any) -> None:
-        super().__init__(**common)
-        self.alpha = check_weight("alpha", alpha)
+    alpha: float = option(0.3, real(), "weight of the stored-logits term")
 
     @property
     def needs(self) -> Needs:
         return Needs(draws=1, fields=("logits",))
-
-    def hyper(self) -> dict[str, Any]:
-        return {"alpha": self.alpha, **super().hyper()}
 
     def replay_term(self, j: int, logits: Array, part: Draw, whole: Draw, batch: Batch) -> Term:
         return distil(self.alpha, logits, part, whole)
@@ -54,20 +51,18 @@ class DERpp(Method):
 
     name: ClassVar[str] = "der++"
 
-    def __init__(self, *, alpha: float = 0.1, beta: float = 0.5, draws: int | None = None, **common: Any) -> None:
-        super().__init__(**common)
-        self.alpha = check_weight("alpha", alpha)
-        self.beta = check_weight("beta", beta)
-        if draws not in (None, 1, 2):
-            raise BadInput(f"draws is {draws}.", "Use 1 or 2.")
-        self.draws = draws if draws is not None else (2 if self.replay_forward == "separate" else 1)
+    alpha: float = option(0.1, real(), "weight of the stored-logits term")
+    beta: float = option(0.5, real(), "weight of the replay cross-entropy")
+    draws: int | None = option(None, count(1, 2), "replay draws a step; default: 1, with separate forwards 2")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        if self.draws is None:
+            self.draws = 2 if self.replay_forward == "separate" else 1
 
     @property
     def needs(self) -> Needs:
         return Needs(draws=self.draws, fields=("logits",))
-
-    def hyper(self) -> dict[str, Any]:
-        return {"alpha": self.alpha, "beta": self.beta, "draws": self.draws, **super().hyper()}
 
     def replay_term(self, j: int, logits: Array, part: Draw, whole: Draw, batch: Batch) -> Term:
         value: float = 0.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .base import Method, Needs, Term, check_weight
+from ..options import option
+from ..parsing import real
+from .base import Method, Needs, Term
 from .batch import Array, Batch, Draw, Replay
 from .losses import cross_entropy
 
@@ -18,16 +20,11 @@ class ER(Method):
 
     name: ClassVar[str] = "er"
 
-    def __init__(self, *, beta: float | None = None, **common: Any) -> None:
-        super().__init__(**common)
-        self.beta = None if beta is None else check_weight("beta", beta)
+    beta: float | None = option(None, real(), "weight of the replay cross-entropy; default: by numbers of rows")
 
     @property
     def needs(self) -> Needs:
         return Needs(draws=1)
-
-    def hyper(self) -> dict[str, Any]:
-        return {"beta": self.beta, **super().hyper()}
 
     def term_weights(self, batch: Batch, replay: Replay) -> tuple[float, list[float]]:
         if self.beta is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import BadInput, unknown_name
+from ...registry import Registry
 from ..graph import Graph, Shape
 from ._parts import Head
 from .cnn import cnn
@@ -16,22 +17,19 @@ from .mlp import mlp
 from .mobilenetv2 import mobilenetv2
 from .resnet import resnet18, resnet20
 
-__all__ = ["build", "builders"]
+__all__ = ["NETWORKS", "Head", "build", "builders"]
 
-_BUILDERS: dict[str, Callable[..., Graph]] = {
-    "mlp": mlp,
-    "cnn": cnn,
-    "resnet20": resnet20,
-    "resnet18": resnet18,
-    "mobilenetv2": mobilenetv2,
-    "cnn1d": cnn1d,
+NETWORKS: Registry[Callable[..., Graph]] = Registry("network", "edgecl.networks")
+for _name, _make in {
+    "mlp": mlp, "cnn": cnn, "resnet20": resnet20, "resnet18": resnet18, "mobilenetv2": mobilenetv2, "cnn1d": cnn1d,
     "ds_cnn": ds_cnn,
-}
+}.items():  # fmt: skip
+    NETWORKS.register(_make, name=_name)
 
 
 def builders() -> tuple[str, ...]:
     """Names that `build` knows."""
-    return tuple(_BUILDERS)
+    return NETWORKS.names()
 
 
 def build(
@@ -57,14 +55,12 @@ def build(
     input and ``graph.notes["padded"]`` the zero padding where there is one. Raises `BadInput` on an unknown
     name or option and on a shape that does not suit the network.
     """
-    if name not in _BUILDERS:
-        raise unknown_name("network", name, _BUILDERS)
+    make = NETWORKS.get(name)
     shape = tuple(int(n) for n in input_shape)
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise BadInput(f"Samples of shape {shape} do not suit a network.", "Use (C, H, W), (C, 1, L) or (F,).")
     if classes < 1:
         raise BadInput(f"A network with {classes} outputs is not possible.", "Use at least one class.")
-    make = _BUILDERS[name]
     known = [p.name for p in inspect.signature(make).parameters.values() if p.kind == p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
