@@ -58,9 +58,9 @@ def test_a_name_that_is_taken_is_refused_unless_the_same_class_is_defined_again(
 
 
 def test_a_class_of_another_contract_or_of_another_kind_is_refused_by_name():
-    with pytest.raises(BadInput, match="'later' .* contract 2"):
+    with pytest.raises(BadInput, match=r"'later' .* contract 2"):
         registry().register(type("Later", (), {"name": "later", "contract": 2}))
-    with pytest.raises(BadInput, match="'odd' .* derived from Part"):
+    with pytest.raises(BadInput, match=r"'odd' .* derived from Part"):
         Registry("part", "edgecl.no_such_group", Part).register(type("Odd", (), {"name": "odd"}))
 
 

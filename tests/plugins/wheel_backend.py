@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import tomllib
 import zipfile
 from pathlib import Path
+
+import tomllib
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
@@ -20,7 +21,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         for line in (f"[{group}]", *(f"{name} = {value}" for name, value in entries.items()), "")
     ]
     files = {p.name: p.read_bytes() for p in Path().glob("*.py") if p.name != "wheel_backend.py"}
-    files[f"{about}/METADATA"] = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n".encode()
+    said = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}", ""]
+    files[f"{about}/METADATA"] = "\n".join(said).encode()
     files[f"{about}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files[f"{about}/entry_points.txt"] = "\n".join(points).encode()
     record = [f"{name},{_digest(data)},{len(data)}" for name, data in files.items()]
