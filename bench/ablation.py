@@ -24,7 +24,7 @@ from common import arguments, table, write
 
 from edgecl.run import Progress, run
 
-BASE: dict[str, Any] = {"stream": "split-fashion", "model": "cnn", "method": "der++", "memory": 500}
+BASE: dict[str, Any] = {"stream": "split-fashion", "network": "cnn", "method": "der++", "memory": 500}
 KEEP, REMOVE = 0.8, 0.3  # DGM trains 80 % of the living weights, DDR removes 30 % of a task's samples
 # In the first task the loss variants differ only in units without samples yet; it cannot tell them apart. The
 # main setting has the full loss, another the masked one that SparCL released.

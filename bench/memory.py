@@ -148,7 +148,7 @@ def whole_run(net: str, batch: int, density: float, activations: str) -> dict[st
     options = {
         "stream": "split-fashion",
         "limit-train": 5 * STEPS * batch + 5 * batch,
-        "model": net,
+        "network": net,
         "method": "er",
         "batch": batch,
         "epochs": 1,

@@ -27,7 +27,7 @@ from edgecl.run import Run
 COMMON: dict[str, Any] = {
     "method": "er",
     "sparsity": 0.75,
-    "mask": "static",
+    "sparsity_policy": "static",
     "batch": 16,
     "lr": 0.1,
     "lr_schedule": "cosine",
@@ -38,9 +38,9 @@ COMMON: dict[str, Any] = {
     "threads": 1,
 }
 STREAMS: dict[str, dict[str, Any]] = {
-    "split-mnist5k": {"model": "mlp", "epochs": 10, "memory": 200},
-    "split-fashion": {"model": "mlp", "epochs": 5, "memory": 200, "limit_train": 10000},
-    "keywords": {"model": "cnn1d", "epochs": 10, "memory": 120},
+    "split-mnist5k": {"network": "mlp", "epochs": 10, "memory": 200},
+    "split-fashion": {"network": "mlp", "epochs": 5, "memory": 200, "limit_train": 10000},
+    "keywords": {"network": "cnn1d", "epochs": 10, "memory": 120},
 }
 MIRO = "miro"
 FIXED = {f"memory {m:.0%}, buffer {b:.0%}": (m, b) for m in SHARES for b in SHARES}

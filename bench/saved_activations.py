@@ -19,8 +19,8 @@ FORMATS = ("float32", "bfloat16")
 STEPS = [("resnet18", 32), ("resnet18", 8), ("resnet20", 32), ("resnet20", 8), ("mobilenetv2", 32)]
 KEY = ("part", "net", "batch", "density", "threads", "activations", "seed")
 RUNS: dict[str, dict[str, Any]] = {
-    "cnn": {"model": "cnn", "limit_train": 5_000, "epochs": 1, "lr": 0.05},
-    "resnet20": {"model": "resnet20", "limit_train": 2_000, "epochs": 2, "lr": 0.05},
+    "cnn": {"network": "cnn", "limit_train": 5_000, "epochs": 1, "lr": 0.05},
+    "resnet20": {"network": "resnet20", "limit_train": 2_000, "epochs": 2, "lr": 0.05},
 }
 COMMON = {"stream": "split-fashion", "method": "er", "batch": 16, "memory": 500, "sparsity": 0.9, "threads": 1}
 

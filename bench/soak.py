@@ -50,7 +50,7 @@ def running(stream: Path, store: Path, steps: int, warm_up: int) -> Iterator[tup
     per_epoch = 4 * PER_CLASS // 2 // 8
     options = {
         "stream": str(stream),
-        "model": "mlp",
+        "network": "mlp",
         "method": "er",
         "batch": 8,
         "memory": 64,

@@ -117,10 +117,10 @@ def stream(path: Path, rng: np.random.Generator) -> None:
 def job(folder: Path, o: argparse.Namespace, store: Path | None) -> Run:
     options: dict[str, Any] = {
         "stream": str(folder / "stream.npz"),
-        "model": "resnet20",
+        "network": "resnet20",
         "method": "er",
         "sparsity": 0.9,
-        "mask": "static",
+        "sparsity_policy": "static",
         "batch": 8,
         "replay_batch": o.replay,
         "memory": 200,
@@ -129,7 +129,8 @@ def job(folder: Path, o: argparse.Namespace, store: Path | None) -> Run:
         "threads": 1,
     }
     if store is not None:
-        options |= {"store": str(store), "gate": "all", "carousel": o.mode, "latency": o.latency}
+        late = {"exact": "wait", "live": "drop"}[o.mode]
+        options |= {"store": str(store), "gate": "all", "late_swaps": late, "latency": o.latency}
     return Run(prepare(options), "bench")
 
 

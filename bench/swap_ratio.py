@@ -25,16 +25,16 @@ from edgecl.run import run
 
 COMMON: dict[str, Any] = {
     "sparsity": 0.75,
-    "mask": "static",
+    "sparsity_policy": "static",
     "batch": 16,
     "lr_schedule": "cosine",
     "memory_policy": "balanced",
     "threads": 1,
 }
 STREAMS: dict[str, dict[str, Any]] = {
-    "split-fashion": {"model": "mlp", "epochs": 5, "lr": 0.1, "memory": 200, "limit_train": 20000},
-    "hapt-activities": {"model": "cnn1d", "epochs": 5, "lr": 0.1, "memory": 60},
-    "noto-glyphs": {"model": "mlp", "epochs": 4, "lr": 0.3, "memory": 1297, "replay_batch": 32},
+    "split-fashion": {"network": "mlp", "epochs": 5, "lr": 0.1, "memory": 200, "limit_train": 20000},
+    "hapt-activities": {"network": "cnn1d", "epochs": 5, "lr": 0.1, "memory": 60},
+    "noto-glyphs": {"network": "mlp", "epochs": 4, "lr": 0.3, "memory": 1297, "replay_batch": 32},
 }
 METHODS: dict[str, dict[str, Any]] = {"er": {"method": "er"}, "der++": {"method": "der++", "alpha": 0.1, "beta": 0.5}}
 SWAPS: dict[str, dict[str, Any]] = {
@@ -142,7 +142,7 @@ def section(rows: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        cells = [r["stream"], STREAMS[r["stream"]]["model"], r["method"], str(r["slots"]), str(r["n"])]
+        cells = [r["stream"], STREAMS[r["stream"]]["network"], r["method"], str(r["slots"]), str(r["n"])]
         cells += [f"{r[s]:.1f} ± {r[f'{s} std']:.1f}" for s in SWAPS]
         cells += [_gain(r, f"gain {s}") for s in list(SWAPS)[1:]]
         lines.append("| " + " | ".join(cells) + " |")

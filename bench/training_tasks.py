@@ -28,7 +28,7 @@ COMMON = {"method": "er", "lr_schedule": "cosine", "memory_policy": "balanced"}
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "carousel90": (
         "90 % sparse, carousel",
-        {**COMMON, "sparsity": 0.9, "mask": "static", "gate": "all"},
+        {**COMMON, "sparsity": 0.9, "sparsity_policy": "static", "gate": "all"},
     ),
     "dense": ("dense, memory in RAM", COMMON),
 }

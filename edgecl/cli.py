@@ -8,6 +8,7 @@ import typer
 
 from . import __version__
 from .commands import bench, compare, data, demo, devices, doctor, plan, run, store, tune
+from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
 # click's base of usage errors: some versions of typer carry a copy of their own
@@ -38,8 +39,8 @@ def options(
     """Takes the options that stand before a command."""
 
 
-app.command("run", help=run.HELP)(run.command)
-app.command("plan", help=plan.HELP)(plan.command)
+app.command("run", cls=RunCommand, help=run.HELP)(run.command)
+app.command("plan", cls=RunCommand, help=plan.HELP)(plan.command)
 app.command("tune", help=tune.HELP)(tune.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("demo", help=demo.HELP)(demo.command)

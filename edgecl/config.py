@@ -1,26 +1,31 @@
-"""Config: every option of a run, validated. A run record's ``config`` is one, so a run can be repeated from
-it."""
+"""Config: every option of a run, validated, and those of the classes it names. A run record's ``config`` is one, so a
+run can be repeated from it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import parsing as p
+from .choices import CHOICES, arguments, every_option, own_options, owners, registered, spread
 from .data import AUGMENTATIONS
 from .errors import BadInput, unknown_name
-from .graph.builders import builders
-from .methods import gates, methods
+from .former_names import present_names
+from .graph.builders import NETWORKS
+from .methods.gates import GATES
+from .methods.memory_policies import MEMORY_POLICIES
+from .methods.registry import METHODS
+from .plugins import check_provenance
+from .sparsity.registry import POLICIES
 
 
-def _option(default: Any, parser: p.Parser, about: str, *, none: bool = False) -> Any:
-    """A field with its parser and help text; ``none`` allows null (not set)."""
-    return field(default=default, metadata={"parse": parser, "about": about, "none": none or default is None})
+def _option(default: Any, parser: p.Parser, about: str) -> Any:
+    """A field with its parser and help text."""
+    return field(default=default, metadata={"parse": parser, "about": about})
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Config:
     """Options of `edgecl run`; ``about`` of each field's metadata says what it is.
 
     Sizes are bytes, fractions lie in 0..1. None means: not set, the program chooses.
+    own : options of the chosen method and policies that were given, by flat name (see `choices`); `of` hands them out
     """
 
     stream: str = _option("split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file")
@@ -36,9 +42,9 @@ class Config:
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
-    model: str = _option("cnn", p.choice(builders()), "network")
+    network: str = _option("cnn", registered(NETWORKS), "network")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
-    method: str = _option("der++", p.choice(tuple(methods())), "continual-learning method")
+    method: str = _option("der++", registered(METHODS), "continual-learning method")
     current_loss: str = _option(
         "full",
         p.choice(("full", "masked")),
@@ -49,17 +55,17 @@ class Config:
         p.choice(("joint", "separate")),
         "one forward over current and replay, or Mammoth's separate ones",
     )
-    alpha: float | None = _option(None, p.real(), "weight of the stored-logits term; default: the method's")
-    beta: float | None = _option(None, p.real(), "weight of the replay cross-entropy; default: the method's")
     sparsity: float = _option(0.0, p.fraction(high_open=True), "share of zero weights in the sparse tensors")
-    mask: str = _option("tdm", p.choice(("tdm", "static", "set", "rigl", "none")), "how the sparse pattern moves")
+    sparsity_policy: str = _option("tdm", registered(POLICIES, "none"), "how the sparse pattern moves")
     allocation: str = _option("uniform", p.choice(("uniform", "erk")), "how sparsity is shared among tensors")
     gradient_keep: float = _option(1.0, p.fraction(low_open=True), "share of living weights that get a gradient")
     remove: float = _option(0.0, p.fraction(high_open=True), "share of easy samples removed during a task")
     removal_tie_break: str = _option(
         "loss", p.choice(("order", "loss", "random")), "among equally easy samples, which go first"
     )
-    sparcl: str = _option("released", p.choice(("released", "paper")), "sparse training as released or as printed")
+    sparse_schedule: str = _option(
+        "released", p.choice(("released", "paper")), "SparCL's schedule: of the released code, or of the paper"
+    )
     epochs: int = _option(10, p.count(1, 1_000_000), "epochs a task")
     batch: int = _option(32, p.count(1), "samples of the current task in a step")
     replay_batch: int | None = _option(None, p.count(1), "samples in a replay draw; default: as batch")
@@ -75,7 +81,7 @@ class Config:
         "what the backward pass reads again is kept in these; auto: float32, bfloat16 where RAM asks for it",
     )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
-    augment: str = _option("none", p.choice(tuple(AUGMENTATIONS)), "augmentation of current and replayed samples")
+    augment: str = _option("none", p.choice(AUGMENTATIONS), "augmentation of current and replayed samples")
     lr: float = _option(0.1, p.real(0.0, True), "learning rate")
     lr_schedule: str = _option(
         "constant", p.choice(("constant", "cosine")), "learning rate over a task: as it is, or falling to 0"
@@ -85,7 +91,7 @@ class Config:
     weight_decay: float = _option(0.0, p.real(), "weight decay")
     memory: int = _option(500, p.count(0), "slots of the episodic memory in RAM")
     memory_policy: str = _option(
-        "reservoir", p.choice(("reservoir", "ring", "balanced")), "which samples the memory keeps"
+        "reservoir", registered(MEMORY_POLICIES), "which samples the memory keeps"
     )
     store: str | None = _option(None, p.text, "folder of the sample store on flash")
     store_limit: int | str | None = _option(None, p.store_limit, "largest store: a size, or '5000 samples'")
@@ -98,7 +104,7 @@ class Config:
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(
         None,
-        p.choice(tuple(gates())),
+        p.choice(GATES),
         "which replayed samples to exchange; default hybrid_balanced_p with a store",
     )
     swap_ratio: float = _option(0.5, p.fraction(), "share of the replayed samples a gate exchanges")
@@ -108,7 +114,7 @@ class Config:
     miro: int | None = _option(
         None, p.count(2), "from this task on, choose memory and stream buffer by accuracy per joule (needs a store)"
     )
-    carousel: str = _option("exact", p.choice(("exact", "live")), "wait for late swaps, or drop and log them")
+    late_swaps: str = _option("wait", p.choice(("wait", "drop")), "wait for late swaps, or drop and log them")
     latency: int = _option(2, p.count(1), "steps from a swap's request to its effect")
     ram: int | None = _option(None, p.size, "peak memory of the process")
     flops: int | None = _option(None, p.amount, "training FLOPs")
@@ -138,6 +144,7 @@ class Config:
     engine: str = _option("native", p.choice(("native", "torch")), "compiled kernels, or the torch oracle")
     out: str | None = _option(None, p.text, "folder for run.json and checkpoints")
     checkpoint_every: int | None = _option(None, p.count(1), "also save the state every N steps")
+    own: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @staticmethod
     def make(options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
@@ -147,7 +154,28 @@ class Config:
         """
         given = normalise(options)
         values = {**normalise(defaults or {}), **{k: v for k, v in given.items() if v is not None}}
-        return Config(**values).checked()
+        core = {k: v for k, v in values.items() if k in OPTIONS}
+        return Config(**core)._with_own({k: v for k, v in values.items() if k not in OPTIONS}).checked()
+
+    def _with_own(self, given: Mapping[str, Any]) -> Config:
+        """A copy with the options ``given`` of the classes that are chosen, parsed. Raises `BadInput` for any other."""
+        known = own_options(self.__dict__, OPTIONS)
+        for name, raw in given.items():
+            if name not in known and raw is not None:
+                raise self._not_chosen(name)
+        return dataclasses.replace(
+            self, own={k: known[k].about.value(k, raw) for k, raw in given.items() if raw is not None}
+        )
+
+    def _not_chosen(self, name: str) -> BadInput:
+        """The refusal of an option that none of the chosen classes has."""
+        having = owners(name)
+        option = having[0].choice.option
+        names = list(dict.fromkeys(own.name for own in having))
+        return BadInput(
+            f"{having[0].choice.registry.kind.capitalize()} '{getattr(self, option)}' has no option '{name}'.",
+            f"Drop {flag_name(name)}, or use {flag_name(option)} {' or '.join(names)}.",
+        )
 
     def checked(self) -> Config:
         """Self, after the rules that involve more than one option."""
@@ -159,10 +187,10 @@ class Config:
                 raise BadInput("Miro fills the memory from a store, and there is none.", "Add --store DIR.")
             if self.gate not in (None, "none"):
                 raise BadInput(f"The gate '{self.gate}' has no store to exchange with.", "Add --store DIR.")
-        if self.mask == "none" and self.sparsity > 0:
+        if self.sparsity_policy == "none" and self.sparsity > 0:
             raise BadInput(
-                f"Sparsity {self.sparsity:g} was asked for with mask none.",
-                "Use mask tdm, static, set or rigl, or sparsity 0.",
+                f"Sparsity {self.sparsity:g} was asked for with the sparsity policy none.",
+                "Use another --sparsity-policy, or sparsity 0.",
             )
         if self.optimizer == "adam" and self.momentum:
             raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")
@@ -181,16 +209,28 @@ class Config:
     def replay_rows(self) -> int:
         return self.replay_batch or self.batch
 
+    def of(self, option: str) -> dict[str, Any]:
+        """Keyword arguments for the class that ``option`` (such as ``method``) names; none where it names no class."""
+        choice, name = next(c for c in CHOICES if c.option == option), getattr(self, option)
+        return arguments(choice, name, self, self.own) if name in choice.registry else {}
+
     def replace(self, **changes: Any) -> Config:
-        """A copy with parsed ``changes``."""
-        return dataclasses.replace(self, **normalise(changes)).checked()
+        """A copy with parsed ``changes``; options of a class that is no longer chosen are dropped."""
+        given = normalise(changes)
+        changed = dataclasses.replace(self, **{k: v for k, v in given.items() if k in OPTIONS})
+        known = own_options(changed.__dict__, OPTIONS)
+        kept = {k: v for k, v in self.own.items() if k in known}
+        return changed._with_own({**kept, **{k: v for k, v in given.items() if k not in OPTIONS}}).checked()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values by option name; `Config.make` reads it back."""
-        return dataclasses.asdict(self)
+        """Plain values by option name, options of the chosen classes among them; `Config.make` reads it back."""
+        core = {name: getattr(self, name) for name in OPTIONS}
+        return {**core, **{name: self.own.get(name) for name in own_options(self.__dict__)}}
 
 
-OPTIONS: Mapping[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(Config)}
+OPTIONS: Mapping[str, dataclasses.Field[Any]] = {
+    f.name: f for f in dataclasses.fields(Config) if f.metadata
+}
 
 
 def flag_name(option: str) -> str:
@@ -198,16 +238,21 @@ def flag_name(option: str) -> str:
 
 
 def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Parsed values by option name; ``-`` in a name counts as ``_``. Raises `BadInput`."""
+    """Parsed values by present option name. An option of a class that ``options`` do not choose stays as it is, for
+    `Config.make` to judge once everything is known. Raises `BadInput`."""
+    raw_values = spread(present_names(options, warn=True))
+    known = own_options(raw_values)
     values = {}
-    for raw_name, raw in options.items():
-        name = str(raw_name).replace("-", "_")
-        if name not in OPTIONS:
-            raise unknown_name("option", str(raw_name), OPTIONS)
-        meta = OPTIONS[name].metadata
-        values[name] = None if raw is None and meta["none"] else raw
-        if raw is not None:
-            values[name] = meta["parse"](name.replace("_", " "), raw)
+    for name, raw in raw_values.items():
+        if name in OPTIONS:
+            meta = OPTIONS[name].metadata
+            values[name] = raw if raw is None else meta["parse"](name.replace("_", " "), raw)
+        elif name in known:
+            values[name] = known[name].about.value(name, raw) if raw is not None else None
+        elif owners(name):
+            values[name] = raw
+        else:
+            raise unknown_name("option", name, [*OPTIONS, *(flat for flat, _ in every_option())])
     return values
 
 
@@ -223,15 +268,16 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadInput(f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml.") from error
     if isinstance(data, dict) and isinstance(data.get("config"), dict):
-        data = data["config"]
+        check_provenance(data.get("plugins", ()), "record")
+        data = present_names(data["config"])
     if not isinstance(data, dict):
         raise BadInput(f"The configuration '{path}' is not a table of options.", 'Write {"stream": ..., ...}.')
+    if "use" in data:
+        raise BadInput(f"The configuration '{path}' names code to import.", "Say it yourself: --use FILE.py.")
     return data
 
 
 def _parse_toml(content: str) -> Any:
-    if sys.version_info < (3, 11):
-        raise BadInput("TOML configurations need Python 3.11 or newer.", "Use a .json file.")
     import tomllib
 
     return tomllib.loads(content)

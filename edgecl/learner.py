@@ -7,17 +7,18 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import checkpoint, parsing
+from . import checkpoint, parsing, plugins
 from .budget import Budget, resident
 from .config import Config, normalise
 from .errors import BadInput, EdgeclError
+from .former_names import present_names
 from .learning import calls
 from .learning.buffer import StreamBuffer
 from .learning.calls import Call, CallLog
@@ -104,6 +105,7 @@ class Learner:
     weights     : a safetensors file to start from, names as in `Learner.parameters`
     keep_checkpoints : states kept at the ends of tasks, beside the saved ones, for `retrain_without` to start from
     tasks       : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
+    use         : files or modules to import first, which register what ``options`` name
     options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
         device ...
 
@@ -127,8 +129,10 @@ class Learner:
         root_key: RootKey | None = None,
         keep_checkpoints: int = 0,
         tasks: bool = True,
+        use: str | Path | Sequence[str | Path] = (),
         **options: Any,
     ) -> None:
+        plugins.use(use)
         for name in options:
             if name.replace("-", "_") in _NOT_OURS:
                 raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
@@ -472,17 +476,20 @@ class Learner:
         store: str | Path | None = None,
         budget: Budget | None = None,
         root_key: RootKey | None = None,
+        use: str | Path | Sequence[str | Path] = (),
     ) -> Learner:
         """The learner saved in ``path``. ``store``: where its store lies now, by default where it was. What the
         store was asked to forget since then is taken out of the saved states first.
         """
+        plugins.use(use)
         saved = checkpoint.load(path)
         if saved is not None and "learner" in saved:
             saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
         if saved is None or "learner" not in saved:
             raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
         about = saved["learner"]
-        options = {k: v for k, v in about["config"].items() if k not in _NOT_OURS and v is not None}
+        plugins.check_provenance(about.get("plugins", ()), "saved learner")
+        options = {k: v for k, v in present_names(about["config"]).items() if k not in _NOT_OURS and v is not None}
         if store is not None:
             options["store"] = str(store)
             if about["config"]["store"] is None:

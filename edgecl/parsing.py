@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .errors import BadInput, unknown_name
@@ -108,6 +108,7 @@ def count(low: int = 0, most: float = math.inf) -> Parser:
             raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
         return int(value)
 
+    parse.metavar = lambda: "N"  # type: ignore[attr-defined]
     return parse
 
 
@@ -122,6 +123,7 @@ def fraction(low_open: bool = False, high_open: bool = False) -> Parser:
             raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
         return value
 
+    parse.metavar = lambda: "X"  # type: ignore[attr-defined]
     return parse
 
 
@@ -135,18 +137,20 @@ def real(low: float = 0.0, low_open: bool = False) -> Parser:
             raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
         return value
 
+    parse.metavar = lambda: "X"  # type: ignore[attr-defined]
     return parse
 
 
-def choice(known: Sequence[str]) -> Parser:
-    """One of the known names; the closest match is named otherwise."""
+def choice(known: Iterable[str]) -> Parser:
+    """One of the names that ``known`` (a sequence, a mapping) holds when a value is parsed; the closest match is named
+    otherwise."""
 
     def parse(name: str, raw: Any) -> str:
-        if str(raw) not in known:
-            raise unknown_name(name, str(raw), known)
+        if str(raw) not in (names := tuple(known)):
+            raise unknown_name(name, str(raw), names)
         return str(raw)
 
-    parse.metavar = "|".join(known)  # type: ignore[attr-defined]
+    parse.metavar = lambda: "|".join(known)  # type: ignore[attr-defined]
     return parse
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checkpoint
+from . import checkpoint, plugins
 from .budget.miro import Resources
 from .budget.stop import Stop
 from .data import Stream
@@ -69,14 +69,17 @@ def run(
     listen: Listener | None = None,
     stop: Event | None = None,
     resume: str | Path | None = None,
+    use: str | Path | Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Train as ``options`` say and return the run record (also written to ``out``/run.json when ``out`` is
     set).
 
     stop   : set it from another thread or a signal handler to end the run in order after the present step
     resume : the ``out`` folder of a run that was cut short; ``options`` may then only change budgets
+    use    : files or modules to import first, which register what ``options`` name
     Raises `EdgeclError` for what a user can mend. A run that reaches a budget returns normally.
     """
+    plugins.use(use)
     saved = None
     if resume is not None:
         options, saved = resumed_options(Path(resume), options)
@@ -398,7 +401,8 @@ class Run:
                 "Put it back, or start a new run.",
             )
         now = essential(self.config.to_json(), CHANGEABLE)
-        if other := [name for name, value in saved.get("config", now).items() if now.get(name) != value]:
+        before = essential(saved.get("config", now), CHANGEABLE)
+        if other := [name for name, value in before.items() if now.get(name) != value]:
             raise BadInput(
                 f"The saved state was made with another {', '.join(other)} than '{self.out}/config.json' says.",
                 "Put back what was there, or start a new run.",

@@ -19,6 +19,7 @@ from ..commands.fresh import GIVE_BACK
 from ..config import Config
 from ..data import fetch_stream_data
 from ..errors import BadInput, EdgeclError, unknown_name
+from ..former_names import present_names
 from ..report.record import check_schema, host_facts, read_object
 from .measure import Conditions, Spread
 from .show import quantity
@@ -48,7 +49,7 @@ class TrainingTask:
     def fixed(self) -> dict[str, Any]:
         """The closed division's options of a run."""
         return {
-            "stream": self.stream, "model": self.network, "batch": self.batch, "epochs": self.passes,
+            "stream": self.stream, "network": self.network, "batch": self.batch, "epochs": self.passes,
             "memory": self.slots, "augment": "none",
         }  # fmt: skip
 
@@ -79,6 +80,7 @@ def options_of(
     fixed = TASKS[task].fixed
     barred = {"limit_train", "limit_tasks", "validation", "seed", "out", "store", "stream"}
     barred |= set(fixed) if division == "closed" else {"epochs", "memory"}
+    given = present_names(given)
     for name in given:
         if name in barred:
             what = f"The {division} division fixes" if name in fixed else "A result cannot choose"
@@ -138,7 +140,7 @@ def run_task(
             "name": stream["name"], "identity": stream["identity"], "train_samples": stream["train_samples"],
             "test_samples": stream["test_samples"], "synthetic": task == "keyword",
         },
-        "network": record["config"]["model"],
+        "network": record["config"]["network"],
         "method": record["config"]["method"],
         "memory_bytes": sample,
         "passes": options["epochs"],

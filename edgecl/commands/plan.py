@@ -19,12 +19,13 @@ Takes the options of `edgecl run`. Exit status 2, with the reason, when no plan 
 @with_config_options
 def command(
     options: dict[str, Any],
+    use: list[str],
     context: typer.Context,
     as_json: bool = typer.Option(False, "--json", help="print the plan as JSON"),
 ) -> int:
     """Plan where `edgecl run` would train, so that the process's own memory is that of a run."""
     Config.make(options)
-    job = {"options": options, "json": as_json}
+    job = {"options": options, "use": use, "json": as_json}
     if context.obj:
         become("edgecl.commands.show_plan", job)
     from .show_plan import show_plan

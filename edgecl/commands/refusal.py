@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from errno import ENOSPC
 from typing import TextIO
@@ -28,6 +29,12 @@ def show(text: str) -> None:
 
 def guarded(work: Callable[[], int]) -> int:
     """The status of ``work()``, with user errors and interruptions turned into messages."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: show(f"warning: {message}\n")
+        return _guarded(work)
+
+
+def _guarded(work: Callable[[], int]) -> int:
     status = 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -29,6 +29,7 @@ budget ends in order with exit status 0 and says why; Ctrl-C ends it with 130, a
 @with_config_options
 def command(
     options: dict[str, Any],
+    use: list[str],
     context: typer.Context,
     resume: str = typer.Option(None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"),
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
@@ -40,6 +41,7 @@ def command(
         normalise(options)
     job = {
         "options": options,
+        "use": use,
         "resume": resume,
         "json": as_json,
         "command": shlex.join(["edgecl", *sys.argv[1:]]) if context.obj else "edgecl run",

@@ -10,13 +10,15 @@ from typing import Any
 
 from ..devices import load_profile
 from ..learning.prepare import prepare
+from ..plugins import use
 from ..report.table import plain_table
 from . import train as train  # for its memory
 from .refusal import guarded
 
 
 def show_plan(job: Mapping[str, Any]) -> int:
-    """Plan ``job`` (options, json) and print it; the exit status."""
+    """Plan ``job`` (options, use, json) and print it; the exit status."""
+    use(job["use"])
     options = job["options"]
     baseline = None
     if options.get("device") not in (None, "host"):

@@ -149,13 +149,13 @@ def split_by_subjects(data: PlainDataset) -> list[Cut]:
     ]
 
 
-IMAGE_DEFAULTS: dict[str, Any] = {"model": "cnn", "augment": "none", "batch": 32, "epochs": 10}
+IMAGE_DEFAULTS: dict[str, Any] = {"network": "cnn", "augment": "none", "batch": 32, "epochs": 10}
 # 1,297 classes of 10 to 15 samples: chosen on the last fifth of each; with `IMAGE_DEFAULTS` hardly anything is learnt
 GLYPH_DEFAULTS: dict[str, Any] = {
-    **IMAGE_DEFAULTS, "model": "mlp", "epochs": 4, "batch": 16, "replay_batch": 32, "lr": 0.3, "lr_schedule": "cosine",
-    "memory": 1297, "memory_policy": "balanced",
+    **IMAGE_DEFAULTS, "network": "mlp", "epochs": 4, "batch": 16, "replay_batch": 32, "lr": 0.3,
+    "lr_schedule": "cosine", "memory": 1297, "memory_policy": "balanced",
 }  # fmt: skip
-SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "model": "cnn1d"}
+SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "cnn1d"}
 STREAMS: Registry[StreamSpec] = Registry("stream", "edgecl.streams")
 register = STREAMS.register
 
@@ -177,7 +177,7 @@ register(
 register(
     StreamSpec(
         "split-digits", "digits", "8x8 digits, 5 tasks of 2 classes, about 290 training images each", "image",
-        5, (1, 8, 8), 1438, 359, split_by_classes(2), {**IMAGE_DEFAULTS, "model": "mlp"},
+        5, (1, 8, 8), 1438, 359, split_by_classes(2), {**IMAGE_DEFAULTS, "network": "mlp"},
     )
 )  # fmt: skip
 
@@ -232,7 +232,7 @@ def load_stream(
     if validation is not None and not 0 < validation < 1:
         raise BadInput(f"validation is {validation}.", "Give a fraction between 0 and 1, such as 0.1.")
     name = str(name_or_path)
-    if name in STREAMS:
+    if name in dict(STREAMS.loaded()) or (name in STREAMS and not Path(name).exists()):
         spec = STREAMS.get(name)
         data = load_dataset(spec.dataset, fetch)
         cuts, kind, defaults = spec.cut(data), spec.kind, spec.defaults

@@ -48,7 +48,7 @@ class Miro:
         self.due = first  # the task that is profiled next
         self.rows: Array | None = None  # positions of the present task that are trained on, or None for all
         self.trial_steps = 0
-        self._config = parts.config.replace(remove=0.0, sparsity=0.0, mask="none", gradient_keep=1.0)
+        self._config = parts.config.replace(remove=0.0, sparsity=0.0, sparsity_policy="none", gradient_keep=1.0)
         self._plain = configured_sparsity(self._config, parts.engine.model.graph)
 
     def begin_task(self, task: int, train: SampleSource, units: Array | None, frugal: bool = False) -> None:

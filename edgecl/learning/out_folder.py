@@ -14,6 +14,8 @@ from .. import checkpoint
 from ..config import normalise
 from ..errors import BadInput
 from ..folders import may_write
+from ..former_names import present_names
+from ..plugins import check_provenance, provenance
 
 # options that do not make a saved state what it is: where things lie, and what a plan may choose anew
 ELSEWHERE = ("stream", "store", "out", "governor_log", "micro_batch", "predict_batch", "activations")
@@ -60,7 +62,8 @@ class OutFolder:
         """Leave the configuration for `--resume`."""
         try:
             temporary = self.path / "config.json.tmp"
-            temporary.write_text(json.dumps(config, indent=1))
+            needed = provenance(config)
+            temporary.write_text(json.dumps({**config, "plugins": needed} if needed else config, indent=1))
             temporary.replace(self.path / "config.json")
         except OSError as error:
             self.close()
@@ -84,12 +87,13 @@ def kept_options(folder: Path) -> dict[str, Any]:
         raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
     if not isinstance(options, dict):
         raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.")
+    check_provenance(options.pop("plugins", ()), "run")
     try:
-        return normalise(options)
+        return normalise(present_names(options))
     except BadInput as error:
         raise BadInput(f"'{folder / 'config.json'}' was changed: {error.cause}", error.remedy) from error
 
 
 def essential(config: Mapping[str, Any], changeable: tuple[str, ...]) -> dict[str, Any]:
-    """The options that a saved state cannot go without."""
-    return {k: v for k, v in config.items() if k not in changeable and k not in ELSEWHERE}
+    """The options that a saved state cannot go without, by their present names."""
+    return {k: v for k, v in present_names(config).items() if k not in changeable and k not in ELSEWHERE}

@@ -19,10 +19,10 @@ from ..engine.select import compile_for, make_engine
 from ..errors import BadInput, EdgeclError
 from ..graph import Graph
 from ..graph.builders import build
-from ..methods import Method, make_method
-from ..methods.registry import hyperparameters
+from ..methods import METHODS, Method
+from ..methods.memory_policies import MEMORY_POLICIES
 from ..sparsity import SparseTraining, make_sparse_training
-from ..storage import Carousel, EpisodicMemory, FieldSpec, RootKey, SampleStore, StreamSchema, make_policy
+from ..storage import Carousel, EpisodicMemory, FieldSpec, RootKey, SampleStore, StreamSchema
 from ..storage.errors import StoreError
 from ..storage.layout import Description
 from .ledger import Ledger
@@ -31,6 +31,7 @@ from .trainer import Parts, micro_batch
 
 APPEND = 256  # samples appended to the store at a time
 STAGES = 256  # exchanges on their way at most
+SWAP_MODES = {"wait": "exact", "drop": "live"}  # `Config.late_swaps` as the carousel calls it
 STORE_BYTES = 600_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
 OTHER_BYTES = 1_750_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
 
@@ -55,7 +56,7 @@ class SampleSpec:
 
 def make_graph(config: Config, spec: SampleSpec, classes: int) -> Graph:
     return build(
-        config.model,
+        config.network,
         spec.shape,
         classes,
         input_dtype=spec.dtype,
@@ -66,25 +67,17 @@ def make_graph(config: Config, spec: SampleSpec, classes: int) -> Graph:
 
 
 def configured_method(config: Config) -> Method:
-    """The method with the hyperparameters that were set and that it knows."""
-    known = hyperparameters(config.method)
-    hyper: dict[str, Any] = {"current_loss": config.current_loss, "replay_forward": config.replay_forward}
-    for name in ("alpha", "beta"):
-        value = getattr(config, name)
-        if value is not None:
-            if name not in known:
-                raise BadInput(f"Method '{config.method}' has no {name}.", f"Drop --{name}.")
-            hyper[name] = value
-    return make_method(config.method, **hyper)
+    """The method, with its options."""
+    return METHODS.get(config.method)(**config.of("method"))
 
 
 def configured_sparsity(config: Config, graph: Graph) -> SparseTraining:
     return make_sparse_training(
         graph,
         sparsity=config.sparsity,
-        mask=config.mask,
+        mask=config.sparsity_policy,
         gradient_keep=config.gradient_keep,
-        form=config.sparcl,
+        form=config.sparse_schedule,
         allocation=config.allocation,
     )
 
@@ -210,14 +203,15 @@ def build_parts(
     augment = None
     if config.augment != "none":
         augment = get_augmentation(config.augment, spec.kind, spec.shape)
-    policy = None if memory is None else make_policy(config.memory_policy)
+    policy = None if memory is None else MEMORY_POLICIES.get(config.memory_policy)(**config.of("memory_policy"))
     ledger = Ledger(graph, sparse.gradient_keep, method.needs.draws, config.replay_rows)
     # last: nothing that a user can get wrong comes after the store is open
     store = None if config.store is None else open_store(config, schema, identity, root_key)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
+        mode = SWAP_MODES[config.late_swaps]
         carousel = Carousel(
-            store, memory, latency=config.latency, mode=config.carousel, queue=STAGES, beside=config.threads
+            store, memory, latency=config.latency, mode=mode, queue=STAGES, beside=config.threads
         )
     return Parts(
         config=config,

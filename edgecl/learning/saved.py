@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..plugins import provenance
 from .forgetting import rewrite_saved, without
 from .labels import LabelMap
 
@@ -18,6 +19,7 @@ def state_of(learner: Learner) -> dict[str, Any]:
     return {
         "learner": {
             "config": config,
+            "plugins": provenance(config),
             "spec": {"shape": spec.shape, "dtype": spec.dtype, "mean": spec.mean, "std": spec.std},
             "classes": learner._parts.engine.model.graph.classes,
             "buffer": learner._buffer.capacity,

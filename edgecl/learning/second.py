@@ -33,7 +33,7 @@ def second(learner: Learner, start: Start, folder: Path, beside: Path) -> Learne
     config = {k: v for k, v in learner.plan.config.to_json().items() if v is not None and k not in _WATCHERS}
     log = learner._calls
     scratch = learner._like(
-        {**config, "store": str(folder), "carousel": "exact"},
+        {**config, "store": str(folder), "late_swaps": "wait"},
         classes=log.classes if start.state is None else about["classes"],
         path=beside,
         weights=None if start.state is not None or log.weights is None else log.weights[0],

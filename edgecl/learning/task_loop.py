@@ -179,7 +179,7 @@ def make_removal(config: Config, labels: Array, epochs: int) -> DataRemoval | No
         len(labels),
         config.remove,
         STAGES,
-        criterion="forgetting" if config.sparcl == "released" else "errors",
+        criterion="forgetting" if config.sparse_schedule == "released" else "errors",
         tie_break=config.removal_tie_break,
         labels=None if released else labels,
         carry_over=not released and epochs < 20,

@@ -77,7 +77,7 @@ def dynamic(r: Replayed) -> Array:
     return (at_random if early else hybrid_balanced_p)(r)
 
 
-_GATES: dict[str, Gate] = {
+GATES: dict[str, Gate] = {
     "none": none,
     "all": every,
     "random": at_random,
@@ -88,14 +88,14 @@ _GATES: dict[str, Gate] = {
 
 def gates() -> dict[str, Gate]:
     """Gate policies by name."""
-    return dict(_GATES)
+    return dict(GATES)
 
 
 def gate(name: str) -> Gate:
     """The policy called ``name``."""
-    if name not in _GATES:
-        raise unknown_name("gate", name, _GATES)
-    return _GATES[name]
+    if name not in GATES:
+        raise unknown_name("gate", name, GATES)
+    return GATES[name]
 
 
 def quota(ratio: float, rows: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..budget.meters import peak_resident
 from ..methods import accuracy_metrics
+from ..plugins import provenance
 from .record import BITS, SCHEMA, check_record, host_facts
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def build_record(run: Run, reason: str) -> dict[str, Any]:
         "device": device_figures(run),
         "plan": plan.to_json(),
         "sparsity": p.sparse.describe(),
+        "plugins": provenance(run.config.to_json()),
         "warnings": list(run.warnings),
     }
     check_record(record)

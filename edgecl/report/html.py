@@ -25,7 +25,7 @@ def page(record: Mapping[str, Any]) -> str:
     matplotlib = require("matplotlib", "report")
     matplotlib.use("Agg")
     config = record["config"]
-    title = f"{record['stream']['name']}, {config['model']}, {config['method']}"
+    title = f"{record['stream']['name']}, {config['network']}, {config['method']}"
     figures = [accuracy_figure(record), curve_figure(record), resource_figure(record)]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
+from ..former_names import present_names
 
 SCHEMA = "edgecl.run/1"
 BITS = 2  # of arithmetic and draws: CHANGELOG.md says what each number changed
@@ -112,8 +113,10 @@ def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """A checked run record. Raises `BadInput`."""
+    """A checked run record; its options have their present names, whenever it was written. Raises `BadInput`."""
     record = read_object(path, "run record", "Give the run.json of a run.")
+    if isinstance(record.get("config"), dict):
+        record["config"] = present_names(record["config"])
     try:
         check_record(record)
     except BadInput as error:

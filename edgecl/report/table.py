@@ -30,7 +30,7 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     config, metrics, full = record["config"], record["metrics"], record["flops"]["full"]
     return {
         "stream": record["stream"]["name"],
-        "model": config["model"],
+        "network": config["network"],
         "method": config["method"],
         "sparsity": config.get("sparsity", 0.0),
         "gate": config.get("gate") or ("none" if config.get("store") is None else "hybrid_balanced_p"),
@@ -71,7 +71,7 @@ def _accuracy_table(tasks: Sequence[str], matrix: Sequence[Sequence[float | None
 def run_table(record: Mapping[str, Any]) -> str:
     """What one run came to: accuracy after each task, then the figures."""
     tasks = [t["name"] for t in record["stream"]["tasks"]]
-    lines = [f"{record['stream']['name']}, {record['config']['model']}, {record['config']['method']}: "
+    lines = [f"{record['stream']['name']}, {record['config']['network']}, {record['config']['method']}: "
              f"{record['status']['reason']}"]  # fmt: skip
     if record["accuracy_matrix"]:
         lines += ["", _accuracy_table(tasks, record["accuracy_matrix"])]

@@ -95,7 +95,7 @@ def test_what_the_division_fixes_cannot_be_set(division, name):
 
 def test_what_it_leaves_open_can():
     assert options_of("keyword", "closed", {"sparsity": "0.9"}, False)["sparsity"] == "0.9"
-    assert options_of("image", "open", {"model": "resnet20"}, True)["limit_train"] == TASKS["image"].quick
+    assert options_of("image", "open", {"network": "resnet20"}, True)["limit_train"] == TASKS["image"].quick
     with pytest.raises(BadInput):
         options_of("keyword", "closed", {"sparcity": "0.9"}, False)
 

@@ -27,7 +27,7 @@ def candidate(config):
 
 
 def planned(budget=None, free=FREE, **options):
-    return plan_run(Config.make({"model": "resnet20", **options}), candidate, baseline=0, budget=budget, free=free)
+    return plan_run(Config.make({"network": "resnet20", **options}), candidate, baseline=0, budget=budget, free=free)
 
 
 def test_nothing_is_changed_where_everything_fits():

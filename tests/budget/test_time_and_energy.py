@@ -17,7 +17,7 @@ DEVICE = "rpi_4b"
 
 @pytest.fixture
 def options(stream):
-    return {"stream": stream, "model": "mlp", "method": "er", "batch": 16, "memory": 24, "lr": 0.05}
+    return {"stream": stream, "network": "mlp", "method": "er", "batch": 16, "memory": 24, "lr": 0.05}
 
 
 def planned(options, **more):

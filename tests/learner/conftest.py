@@ -24,11 +24,11 @@ def options(stream) -> dict:
     """DER++ at 90 % with every part switched on; a second or so."""
     return {
         "stream": stream,
-        "model": "mlp",
+        "network": "mlp",
         "method": "der++",
         "epochs": 10,
         "batch": 16,
         "memory": 24,
-        "mask": "tdm",
+        "sparsity_policy": "tdm",
         "lr": 0.05,
     }

@@ -12,8 +12,8 @@ from edgecl import BadInput, Learner
 
 # der++ with logits, sparse masks that move, gradient masks, data removal and a carousel
 SPARCL = {
-    "method": "der++", "sparsity": 0.7, "mask": "tdm", "gradient_keep": 0.8, "remove": 0.3, "memory": 24, "batch": 8,
-    "momentum": 0.9,
+    "method": "der++", "sparsity": 0.7, "sparsity_policy": "tdm", "gradient_keep": 0.8, "remove": 0.3, "memory": 24,
+    "batch": 8, "momentum": 0.9,
 }  # fmt: skip
 EPOCHS = 10
 # (task, subject, classes): who brings what, in order

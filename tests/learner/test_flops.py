@@ -11,7 +11,7 @@ import pytest
 from edgecl.learning.prepare import prepare
 from edgecl.run import Run, run
 
-SPARCL = {"method": "der++", "sparsity": 0.9, "gradient_keep": 0.8, "remove": 0.3, "mask": "tdm"}
+SPARCL = {"method": "der++", "sparsity": 0.9, "gradient_keep": 0.8, "remove": 0.3, "sparsity_policy": "tdm"}
 EPOCHS = 20
 
 
@@ -95,18 +95,18 @@ def watched_run(options: dict, layers: dict[str, Layer]) -> tuple[dict, int]:
 
 
 RUNS = {
-    "cnn": {"model": "cnn", "batch": 3},
-    "cnn, as printed": {"model": "cnn", "batch": 3, "sparcl": "paper"},
-    "cnn, micro-batch": {"model": "cnn", "batch": 8, "micro_batch": 5},
-    "cnn, separate": {"model": "cnn", "batch": 8, "replay_forward": "separate"},
-    "resnet20": {"model": "resnet20", "batch": 16},
+    "cnn": {"network": "cnn", "batch": 3},
+    "cnn, as printed": {"network": "cnn", "batch": 3, "sparse_schedule": "paper"},
+    "cnn, micro-batch": {"network": "cnn", "batch": 8, "micro_batch": 5},
+    "cnn, separate": {"network": "cnn", "batch": 8, "replay_forward": "separate"},
+    "resnet20": {"network": "resnet20", "batch": 16},
 }
 
 
 @pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS)
 def test_executed_flops_of_a_sparse_run_equal_a_count_from_outside(stream, changes):
     options = {**SPARCL, "stream": stream, "epochs": 5, "memory": 20, "lr": 0.05, **changes}
-    layers = NETS[changes["model"]](8, 4)
+    layers = NETS[changes["network"]](8, 4)
     record, counted = watched_run(options, layers)
     assert record["status"]["finished"]
     assert record["flops"]["full"]["executed"] == counted > 0
@@ -153,7 +153,7 @@ def predicted(layers: dict[str, Layer], tasks: list[int], batch: int, slots: int
 
 @pytest.mark.parametrize(("model", "limit", "batch"), [("resnet20", 32, 8), ("cnn", 160, 2)])
 def test_a_run_of_twenty_epochs_executes_what_the_schedules_say(stream, model, limit, batch):
-    given = {**SPARCL, "stream": stream, "model": model, "memory": 20, "batch": batch, "limit_train": limit}
+    given = {**SPARCL, "stream": stream, "network": model, "memory": 20, "batch": batch, "limit_train": limit}
     record = run({**given, "epochs": EPOCHS, "lr": 0.01})
     full, tasks = record["flops"]["full"], [limit // 2] * 2
     assert record["status"]["finished"] and record["stream"]["train_samples"] == limit

@@ -18,7 +18,7 @@ def options(tmp_path):
         x[y == c, 0, c] += 150
     np.savez(tmp_path / "stream.npz", x=x, y=y)
     return {
-        "stream": str(tmp_path / "stream.npz"), "model": "mlp", "method": "er", "batch": 8, "memory": 48,
+        "stream": str(tmp_path / "stream.npz"), "network": "mlp", "method": "er", "batch": 8, "memory": 48,
         "memory_policy": "balanced", "epochs": 2, "store": str(tmp_path / "store"), "gate": "all", "miro": 2,
         "device": "rpi_4b",
     }  # fmt: skip

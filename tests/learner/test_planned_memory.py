@@ -11,9 +11,9 @@ import pytest
 from edgecl.child import python_command
 
 CONFIGS = {
-    "mlp, replay, store": {"model": "mlp", "method": "der++", "store": "s", "out": "o"},
-    "cnn, 90 %": {"model": "cnn", "method": "er", "sparsity": 0.9, "batch": 8},
-    "cnn, Adam, naive": {"model": "cnn", "method": "naive", "optimizer": "adam", "lr": 0.001},
+    "mlp, replay, store": {"network": "mlp", "method": "der++", "store": "s", "out": "o"},
+    "cnn, 90 %": {"network": "cnn", "method": "er", "sparsity": 0.9, "batch": 8},
+    "cnn, Adam, naive": {"network": "cnn", "method": "naive", "optimizer": "adam", "lr": 0.001},
 }
 
 

@@ -11,7 +11,7 @@ def options(tmp_path, **more):
     y = np.repeat(np.arange(4), 60)
     np.savez(tmp_path / "stream.npz", x=rng.integers(0, 256, (240, 1, 8, 8)).astype(np.uint8), y=y)
     return {
-        "stream": str(tmp_path / "stream.npz"), "model": "mlp", "method": "der++", "batch": 8, "memory": 24,
+        "stream": str(tmp_path / "stream.npz"), "network": "mlp", "method": "der++", "batch": 8, "memory": 24,
         "memory_policy": "balanced", "epochs": 2, "store": str(tmp_path / "store"), "gate": "all",
         "refresh_logits": True, **more,
     }  # fmt: skip

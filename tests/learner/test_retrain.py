@@ -51,12 +51,13 @@ def test_it_is_bit_for_bit_the_learner_that_never_saw_the_subject(tmp_path, subj
         {"method": "er", "gate": "none", "sparsity": 0, "augment": "none"},
         {"refresh_logits": True, "gate": "all", "keep_checkpoints": 2},
         {"optimizer": "adam", "momentum": 0, "lr": 0.001, "memory_policy": "ring", "buffer": 20},
-        {"carousel": "live"},  # what it makes anew is a run in exact mode
+        {"late_swaps": "drop"},  # what it makes anew is a run in exact mode
     ],
     ids=["balanced", "er without a carousel", "refreshed logits", "samples that come back from flash", "live"],
 )
 def test_whatever_the_options(tmp_path, options):
-    with make(tmp_path, "ours", **options) as ours, make(tmp_path, "never", **options | {"carousel": "exact"}) as never:
+    exact = options | {"late_swaps": "wait"}
+    with make(tmp_path, "ours", **options) as ours, make(tmp_path, "never", **exact) as never:
         tell(ours)
         tell(never, without=(3,))
         assert ours.retrain_without(3).start == "the seed"

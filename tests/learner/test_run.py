@@ -125,7 +125,7 @@ def test_a_run_that_could_not_be_made_leaves_its_store_for_another_try(options, 
     assert run(given)["status"]["reason"] == "completed"
 
 
-@pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "model": "resnet20", "batch": 16}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "network": "resnet20", "batch": 16}], ids=str)
 def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
     options = {**options, **more}
     given = {**options, "store": str(tmp_path / "s"), "out": str(tmp_path / "o")}
@@ -248,8 +248,8 @@ def test_dense_flops_do_not_depend_on_sparsity_and_removal(options):
     ("bad", "word"),
     [
         ({"stream": "split-mnist"}, "split-mnist5k"),
-        ({"model": "resnet"}, "resnet"),
-        ({"model": "cnn1d"}, "shape"),
+        ({"network": "resnet"}, "resnet"),
+        ({"network": "cnn1d"}, "shape"),
         ({"epochs": 1, "remove": 0.3}, "remov"),
         ({"memory": 0}, "memory"),
         ({"gate": "all"}, "store"),

@@ -27,6 +27,6 @@ def test_without_a_planned_end_the_rate_is_constant():
 
 
 def test_a_run_under_the_schedule_repeats_and_says_so(options):
-    records = [run({**options, "epochs": 1, "lr_schedule": "cosine", "mask": "none"}) for _ in range(2)]
+    records = [run({**options, "epochs": 1, "lr_schedule": "cosine", "sparsity_policy": "none"}) for _ in range(2)]
     assert records[0]["config"]["lr_schedule"] == "cosine"
     assert records[0]["accuracy_matrix"] == records[1]["accuracy_matrix"]

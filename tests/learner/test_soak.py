@@ -14,7 +14,7 @@ def growth(folder, steps):
     y = np.repeat(np.arange(4), 64)
     np.savez(folder / "stream.npz", x=rng.integers(0, 256, (256, 1, 8, 8)).astype(np.uint8), y=y)
     options = {
-        "stream": str(folder / "stream.npz"), "model": "mlp", "method": "der++", "batch": 8, "memory": 32,
+        "stream": str(folder / "stream.npz"), "network": "mlp", "method": "der++", "batch": 8, "memory": 32,
         "memory_policy": "balanced", "epochs": steps // 8, "lr": 0.001, "store": str(folder / "store"), "gate": "all",
     }  # fmt: skip
     with Run(prepare(options), "test") as job:

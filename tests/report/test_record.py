@@ -17,7 +17,7 @@ RECORD = {
     "version": "0.1.0",
     "command": "edgecl run",
     "host": {"machine": "x", "processors": 2, "python": "3", "numpy": "2", "instruction_set": "avx2"},
-    "config": {"stream": "s", "model": "cnn", "method": "er", "seed": 0, "sparsity": 0.9},
+    "config": {"stream": "s", "network": "cnn", "method": "er", "seed": 0, "sparsity": 0.9},
     "status": {"finished": True, "reason": "completed", "resumed_from": None},
     "stream": {
         "name": "s",
