@@ -51,7 +51,7 @@ class Network:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_graph(self.graph)
+        object.__setattr__(self, "graph", check_graph(self.graph))
         weights = {name: _checked(name, values, self.graph) for name, values in self.weights.items()}
         object.__setattr__(self, "weights", {n: weights[n] for n in self.graph.parameters if n in weights})
 

@@ -25,12 +25,14 @@ def graph_from_json(data: Any) -> Graph:
         graph = Graph.from_json(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"The graph cannot be read ({type(error).__name__}: {error}).", _REMEDY) from error
-    check_graph(graph)
-    return graph
+    return check_graph(graph)
 
 
-def check_graph(graph: Graph) -> None:
-    """Raises `BadInput` for anything in a graph that operators, compiler and kernels do not expect."""
+def check_graph(graph: Graph) -> Graph:
+    """The graph with shapes and parameters as its operators derive them, which equal those it states.
+
+    Raises `BadInput` for anything in it that operators, compiler and kernels do not expect.
+    """
     for what in (graph.name, graph.input, graph.logits):
         _name(what, "the graph")
     if graph.input_dtype not in ("uint8", "float32"):
@@ -47,44 +49,43 @@ def check_graph(graph: Graph) -> None:
         entry, inputs = known[node.op], [shapes[name] for name in node.inputs]
         try:
             output = _shape(tuple(entry.shape(inputs, node.attributes)), node.name)
-            specs = list(entry.parameters(inputs, node.attributes).values())
+            specs = entry.parameters(inputs, node.attributes)
         except EdgeclError as error:
             raise _refused(f"at '{node.name}': {error.cause}") from error
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise _refused(f"the attributes of '{node.name}' ({node.op}) do not suit it: {error}") from error
-        if len(specs) != len(node.parameters):
-            raise _refused(f"'{node.name}' names {len(node.parameters)} parameters, not {len(specs)}")
-        for name, spec in zip(node.parameters, specs):
-            _name(name, f"a parameter of '{node.name}'")
-            if name in parameters:
-                raise _refused(f"two nodes have the parameter '{name}'")
+        names = tuple(f"{node.name}.{local}" for local in specs)  # as the compiler looks them up
+        if node.parameters != names or not parameters.keys().isdisjoint(names):
+            raise _refused(f"the parameters of '{node.name}' are called {', '.join(map(str, node.parameters))[:200]}")
+        for name, spec in zip(names, specs.values()):
             if spec.size > MOST_VALUES:
                 raise _refused(f"'{name}' has {spec.size} values")
             parameters[name] = spec
         shapes[node.output] = output
-    _check_derived(graph, shapes, parameters)
+    return _with_derived(graph, shapes, parameters)
 
 
 def _check_node(node: Node, known: Mapping[str, Operator], shapes: Mapping[str, Any]) -> None:
     _name(node.name, "a node")
-    _name(node.output, f"the output of '{node.name}'")
     if not isinstance(node.op, str) or node.op not in known:
         raise BadInput(f"Operator {node.op!r} at '{node.name}' is not supported.", f"Supported: {', '.join(known)}.")
-    if node.output in shapes:
-        raise _refused(f"two nodes make '{node.output}'")
+    if node.output != node.name or node.output in shapes:
+        raise _refused(f"'{node.name}' makes {str(node.output)[:80]!r}")
     for name in node.inputs:
         if not isinstance(name, str) or name not in shapes:
             raise _refused(f"'{node.name}' takes {name!r}, which nothing before it makes")
     if not isinstance(node.attributes, dict):
         raise _refused(f"the attributes of '{node.name}' are no table")
+    if missing := set(known[node.op].optional_attributes) - set(node.attributes):  # a builder fills them in
+        raise _refused(f"'{node.name}' ({node.op}) has no attribute {min(missing)!r}")
     kinds = {**ATTRIBUTES, **getattr(known[node.op], "attribute_kinds", {})}
     for key, value in node.attributes.items():
         if key not in kinds or not kinds[key](value):
             raise _refused(f"attribute {key!r} of '{node.name}' ({node.op}) is {str(value)[:80]}")
 
 
-def _check_derived(graph: Graph, shapes: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """The shapes and parameters that the graph states are those that its nodes have."""
+def _with_derived(graph: Graph, shapes: dict[str, Any], parameters: Mapping[str, Any]) -> Graph:
+    """The graph with what its nodes have (in the right types: 8.0 of a file equals 8); one that states other is refused."""
     first = graph.nodes[0]
     if first.op != "normalise" or first.inputs != (graph.input,):
         raise _refused("its first node does not normalise its input")
@@ -96,15 +97,18 @@ def _check_derived(graph: Graph, shapes: Mapping[str, Any], parameters: Mapping[
         raise _refused("its shapes are not those of its nodes")
     if list(graph.parameters) != list(parameters):
         raise _refused("its parameters are not those of its nodes")
+    derived = {}
     for name, spec in parameters.items():
         stated = graph.parameters[name]
-        if stated.prunable not in (False, True) or (stated.prunable and spec.role != "weight"):
+        if type(stated.prunable) is not bool or (stated.prunable and spec.role != "weight"):
             raise _refused(f"'{name}' is marked prunable")
-        if stated != replace(spec, name=name, prunable=stated.prunable):
+        derived[name] = replace(spec, name=name, prunable=stated.prunable)
+        if stated != derived[name]:
             raise _refused(f"'{name}' is not what its node has")
     features = graph.notes.get("features") if isinstance(graph.notes, dict) else ()
     if features is not None and (not isinstance(features, str) or features not in shapes):
         raise _refused("its notes name no tensor as features")
+    return replace(graph, shapes=shapes, parameters=derived)
 
 
 def _whole(low: int) -> Callable[[Any], bool]:
