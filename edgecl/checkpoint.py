@@ -56,10 +56,22 @@ def write(path: Path, state: Mapping[str, Any], generation: int = 0) -> None:
     arrays: dict[str, np.ndarray] = {}
     tree = _split(state, "", arrays)
     about = json.dumps({"format": FORMAT, "generation": generation, "state": tree})
+    try:
+        write_tensors(path, arrays, {"edgecl": about, "sha256": checksum(about, arrays)})
+    except (OSError, SafetensorError) as error:
+        raise EdgeclError(
+            f"The state cannot be written to {path.parent}: {getattr(error, 'strerror', None) or error}.",
+            "Free some space, or choose another folder.",
+        ) from error
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """A safetensors file, written to a temporary name, flushed, renamed, its folder flushed. Raises `OSError` or
+    `SafetensorError`, with nothing half-written."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, temporary, {"edgecl": about, "sha256": _digest(about, arrays)})
+        save_file(dict(arrays), temporary, metadata)
         for target in (temporary, path.parent):
             if target == path.parent:
                 os.replace(temporary, path)
@@ -68,13 +80,10 @@ def write(path: Path, state: Mapping[str, Any], generation: int = 0) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError):
         with suppress(OSError):
             temporary.unlink()
-        raise EdgeclError(
-            f"The state cannot be written to {path.parent}: {getattr(error, 'strerror', None) or error}.",
-            "Free some space, or choose another folder.",
-        ) from error
+        raise
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def read(path: str | Path) -> dict[str, Any]:
             about = (file.metadata() or {}).get("edgecl", "")
             digest = (file.metadata() or {}).get("sha256", "")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if digest != _digest(about, arrays):
+        if digest != checksum(about, arrays):
             raise ValueError("its checksum does not match")
         content = json.loads(about)
         if content["format"] != FORMAT:
@@ -113,7 +122,8 @@ def _generation(path: Path) -> int:
         return 0
 
 
-def _digest(about: str, arrays: Mapping[str, np.ndarray]) -> str:
+def checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """sha256 over a text and arrays by name, dtype, shape and bytes: 64 hex digits."""
     sha = hashlib.sha256(about.encode())
     for name in sorted(arrays):
         a = arrays[name]

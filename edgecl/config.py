@@ -190,7 +190,7 @@ class Config:
         if self.sparsity_policy == "none" and self.sparsity > 0:
             raise BadInput(
                 f"Sparsity {self.sparsity:g} was asked for with the sparsity policy none.",
-                "Use --sparsity-policy tdm, static, set or rigl, or sparsity 0.",
+                "Use another --sparsity-policy, or sparsity 0.",
             )
         if self.optimizer == "adam" and self.momentum:
             raise BadInput("Momentum is an option of sgd, not of adam.", "Drop --momentum or use --optimizer sgd.")

@@ -18,7 +18,7 @@ from .refusal import guarded
 
 def show_plan(job: Mapping[str, Any]) -> int:
     """Plan ``job`` (options, use, json) and print it; the exit status."""
-    use(job["use"])
+    use(job.get("use", ()))
     options = job["options"]
     baseline = None
     if options.get("device") not in (None, "host"):

@@ -26,9 +26,8 @@ PAGE_NEEDS = 400_000_000  # bytes: matplotlib's process beside ours
 def train(job: Mapping[str, Any]) -> int:
     """Run ``job`` (options, use, resume, json, command); the exit status."""
     with stop_on_interrupt() as stop, make_listener(quiet=job["json"]) as listen:
-        record = run(
-            job["options"], command=job["command"], listen=listen, stop=stop, resume=job["resume"], use=job["use"]
-        )
+        where = {"resume": job["resume"], "use": job.get("use", ())}
+        record = run(job["options"], command=job["command"], listen=listen, stop=stop, **where)
     out = record["config"]["out"]
     try:
         print(json.dumps(record, indent=1) if job["json"] else run_table(record), flush=True)
