@@ -22,7 +22,7 @@ from typing import Any
 
 from common import arguments, median, quantile, table, write
 
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run, run
 
 STREAMS: dict[str, dict[str, Any]] = {

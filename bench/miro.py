@@ -21,7 +21,7 @@ from common import arguments, table, write
 
 from edgecl.budget.miro import SHARES, Resources, Score, Setting
 from edgecl.learning.miro import Miro
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 COMMON: dict[str, Any] = {

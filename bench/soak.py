@@ -26,8 +26,8 @@ import numpy as np
 from common import arguments, median, quantile, table, write
 
 from edgecl.budget.meters import resident
-from edgecl.learning.prepare import prepare
 from edgecl.learning.task_loop import TaskLoop
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 BLOCKS = 200

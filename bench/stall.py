@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from common import arguments, median, quantile, table, write
 
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 THROTTLE = Path("/sys/fs/cgroup/blkio")

@@ -20,7 +20,7 @@ from typing import Any
 from carousel import summary
 from common import arguments, table, write
 
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import run
 
 COMMON: dict[str, Any] = {

@@ -17,29 +17,29 @@ import numpy as np
 from . import checkpoint, parsing, plugins
 from .budget import Budget, resident
 from .config import Config, normalise
+from .erasure import calls
+from .erasure.calls import Call, CallLog
+from .erasure.forgetting import Receipt, forget, seal, unseal
+from .erasure.kept import KeptStates
+from .erasure.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
+from .erasure.starts import digest
 from .errors import BadInput, EdgeclError
 from .former_names import present_names
-from .learning import calls
-from .learning.buffer import StreamBuffer
-from .learning.calls import Call, CallLog
+from .intake.buffer import StreamBuffer
+from .intake.labels import Label, LabelMap, plain_labels
+from .intake.samples import as_samples, as_subject, sample_spec
 from .learning.candidates import source_candidates, store_candidates
-from .learning.forgetting import Receipt, forget, seal, unseal
 from .learning.head import widen_head
-from .learning.kept import KeptStates
-from .learning.labels import Label, LabelMap, plain_labels
-from .learning.learner_plan import plan_learner
+from .learning.learn import LearnLog as LearnLog
+from .learning.learn import teach
 from .learning.ledger import DenseRows
-from .learning.lesson import LearnLog as LearnLog
-from .learning.lesson import teach
 from .learning.parts import build_parts, close_parts, holds_store, make_graph
-from .learning.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
-from .learning.samples import as_samples, as_subject, sample_spec
 from .learning.saved import load_state, state_of, without_forgotten
 from .learning.session import Session
-from .learning.starts import digest
 from .learning.task_loop import AHEAD
 from .learning.trainer import Trainer
 from .learning.weights import read_weights
+from .planning.learner_plan import plan_learner
 from .storage import RootKey
 from .storage.errors import WriteBudgetSpent
 

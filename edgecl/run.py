@@ -16,19 +16,19 @@ from . import checkpoint, plugins
 from .budget.miro import Resources
 from .budget.stop import Stop
 from .data import Stream
+from .erasure.forgetting import seal, unseal
 from .errors import BadInput, EdgeclError
 from .learning.evaluate import evaluate_tasks
-from .learning.forgetting import seal, unseal
 from .learning.ledger import DenseRows
 from .learning.miro import make_miro
 from .learning.out_folder import OutFolder, essential, kept_options
 from .learning.parts import APPEND, build_parts, close_parts, holds_store
-from .learning.prepare import Prepared, prepare
 from .learning.root_key import root_key
 from .learning.session import Session
 from .learning.task_data import SourceData
 from .learning.task_loop import StepLog, TaskLoop
 from .learning.trainer import Trainer
+from .planning.run_plan import Prepared, prepare
 from .report.build import build_record
 from .report.record import write_record
 from .storage.errors import StoreError, WriteBudgetSpent

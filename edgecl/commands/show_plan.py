@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..devices import load_profile
-from ..learning.prepare import prepare
+from ..planning.run_plan import prepare
 from ..plugins import use
 from ..report.table import plain_table
 from . import train as train  # for its memory

@@ -129,7 +129,7 @@ def forget(
     key: str = KEY,
     as_json: bool = JSON,
 ) -> None:
-    from ..learning.forgetting import STILL_IN_WEIGHTS
+    from ..erasure.forgetting import STILL_IN_WEIGHTS
 
     if retrain is not None:
         from ..learner import Learner

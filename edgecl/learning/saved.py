@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..erasure.forgetting import rewrite_saved, without
+from ..intake.labels import LabelMap
 from ..plugins import provenance
-from .forgetting import rewrite_saved, without
-from .labels import LabelMap
 
 if TYPE_CHECKING:
     from ..learner import Learner

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecl.learning.buffer import Rows
+from edgecl.intake.buffer import Rows
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run, run
 
 SPARCL = {"method": "der++", "sparsity": 0.9, "gradient_keep": 0.8, "remove": 0.3, "sparsity_policy": "tdm"}

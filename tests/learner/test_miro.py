@@ -5,7 +5,7 @@ import pytest
 
 from edgecl.budget.miro import Resources
 from edgecl.errors import BadInput
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 

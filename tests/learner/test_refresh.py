@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 

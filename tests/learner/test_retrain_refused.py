@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 
 from edgecl import BadInput, Budget, Learner
 from edgecl.errors import CannotRetrain
+from edgecl.intake.labels import LabelMap
 from edgecl.learning import calls
-from edgecl.learning.labels import LabelMap
 
 
 def refused(ours: Learner, subject: int, why: str) -> None:

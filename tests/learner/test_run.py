@@ -11,7 +11,7 @@ import pytest
 
 from edgecl import checkpoint
 from edgecl.errors import BadInput, InfeasibleBudget
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.report.record import read_record, record_schema
 from edgecl.run import Run, run
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgecl.budget.meters import resident
-from edgecl.learning.prepare import prepare
+from edgecl.planning.run_plan import prepare
 from edgecl.run import Run
 
 

@@ -48,8 +48,8 @@ def growth(options: dict) -> dict[str, int]:
     """Bytes by purpose of a learner's plan."""
     from edgecl.budget import Budget
     from edgecl.config import Config
-    from edgecl.learning.learner_plan import plan_learner
-    from edgecl.learning.samples import sample_spec
+    from edgecl.intake.samples import sample_spec
+    from edgecl.planning.learner_plan import plan_learner
 
     spec = sample_spec(NETS[options["model"]], "uint8", None, None)
     plan = plan_learner(Config.make(options), spec, 10, 500, Budget(), 0)

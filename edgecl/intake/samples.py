@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
-from .parts import SampleSpec
+from ..learning.parts import SampleSpec
 
 
 def as_samples(x: Any, spec: SampleSpec) -> np.ndarray:

@@ -32,8 +32,8 @@ from ..errors import CannotRetrain, EdgeclError
 from ..storage import SampleStore, replacing
 from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call
 from .forgetting import Receipt, forget, seal
-from .second import PIECE, second
 from .starts import Start, choose
+from .twin import PIECE, second
 
 if TYPE_CHECKING:
     from ..learner import Learner

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..erasure.calls import LEARNED, TO_ITS_END, Call
 from ..errors import BadInput
-from .calls import LEARNED, TO_ITS_END, Call
 from .task_loop import StepLog, TaskLoop, check_schedules
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import EdgeclError
+from ..learning.trainer import Parts
 from ..storage.carousel import keep_swaps
 from ..storage.errors import StoreError
 from ..storage.forgetting import OVERWRITTEN
 from ..storage.sealing import Sealing
 from .calls import FORGOT, Call
-from .trainer import Parts
 
 if TYPE_CHECKING:
     from ..learner import Learner

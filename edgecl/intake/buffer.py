@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
+from ..learning.parts import SampleSpec
 from ..storage import ReadAhead, SampleStore
 from ..storage.transfer import live_ids
-from .parts import SampleSpec
 
 Array = np.ndarray
 

@@ -8,9 +8,16 @@ from ..budget import Budget, RunPlan, plan_run
 from ..compiler import Plan
 from ..config import Config
 from ..devices import CostModel, load_profile
-from .costs import step_costs
-from .parts import SampleSpec, configured_method, configured_sparsity, engine_plan, make_graph, predicted_growth
-from .task_loop import AHEAD
+from ..learning.costs import step_costs
+from ..learning.parts import (
+    SampleSpec,
+    configured_method,
+    configured_sparsity,
+    engine_plan,
+    make_graph,
+    predicted_growth,
+)
+from ..learning.task_loop import AHEAD
 
 THREAD_BYTES = 64_000  # touched stack of a mover's thread
 

@@ -20,10 +20,8 @@ from ..devices import CostModel, load_profile, warmed
 from ..engine.select import import_engine
 from ..errors import BadInput, InfeasibleBudget
 from ..graph import Graph
-from ..methods import Method
-from ..storage.keys import SEAL_BYTES
-from .costs import step_costs
-from .parts import (
+from ..learning.costs import step_costs
+from ..learning.parts import (
     SampleSpec,
     configured_method,
     configured_sparsity,
@@ -32,8 +30,10 @@ from .parts import (
     memory_slots,
     predicted_growth,
 )
-from .task_loop import check_schedules, planned_steps
-from .watch import governor_limits
+from ..learning.task_loop import check_schedules, planned_steps
+from ..learning.watch import governor_limits
+from ..methods import Method
+from ..storage.keys import SEAL_BYTES
 
 RECORD_BYTES, FIELD_BYTES, TASK_BYTES = 64, 16, 100_000  # per record, per stored field, per task
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import CannotRetrain
+from ..intake.labels import LabelMap
 from ..storage import SampleStore
 from ..storage.transfer import put_field
 from .calls import CallLog
 from .forgetting import seal, unseal
 from .kept import kept_file
-from .labels import LabelMap
 from .starts import Start
 
 if TYPE_CHECKING:

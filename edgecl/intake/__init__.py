@@ -1,0 +1,1 @@
+"""What comes in: labels, samples, the stream buffer of the present task."""

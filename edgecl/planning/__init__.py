@@ -1,0 +1,1 @@
+"""From options and a budget to a plan."""
