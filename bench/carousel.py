@@ -196,9 +196,9 @@ def timing(case: Case, slots: int, gate: str, seed: int, quick: bool) -> dict[st
                 chosen |= {"epochs": 1, "limit_train": 2000}
             jobs[arm] = Run(prepare(chosen), "bench")
         with jobs["on"], jobs["off"]:
-            jobs["on"].begin_store()
-            for task in range(len(jobs["on"].stream.tasks)):
-                loops = {arm: job.begin_task(task) for arm, job in jobs.items()}
+            jobs["on"].stored.begin()
+            for task in range(len(jobs["on"].prepared.stream.tasks)):
+                loops = {arm: job.begin_task() for arm, job in jobs.items()}
                 turn = 0
                 while not loops["on"].finished:
                     for arm in ("on", "off")[:: 1 if turn % 2 else -1]:
@@ -209,8 +209,8 @@ def timing(case: Case, slots: int, gate: str, seed: int, quick: bool) -> dict[st
                             cpu[arm].append(time.thread_time() - c)
                     turn += 1
                 for job in jobs.values():
-                    job.end_task(task)
-            counters = jobs["on"].parts.carousel.counters
+                    job.end_task()
+            counters = jobs["on"].core.parts.carousel.counters
     ratios = [a / b for a, b in zip(wall["on"], wall["off"])]
     return {
         **dict(zip(NAMES, case)),

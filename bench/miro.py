@@ -72,10 +72,10 @@ def one(key: Key) -> dict[str, Any]:
         prepared = prepare({**options(key), "store": f"{folder}/store"})
         with Run(prepared, "bench") as job:
             if key[1] != MIRO:
-                job.miro = Fixed(job.trainer, prepared.plan, job.config.miro - 1)
+                job.miro = Fixed(job.core.trainer, prepared.plan, job.prepared.config.miro - 1)
                 job.miro.shares = FIXED[key[1]]
             record = job.execute()
-            said = [text for _, _, text in job.trainer.log if text.startswith("miro")]
+            said = [text for _, _, text in job.core.trainer.log if text.startswith("miro")]
             trials = job.miro.trial_steps
     return {
         "accuracy": record["metrics"]["average_accuracy"],

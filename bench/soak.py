@@ -62,12 +62,12 @@ def running(stream: Path, store: Path, steps: int, warm_up: int) -> Iterator[tup
         "threads": 1,
     }
     with Run(prepare(options), "bench") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         for _ in range(per_epoch):
             loop.advance()
-        job.end_task(0)
-        loop = job.begin_task(1)
+        job.end_task()
+        loop = job.begin_task()
         for _ in range(warm_up):
             loop.advance()
         yield job, loop
@@ -118,8 +118,8 @@ def soak(folder: Path, steps: int) -> dict[str, Any]:
                 line = f"{n * block} steps, {cpu[-1] * 1e6:.0f} us, {bytes_[-1] / 1e6:.2f} MB"
                 print(line, file=sys.stderr, flush=True)
         seconds = time.perf_counter() - began
-        assert job.parts.carousel is not None
-        counters = dict(job.parts.carousel.counters)
+        assert job.core.parts.carousel is not None
+        counters = dict(job.core.parts.carousel.counters)
         at_last = against_a_young_one(loop, stream, folder / "last", warm_up, pairs)
     change = [
         np.median(rng.choice(at_last, pairs)) / np.median(rng.choice(at_first, pairs)) - 1 for _ in range(1000)

@@ -146,16 +146,16 @@ def measure(o: argparse.Namespace) -> dict[str, Any]:
 
 
 def turns(o: argparse.Namespace, jobs: dict[str, Run], disk: Path, throttle: Any, rng: Any) -> dict[str, Any]:
-    jobs["on"].begin_store()
-    store = jobs["on"].parts.store
+    jobs["on"].stored.begin()
+    store = jobs["on"].core.parts.store
     assert store is not None
     loops = {}
     for arm, run in jobs.items():
-        loop = run.begin_task(0)
+        loop = run.begin_task()
         for _ in range(8):
             loop.advance()
-        run.end_task(0)
-        loops[arm] = run.begin_task(1)
+        run.end_task()
+        loops[arm] = run.begin_task()
     for _ in range(0, o.samples, 1000):
         store.append(rng.integers(0, 256, (1000, *SHAPE)).astype(np.uint8), rng.integers(0, 2, 1000))
     store.flush()
@@ -163,7 +163,7 @@ def turns(o: argparse.Namespace, jobs: dict[str, Run], disk: Path, throttle: Any
     throttle(True)
     served = capacity(segments, store.schema.sample_bytes + 24, 5.0, rng)
     forget_cache(disk)
-    carousel = jobs["on"].parts.carousel
+    carousel = jobs["on"].core.parts.carousel
     assert carousel is not None
     for _ in range(TURN):
         loops["on"].advance()

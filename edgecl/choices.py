@@ -67,6 +67,17 @@ def registered(registry: Registry[Any], *more: str) -> Parser:
     return parse
 
 
+def network_name(name: str, raw: Any) -> str:
+    """A builder's name, a ``.edgecl`` file, or what a configuration calls a network that was given as a value."""
+    text = str(raw)
+    if text.endswith(".edgecl") or re.fullmatch(r".+@[0-9a-f]{12}", text):
+        return text
+    return registered(NETWORKS)(name, raw)
+
+
+network_name.metavar = lambda: "|".join([*NETWORKS, "FILE.edgecl"])  # type: ignore[attr-defined]
+
+
 def own_options(chosen: Mapping[str, Any], of_run: Container[str] = ()) -> dict[str, Own]:
     """What the classes that ``chosen`` (option -> name) names bring, by flat name; a name without class brings nothing.
 

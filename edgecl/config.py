@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from . import parsing as p
-from .choices import CHOICES, arguments, every_option, own_options, owners, registered, spread
+from .choices import CHOICES, arguments, every_option, network_name, own_options, owners, registered, spread
 from .data import AUGMENTATIONS
 from .errors import BadInput, unknown_name
 from .former_names import present_names
-from .graph.builders import NETWORKS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
 from .methods.registry import METHODS
@@ -42,7 +41,7 @@ class Config:
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
-    network: str = _option("cnn", registered(NETWORKS), "network")
+    network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     method: str = _option("der++", registered(METHODS), "continual-learning method")
     current_loss: str = _option(
@@ -208,6 +207,11 @@ class Config:
     @property
     def replay_rows(self) -> int:
         return self.replay_batch or self.batch
+
+    @property
+    def micro_rows(self) -> int | None:
+        """Rows of one forward at most. ``auto`` has been made a number by the planner, or means no limit."""
+        return self.micro_batch if isinstance(self.micro_batch, int) else None
 
     def of(self, option: str) -> dict[str, Any]:
         """Keyword arguments for the class that ``option`` (such as ``method``) names; none where it names no class."""

@@ -3,64 +3,37 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import checkpoint, parsing, plugins
+from . import plugins
 from .budget import Budget, resident
-from .config import Config, normalise
-from .erasure import calls
-from .erasure.calls import Call, CallLog
-from .erasure.forgetting import Receipt, forget, seal, unseal
-from .erasure.kept import KeptStates
-from .erasure.retrain import Retrained, check_store, drop_pending, pending, retrain, take_over
-from .erasure.starts import digest
+from .erasure.forgetting import Receipt
+from .erasure.pending import check_store, pending, take_over
+from .erasure.retrain import Replacing, Retrained, choose_start, retrain
+from .erasure.sealing import unseal
 from .errors import BadInput, EdgeclError
 from .former_names import present_names
-from .intake.buffer import StreamBuffer
-from .intake.labels import Label, LabelMap, plain_labels
-from .intake.samples import as_samples, as_subject, sample_spec
-from .learning.candidates import source_candidates, store_candidates
-from .learning.head import widen_head
+from .graph import Graph
+from .intake.labels import Label, plain_labels
+from .intake.samples import as_samples, as_subject
+from .intake.spec import sample_spec
+from .learning.core import Core
+from .learning.learn import Asked
 from .learning.learn import LearnLog as LearnLog
-from .learning.learn import teach
-from .learning.ledger import DenseRows
-from .learning.parts import build_parts, close_parts, holds_store, make_graph
-from .learning.saved import load_state, state_of, without_forgotten
-from .learning.session import Session
-from .learning.task_loop import AHEAD
-from .learning.trainer import Trainer
-from .learning.weights import read_weights
-from .planning.learner_plan import plan_learner
+from .learning.parts import holds_store
+from .life import Life
+from .network import Network
+from .planning.setup import Setup, make_setup, setup_from
+from .saves import Saves, saved_learner
 from .storage import RootKey
-from .storage.errors import WriteBudgetSpent
-
-LOGITS_WIDTH = 1024  # widest head whose logits are stored
-# Options of a run that say where its data is and where it writes; a learner has its own words for them.
-_NOT_OURS = {
-    "stream",
-    "limit_train",
-    "limit_tasks",
-    "validation",
-    "out",
-    "checkpoint_every",
-    "epochs",
-    "ram",
-    "flops",
-    "energy",
-    "seconds",
-    "flash",
-    "root_key_file",
-}
-
 
 _OPEN: weakref.WeakSet[Learner] = weakref.WeakSet()
 
@@ -73,17 +46,6 @@ def _close_all() -> None:
             learner.close()
 
 
-class Kept:
-    """The ticket of samples that are held in RAM only, for want of a store."""
-
-    def __init__(self, ids: np.ndarray) -> None:
-        self.ids = ids
-        self.done = True
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return True
-
-
 class Learner:
     """A network that learns from labelled samples as they come.
 
@@ -93,29 +55,30 @@ class Learner:
     >>> learner.predict(image)
     'cat'
 
-    model       : a network's name (`edgecl run --help` lists them)
+    Parameters
+    ----------
+    network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
     input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``
-    mean, std   : per channel, raw units; by default 0 and 255 (uint8) or 0 and 1
-    classes     : head units to begin with; a full head doubles
-    buffer      : samples of the present task held in RAM
-    store       : folder of the sample store; without one samples live in RAM only
-    path        : folder that `save` writes to
-    budget      : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
-    root_key    : encrypts the store and what `save` writes, a key per subject (`storage.keys`); it is kept nowhere
-    weights     : a safetensors file to start from, names as in `Learner.parameters`
+    mean, std : per channel, raw units; by default 0 and 255 (uint8) or 0 and 1
+    classes : head units to begin with; a full head doubles
+    buffer : samples of the present task held in RAM
+    path : folder that `save` writes to
+    budget : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
+    root_key : encrypts the store and what `save` writes, a key per subject (`storage.keys`); it is kept nowhere
+    weights : a safetensors file to start from, names as in `Learner.parameters`
     keep_checkpoints : states kept at the ends of tasks, beside the saved ones, for `retrain_without` to start from
-    tasks       : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
-    use         : files or modules to import first, which register what ``options`` name
-    options     : any training option of `edgecl run`: method, sparsity, memory, batch, lr, seed, gate,
-        device ...
+    tasks : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
+    use : files or modules to import first, which register what ``options`` name
+    options : any training option of `edgecl run`: method (a name, or an object such as ``ER(beta=1.0)``), store (folder
+        of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device ...
 
     `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in
-    another. `learn`, `end_task`, `save` and `close` exclude each other.
+    another. `learn`, `end_task`, `finish`, `save` and `close` exclude each other.
     """
 
     def __init__(
         self,
-        model: str = "cnn",
+        network: str | Path | Graph | Network = "cnn",
         *,
         input_shape: tuple[int, int, int],
         dtype: str = "uint8",
@@ -133,83 +96,35 @@ class Learner:
         **options: Any,
     ) -> None:
         plugins.use(use)
-        for name in options:
-            if name.replace("-", "_") in _NOT_OURS:
-                raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
-        buffer, classes = parsing.count(1)("buffer", buffer), parsing.count(1)("classes", classes)
-        keep_checkpoints = parsing.count()("keep_checkpoints", keep_checkpoints)
-        if budget is not None and not isinstance(budget, Budget):
-            raise BadInput(f"budget is {budget!r}.", "Give a Budget, such as Budget(ram='64MB').")
+        given = dict(options)
+        setup = make_setup(
+            given.pop("model", network),
+            given,
+            spec=sample_spec(input_shape, dtype, mean, std),
+            classes=classes,
+            buffer=buffer,
+            budget=budget,
+            keep=keep_checkpoints,
+            tasks=tasks,
+            weights=weights,
+        )
+        self._begin(setup, Saves(path, root_key))
+
+    def _begin(self, setup: Setup, saves: Saves) -> None:
+        """Everything that `close` gives back, as it is before the first sample."""
+        root_key = saves.root_key
         if root_key is not None and not callable(getattr(root_key, "keys", None)):
             raise BadInput(f"root_key is a {type(root_key).__name__}.", "Give a storage.KeyFile or the like.")
-        self.budget = budget or Budget()
-        given = normalise({**options, "model": model, "stream": "learner"})
-        if self.budget.flash_writes_per_day is not None:
-            given["flash_writes_per_day"] = int(self.budget.flash_writes_per_day)
-        if self.budget.flash is not None and given.get("store") is not None:
-            given.setdefault("store_limit", self.budget.flash)
-        self.spec = sample_spec(input_shape, dtype, mean, std)
-        self.path = None if path is None else Path(os.path.abspath(path))  # the process may change its folder
-        config = Config.make(given, {"method": "er", "memory": 200})
-        if root_key is not None and config.store is None:
+        if root_key is not None and setup.config.store is None:
             raise BadInput("A root_key was given without a store.", "Give store=.")
-        if keep_checkpoints and (self.path is None or config.store is None):
+        if setup.keep and (saves.path is None or setup.config.store is None):
             raise BadInput("States can be kept only with a path and a store.", "Give path= and store=.")
-        self._has_tasks = bool(tasks)
-        self._root_key = root_key
-        self._kept = KeptStates(self.path, keep_checkpoints)
-        self._work = threading.RLock()  # learn, end_task, save, close
-        self._observing = threading.Lock()
+        self._work = threading.RLock()  # learn, end_task, finish, save, close
         self._stop = threading.Event()
-        self._folders = set() if self.path is None else {self.path}  # that may hold saved states
-        self._baseline = resident()
-        free = frozenset({"memory", "batch", "predict_batch"} - set(given))
-        self._build(config, classes, buffer, free, weights)
-        self._closed = False
         self._pid = os.getpid()
+        self._closed = False
+        self.life = Life(setup, saves, self._stop, resident())
         _OPEN.add(self)
-
-    def _build(
-        self,
-        config: Config,
-        classes: int,
-        buffer: int,
-        free: frozenset[str] = frozenset(),
-        weights: str | Path | None = None,
-    ) -> None:
-        """Everything that `close` gives back, as it is before the first sample."""
-        graph = make_graph(config, self.spec, classes)
-        start = None if weights is None else read_weights(weights, graph)
-        plan = self.plan = plan_learner(config, self.spec, classes, buffer, self.budget, self._baseline, free)
-        identity = f"learner {self.spec.shape} {self.spec.dtype}"
-        self._parts = build_parts(
-            plan, graph, self.spec, identity, width=LOGITS_WIDTH, weights=start, root_key=self._root_key
-        )
-        try:
-            self._assemble(buffer, classes, weights)
-        except BaseException:  # the store is for another try
-            close_parts(self._parts)
-            raise
-
-    def _assemble(self, buffer: int, classes: int, weights: str | Path | None) -> None:
-        """What goes around the parts."""
-        plan = self.plan
-        self._trainer = Trainer(self._parts)
-        self._dense = DenseRows(plan.config.memory, plan.config.memory_policy == "reservoir")
-        self._session = Session(self._trainer, self.budget, plan, self._stop, self._shed)
-        self._shed_at: int | None = None  # step of the latest shedding in the present call
-        self._labels = LabelMap(self._stored_labels())
-        self._labels_stored = len(self._labels)
-        self._buffer = StreamBuffer(self.spec, buffer, self._parts.store, AHEAD * plan.config.batch)
-        self._calls = CallLog(classes, self._labels.labels, digest(weights))
-        self._note_stored()
-        self._task = 0
-        self._task_name: str | None = None
-        self._new_task = True
-        self._next_id = 0
-        self._unstored = 0  # samples that a spent write budget kept off flash
-        self._learning: int | None = None  # step at which the running `learn` began
-        self._make_predictor()
 
     # -- what a service calls
 
@@ -225,150 +140,80 @@ class Learner:
         task ended.
         """
         self._check_open()
-        x = as_samples(x, self.spec)
+        x = as_samples(x, self.life.setup.spec)
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
         if task is not None:
-            self._check_tasks()
+            self.life.tasks.check()
             self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
-        with self._observing:
-            return self._take(x, y, np.full(len(x), subject, np.int32))
+        with self.life.intake.lock:
+            return self.life.take(x, y, np.full(len(x), subject, np.int32))
 
     def _name_task(self, name: str) -> None:
-        if name == self._task_name:
+        tasks = self.life.tasks
+        if name == tasks.name:
             return
-        if self._task_name is None:
-            self._task_name = name
+        if tasks.name is None:
+            tasks.name = name
             return
         with self._work:  # of several threads with samples of a new task one ends the old one
-            if name != self._task_name:
+            if name != tasks.name:
                 self.end_task()
-                self._task_name = name
-
-    def _take(
-        self,
-        x: np.ndarray,
-        y: list[Label],
-        subjects: np.ndarray,
-        times: np.ndarray | None = None,
-        buffered: bool = True,
-    ) -> Any:
-        """Checked samples of ``subjects`` [n], with ``_observing`` held; ``buffered``: also for the present task."""
-        if buffered:
-            self._buffer.room(len(x))
-        method = self._parts.method
-        if "logits" in method.needs.fields and self._labels.with_those(y) > LOGITS_WIDTH:
-            raise BadInput(f"Method '{method.name}' keeps logits of {LOGITS_WIDTH} labels at most.", "Use method er.")
-        units = self._labels.units(y, len(x))
-        store = self._parts.store
-        if store is None:
-            ticket: Any = Kept(np.arange(self._next_id, self._next_id + len(x), dtype=np.int64))
-            ids = np.full(len(x), -1, np.int64)
-            self._next_id += len(x)
-        else:
-            if len(self._labels) > self._labels_stored:  # on flash before the first record that needs them
-                store.meta_set({"labels": json.dumps(self._labels.labels).encode()})
-                self._labels_stored = len(self._labels)
-            ticket = self._store(x, units, subjects, times)
-            ids = ticket.ids
-            since = self._learning
-            during = calls.NOT_DURING if since is None else self._trainer.steps - since
-            if ids.size and ids[0] >= 0:
-                what = (calls.OBSERVED, during) if buffered else (calls.STORED, 0)
-                self._calls.add(Call(what[0], int(ids[0]), len(x), what[1]))
-        self._calls.subjects.update(np.unique(subjects[subjects >= 0]).tolist())
-        if buffered:
-            self._buffer.append(x, units, ids, subjects)
-        return ticket
-
-    def _note_stored(self) -> None:
-        """Samples that the store holds and the log of calls does not know."""
-        store = self._parts.store
-        if store is not None and store.next_id > self._calls.next_id:
-            self._calls.add(Call(calls.STORED, self._calls.next_id, store.next_id - self._calls.next_id))
-            self._calls.subjects.update(s for s in store.subjects() if s >= 0)
-
-    def _store(self, x: np.ndarray, units: np.ndarray, subjects: np.ndarray, times: np.ndarray | None) -> Any:
-        """A ticket of the store. When its daily write budget is spent the samples stay in RAM while it has room."""
-        store = self._parts.store
-        assert store is not None
-        try:
-            return store.append(x, units.astype(np.int32), subjects, times)
-        except WriteBudgetSpent:
-            if self._parts.config.memory_policy == "balanced" or not self._buffer.fits(len(x)):
-                raise
-            self._unstored += len(x)
-            self._calls.add(Call(calls.UNSTORED, 0, len(x)))
-            decision = f"flash budget: {len(x)} samples kept in RAM only"
-            self._trainer.log.append((self._trainer.steps, -1, decision))
-            return Kept(np.full(len(x), -1, np.int64))
+                tasks.name = name
 
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1)
         or seconds.
 
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that
-        case
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
         weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
         """
         self._check_open()
-        if sum(v is not None for v in (steps, epochs, seconds)) > 1:
-            raise BadInput("learn() was given more than one of steps, epochs and seconds.", "Give one.")
-        if steps is epochs is seconds is None:
-            epochs = 1
-        for name, value, kind in (("steps", steps, Integral), ("epochs", epochs, Integral), ("seconds", seconds, Real)):
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, kind) or (kind is Integral and value >= 2**63):
-                raise BadInput(f"learn({name}={value!r}) cannot be done.", "Give whole steps or epochs, or seconds.")
-            if not value > 0:
-                raise BadInput(f"learn({name}={value}) asks for nothing.", "Give a number above 0.")
+        asked = Asked.checked(steps, epochs, seconds)
         with self._work:
             self._stop.clear()
-            try:
-                return self._learn(steps, epochs, seconds)
-            finally:
-                self._learning = None
+            return self.life.learn(asked)
 
     def stop(self) -> None:
         """End a running `learn` after its present step; from any thread."""
         self._stop.set()
 
-    def end_task(self) -> None:
-        """Say that the present task is over: the memory is updated, the stream buffer emptied. Optional."""
-        self._check_tasks()
+    def end_task(self) -> str | None:
+        """Say that the present task is over: the memory is updated, the stream buffer emptied, phases that the method
+        asked for are trained. Optional. Returns why that was cut short, or None; the next call completes it.
+        """
+        self.life.tasks.check()
         with self._work:
             self._check_open()
-            p = self._parts
-            if p.carousel is not None:
-                p.carousel.drop_pending()
-            if p.memory is not None and len(self._buffer):
-                p.policy.end_task(p.memory, p.random["memory"], self._candidates())
-            p.method.end_task(p.engine, p.memory)
-            with self._observing:
-                self._buffer.clear()
-                self._task += 1
-                self._new_task = True
-                self._calls.add(Call(calls.TASK_ENDED))
-                if self._kept.most:
-                    self._kept.add(self._task - 1, seal(self._state(), self._sealing))
+            self._stop.clear()
+            stop = self.life.end_task()
+            return None if stop is None else stop.text
 
-    def predict(self, x: Any, proba: bool = False) -> Any:
+    def finish(self) -> str | None:
+        """Say that the last task is over: methods that train at the end only do it now (GDumb). Returns why that was
+        cut short, or None.
+        """
+        with self._work:
+            self._check_open()
+            self._stop.clear()
+            stop = self.life.teaching.finish()
+            return None if stop is None else stop.text
+
+    def predict(self, x: Any, proba: bool = False, *, task: Any = None) -> Any:
         """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
 
-        proba : instead float32 [k] or [n, k], probabilities in the order of `labels`; 0 for a label not
-            learned yet
+        proba : instead float32 [k] or [n, k], probabilities in the order of `labels`; 0 for a label not learned yet
+        task : a task's name or number: only among its labels, and with the weights that a sparsity policy keeps for it
+            (then it waits for a running `learn`)
         """
         self._check_open()
-        given, x = x, as_samples(x, self.spec)
-        single = np.ndim(given) == len(self.spec.shape)
-        predict, seen = self._predict, self._trainer.seen
-        if not seen.any():
+        given, x = x, as_samples(x, self.life.setup.spec)
+        single = np.ndim(given) == len(self.life.setup.spec.shape)
+        core = self.life.core
+        if not core.trainer.seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
-        logits = predict(x)["logits"]
-        width = min(logits.shape[1], seen.size)  # the head may just be growing
-        scores = self._parts.method.scores({"logits": logits[:, :width]}, seen[:width])
-        labels = list(self._labels.labels)
+        scores = core.scores(x, core.trainer.seen) if task is None else self._scores_in_task(x, task)
+        labels = list(self.life.intake.labels.labels)
         if not proba:
             found = [labels[k] for k in np.argmax(scores, axis=1)]
             return found[0] if single else found
@@ -378,24 +223,26 @@ class Learner:
         full[:, : shares.shape[1]] = shares[:, : len(labels)]
         return full[0] if single else full
 
+    def _scores_in_task(self, x: np.ndarray, task: Any) -> np.ndarray:
+        core = self.life.core
+        number, units = self.life.tasks.of(task)
+        among = np.zeros(core.classes, bool)
+        among[units] = True
+        with self._work:
+            return core.scores(x, among, number)
+
     def flush(self) -> None:
         """Returns when every sample observed so far is on flash."""
         self._check_open()
-        if self._parts.store is not None:
-            self._parts.store.flush()
+        if self.life.store is not None:
+            self.life.store.flush()
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
-        folder = self.path if path is None else Path(os.path.abspath(path))
-        if folder is None:
-            raise BadInput("save() does not know where to write.", "Give save(path), or Learner(path=...).")
-        with self._work, self._observing:
+        folder = self.life.saves.folder(path)
+        with self._work, self.life.intake.lock:
             self._check_open()
-            if self._parts.store is not None:
-                self._parts.store.flush()
-            self._folders.add(folder)
-            checkpoint.save(folder, seal(self._state(), self._sealing))
-            drop_pending(self)
+            self.life.save(folder)
         return folder
 
     def forget(self, subject: int) -> Receipt:
@@ -407,13 +254,13 @@ class Learner:
         """
         self._check_open()
         subject = as_subject(subject)
-        with self._work, self._observing:
+        with self._work, self.life.intake.lock:
             self._check_open()
-            return forget(self, subject)
+            return self.life.forget(subject)
 
     def retrain_without(self, subject: int) -> Retrained:
         """`forget` a subject, and make the weights again as if it had never been there: bit for bit those of a
-        learner that got the same calls without its samples (`learning.retrain` says exactly which).
+        learner that got the same calls without its samples (`erasure.retrain` says exactly which).
 
         Starts from the newest state of ``keep_checkpoints`` that is older than the subject's first sample, else from
         the seed, and repeats the calls since. Meanwhile `observe` and `predict` work, and RAM holds a second
@@ -426,47 +273,30 @@ class Learner:
         with self._work:
             self._check_open()
             self._stop.clear()
-            return retrain(self, subject)
+            start = choose_start(self.life, subject, bool(self.life.core.parts.method.needs.fields))
+            self.life.check_ram_room()
+            how = Replacing(self.life.forget, self.life.twin, self._adopt, self._stop)
+            return retrain(self.life, subject, start, how)
 
-    def _like(self, options: Mapping[str, Any], **changed: Any) -> Learner:
-        """Another learner for the same samples."""
-        s = self.spec
-        ours = {k: v for k, v in options.items() if k not in _NOT_OURS}
-        return Learner(
-            input_shape=s.shape,
-            dtype=s.dtype,
-            mean=s.mean,
-            std=s.std,
-            buffer=self._buffer.capacity,
-            root_key=self._root_key,
-            keep_checkpoints=self._kept.most,
-            tasks=self._has_tasks,
-            **changed,
-            **ours,
-        )
-
-    def _reopen(self) -> None:
-        """After the store was replaced: everything as it was saved beside the new one."""
-        config, store = self._parts.config, self._parts.store
+    def _adopt(self) -> int:
+        """After the store was replaced: everything as it was saved beside the new one; its steps."""
+        old, setup, saves = self.life, self.life.setup, self.life.saves
+        store = old.store
         assert store is not None
         saved = pending(store.path)
         assert saved is not None
         try:
-            self._buffer.close()
-            close_parts(self._parts)
-            self._build(config.replace(store=store.path), saved["learner"]["classes"], self._buffer.capacity)
-            self._parts.config = config  # saved states name the store as it was given
-            take_over(self)
-            self._load(unseal(saved, self._sealing))
+            old.close()
+            here = setup.config.replace(store=store.path)  # the process may have changed its folder
+            self.life = Life(replace(setup, config=here), saves, self._stop, old.core.plan.baseline)
+            self.life.setup, self.core.parts.config = setup, old.core.parts.config  # as the store was named
+            self.life.intake.lock = old.intake.lock  # threads wait at it
+            take_over(self.life.store, saves.folders, saves.path)
+            self.life.load(unseal(saved, saves.sealing))
         except BaseException:
             self.close()
             raise
-
-    @property
-    def _sealing(self) -> Any:
-        """What seals saved states; None without a root key."""
-        store = self._parts.store
-        return None if store is None else store._sealing
+        return self.life.steps
 
     @classmethod
     def open(
@@ -482,43 +312,27 @@ class Learner:
         store was asked to forget since then is taken out of the saved states first.
         """
         plugins.use(use)
-        saved = checkpoint.load(path)
-        if saved is not None and "learner" in saved:
-            saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
-        if saved is None or "learner" not in saved:
-            raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
+        saved = saved_learner(path)
+        saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
         about = saved["learner"]
         plugins.check_provenance(about.get("plugins", ()), "saved learner")
-        options = {k: v for k, v in present_names(about["config"]).items() if k not in _NOT_OURS and v is not None}
+        options: Mapping[str, Any] = present_names(about["config"])
         if store is not None:
-            options["store"] = str(store)
-            if about["config"]["store"] is None:
+            if options["store"] is None:
                 raise BadInput("This learner was saved without a store.", "Open it without one.")
+            options = {**options, "store": str(store)}
         if about.get("store_id") is not None and not holds_store(options["store"]):
             raise BadInput(f"The store of this learner is not in '{options['store']}'.", "Give its folder as store=.")
-        spec = about["spec"]
-        learner = cls(
-            input_shape=tuple(spec["shape"]),
-            dtype=spec["dtype"],
-            mean=None if spec["mean"] is None else tuple(spec["mean"]),
-            std=None if spec["std"] is None else tuple(spec["std"]),
-            classes=about["classes"],
-            buffer=about["buffer"],
-            path=path,
-            budget=budget,
-            root_key=root_key,
-            keep_checkpoints=about.get("keep_checkpoints", 0),
-            tasks=about.get("tasks", True),
-            **options,
-        )
+        learner = cls.__new__(cls)
+        learner._begin(setup_from(about, options, budget), Saves(path, root_key))
         try:
-            take_over(learner)
-            check_store(learner, saved)
-            saved, forgotten = without_forgotten(learner, unseal(saved, learner._sealing))
-            learner._load(saved)
+            life = learner.life
+            take_over(life.store, life.saves.folders, life.saves.path)
+            check_store(life.store, saved)
+            saved, forgotten = life.saves.opened(saved)
+            life.load(saved)
             for subject in forgotten:
-                learner._calls.add(Call(calls.FORGOT, subject))
-                learner._kept.forget(subject)
+                life.diary.forget_in_files(subject)
         except BaseException:
             learner.close()
             raise
@@ -530,8 +344,7 @@ class Learner:
         with self._work:
             if not self._closed:
                 self._closed = True
-                self._buffer.close()
-                close_parts(self._parts)
+                self.life.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -539,91 +352,32 @@ class Learner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # -- what there is to know
+
+    @property
+    def core(self) -> Core:
+        """The training core. Internal: it changes without notice."""
+        return self.life.core
+
     @property
     def labels(self) -> tuple[Label, ...]:
         """Labels observed so far, in the order of their head units."""
-        return tuple(self._labels.labels)
+        return tuple(self.life.intake.labels.labels)
 
     @property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
         """Names and shapes of the network's weights."""
-        return {n: p.spec.shape for n, p in self._parts.engine.model.parameters.items()}
+        return {n: p.spec.shape for n, p in self.core.parts.engine.model.parameters.items()}
+
+    @property
+    def plan(self) -> Any:
+        """The `RunPlan`: what it will use."""
+        return self.core.plan
 
     @property
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        p, session = self._parts, self._session
-        return {
-            "steps": self._trainer.steps,
-            "flops": p.ledger.executed(p.engine.meters),
-            "train_seconds": session.seconds,
-            "energy_joules": {"value": session.energy.joules(self._trainer.steps), "source": session.energy.source},
-            "governor": None if session.governor is None else session.governor.to_json(),
-            "kept_in_ram_only": self._unstored,
-            "buffered": len(self._buffer),
-            "remembered": 0 if p.memory is None else p.memory.filled,
-            "stored": 0 if p.store is None else p.store.count,
-            "carousel": {} if p.carousel is None else dict(p.carousel.counters),
-        }
-
-    # -- inside
-
-    def _shed(self, step: int) -> None:
-        """Stop reading ahead and give back idle buffers; no result depends on them."""
-        self._shed_at = step
-        self._buffer.shed()
-        carousel = self._parts.carousel
-        if carousel is not None:
-            carousel.trim()
-        self._trainer.log.append((step, -1, "shed"))
-
-    def _fit_head(self) -> None:
-        """Double the head until every label has a unit."""
-        classes = self._parts.engine.model.graph.classes
-        wanted = classes
-        while wanted < len(self._labels):
-            wanted *= 2
-        if wanted != classes:
-            widen_head(self._trainer, self.spec, wanted)
-            self._make_predictor()
-
-    def _make_predictor(self) -> None:
-        self._predict = self._parts.engine.predictor(self.plan.plan.predict_batch)
-
-    def _candidates(self) -> Any:
-        view = self._buffer.view()
-        if self._parts.config.memory_policy != "balanced":
-            return None
-        if self._parts.store is not None:
-            return store_candidates(self._parts.store, view.ids)
-        from .data import ArraySource
-
-        source = ArraySource(view.samples, view.labels)
-        return source_candidates(source, self._parts, self._predict, self._trainer.seen, view.subjects)
-
-    def _stored_labels(self) -> list[Label]:
-        store = self._parts.store
-        found = None if store is None else store.meta_get("labels")
-        return [] if found is None else json.loads(found)
-
-    def _learn(
-        self,
-        steps: int | None,
-        epochs: int | None,
-        seconds: float | None,
-        arrive: Callable[[int], None] | None = None,
-    ) -> LearnLog:
-        return teach(self, steps, epochs, seconds, arrive)
-
-    def _state(self) -> dict[str, Any]:
-        return state_of(self)
-
-    def _load(self, saved: Mapping[str, Any]) -> None:
-        load_state(self, saved)
-
-    def _check_tasks(self) -> None:
-        if not self._has_tasks:
-            raise BadInput("This learner was made with tasks=False: its stream has no tasks.", "Drop the task.")
+        return self.life.counters()
 
     def _check_open(self) -> None:
         if self._closed:

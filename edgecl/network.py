@@ -30,10 +30,14 @@ LARGEST_HEADER = 64_000_000  # bytes of graph and tensor table in a file
 class Samples(Protocol):
     """What a network is asked to take: shape without the batch, dtype, mean and std per channel or None."""
 
-    shape: tuple[int, ...]
-    dtype: str
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def mean(self) -> tuple[float, ...] | None: ...
+    @property
+    def std(self) -> tuple[float, ...] | None: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,7 +146,7 @@ class guard_plugin:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         cls = type(self.plugin)
-        if not isinstance(error, Exception) or isinstance(error, EdgeclError) or _is_ours(cls):
+        if not isinstance(error, Exception) or isinstance(error, EdgeclError) or is_ours(cls):
             return
         label, origin = _about(cls)
         raise PluginError(
@@ -155,7 +155,7 @@ class guard_plugin:
         ) from error
 
 
-def _is_ours(cls: type) -> bool:
+def is_ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == __package__
 
 

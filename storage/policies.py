@@ -88,6 +88,7 @@ class MemoryPolicy:
     """Base: counts offers, keeps nothing."""
 
     name = "none"
+    chooses_at_end = False  # whether `end_task` wants the task's samples as candidates
 
     def offer(
         self,
@@ -206,6 +207,7 @@ class Balanced(MemoryPolicy):
     """
 
     name = "balanced"
+    chooses_at_end = True
 
     def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
         if candidates is None:

@@ -28,6 +28,8 @@ class RunPlan:
     steps : training steps of the whole run, 0 when open-ended
     step_seconds, step_joules : of the cost model on a cool device, within factors ``step_band`` and
         ``step_joules_band``;  warming : the whole run's seconds over those of its steps on a cool device
+    later : predicted bytes from the second task on, where a closed-form head over the body of the first task trains
+        less then
     flash_writes : bytes the store and the checkpoints of the whole run write
     choices : what the planner changed, in words
     """
@@ -45,6 +47,7 @@ class RunPlan:
     step_joules_band: tuple[float, float] = (1.0, 1.0)
     warming: float = 1.0
     flash_writes: int = 0
+    later: Mapping[str, int] | None = None
     choices: tuple[str, ...] = field(default_factory=tuple)
 
     @property
@@ -92,6 +95,7 @@ class RunPlan:
             "run_joules": self._figure(self.run_joules, self.step_joules_band),
             "flash_write_bytes": self.flash_writes,
             "growth_bytes": dict(self.growth),
+            **({} if self.later is None else {"later_growth_bytes": dict(self.later)}),
             "baseline_bytes": self.baseline,
             "planned_peak_rss_bytes": self.peak_bytes,
             "choices": list(self.choices),

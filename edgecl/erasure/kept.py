@@ -8,12 +8,14 @@ from typing import Any
 
 from .. import checkpoint
 from ..errors import EdgeclError
-from .forgetting import overwrite
+from .overwriting import overwrite
 
 
 class KeptStates:
-    """At most ``most`` of them, the newest, in the folder of the saved states. ``tasks``: whose ends they are; it
-    goes with the saved state, and a file of another task is of a life that a crash ended.
+    """At most ``most`` of them, the newest, in the folder of the saved states.
+
+    tasks : whose ends they are; it goes with the saved state. Files of tasks not in ``tasks`` were left by a process
+        that crashed before saving; they are ignored.
     """
 
     def __init__(self, folder: Path | None, most: int) -> None:

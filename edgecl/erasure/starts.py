@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput, CannotRetrain
+from ..storage import SampleStore
 from ..storage.transfer import live_ids
 from .calls import FORGOT, STORED, UNSTORED
-
-if TYPE_CHECKING:
-    from ..learner import Learner
+from .diary import Diary
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,27 @@ class Start:
         return self.count + self.forgotten_count < self.next_id
 
 
-def choose(learner: Learner, subject: int) -> Start:
+def choose(diary: Diary, store: SampleStore | None, subject: int, made_values: bool) -> Start:
     """The newest possible start. Raises `BadInput` for a subject that was never observed, `CannotRetrain` when there
     is no start.
+
+    made_values : whether fields that the network made lie beside the samples (logits)
     """
-    log, store = learner._calls, learner._parts.store
+    log = diary.calls
     if store is None:
         raise CannotRetrain("Without a store the samples are gone.", "Make the Learner with store=DIR.")
     if subject not in log.subjects:
         raise BadInput(f"No sample of subject {subject} was observed.", "Check the number.")
     ids = live_ids(store)
     reasons = {}
-    for start in _starts(learner):
-        found = Start(**{**vars(start), "ids": ids[ids < start.next_id]})
+    for start in _starts(diary):
+        found = replace(start, ids=ids[ids < start.next_id])
         without = {subject}
         if start.number >= log.first:
             without |= {c.a for c in log.since(start.number) if c.kind == FORGOT}
-        why = _why_not(learner, found, ids, without)
+        why = _why_not(diary, store, found, ids, without, made_values)
         if why is None:
-            return Start(**{**vars(found), "without": frozenset(without)})
+            return replace(found, without=frozenset(without))
         reasons[start.name] = why
     raise CannotRetrain(
         "The weights cannot be made again: " + "; ".join(f"from {name}, {why}" for name, why in reasons.items()) + ".",
@@ -72,10 +73,10 @@ def choose(learner: Learner, subject: int) -> Start:
     )
 
 
-def _starts(learner: Learner) -> list[Start]:
+def _starts(diary: Diary) -> list[Start]:
     """Newest first; the seed is the last."""
     found = []
-    for task, state in learner._kept.newest_first():
+    for task, state in diary.kept.newest_first():
         about, store = state["learner"], state["trainer"]["store"]
         log = about["calls"]
         found.append(
@@ -93,11 +94,11 @@ def _starts(learner: Learner) -> list[Start]:
     return [*found, Start(name="the seed")]
 
 
-def _why_not(learner: Learner, start: Start, ids: np.ndarray, without: set[int]) -> str | None:
+def _why_not(
+    diary: Diary, store: SampleStore, start: Start, ids: np.ndarray, without: set[int], made_values: bool
+) -> str | None:
     """Why training cannot start there; None when it can."""
-    p, log = learner._parts, learner._calls
-    assert p.store is not None
-    logits = "logits" in p.method.needs.fields
+    log = diary.calls
     if start.number < log.first:
         return f"the log of calls begins with the {log.first + 1}th"
     if seen := sorted(without & start.subjects):
@@ -106,17 +107,17 @@ def _why_not(learner: Learner, start: Start, ids: np.ndarray, without: set[int])
     if kept := sum(c.b for c in calls if c.kind == UNSTORED):
         return f"{kept} samples were in RAM only, for want of write budget"
     if start.state is None:
-        if calls and calls[0].kind == STORED and logits:
+        if calls and calls[0].kind == STORED and made_values:
             return f"{calls[0].b} samples were in the store before, with logits of another learner"
         if log.weights is not None and log.weights != digest(log.weights[0]):
             return f"the weights it started from are not in '{log.weights[0]}' any more"
-    elif logits and p.config.refresh_logits:
+    elif made_values and start.state["learner"]["config"].get("refresh_logits"):
         return "stored logits were refreshed since"
-    if p.store.count_of(-1):
+    if store.count_of(-1):
         return "the store holds samples without a class"
     missing = start.count - len(start.ids)
-    missing += p.store.next_id - start.next_id - (len(ids) - len(start.ids))
-    missing -= p.store.forgotten_count - start.forgotten_count
+    missing += store.next_id - start.next_id - (len(ids) - len(start.ids))
+    missing -= store.forgotten_count - start.forgotten_count
     if missing:
         return f"{missing} samples it needs were evicted from the store or are damaged"
     return None

@@ -1,65 +1,95 @@
-"""The second learner of `retrain_without`, as the first one was at the start: its store holds the samples of before."""
+"""The twin of a learner that is trained anew: as the first one was at the start, with a store of its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import checkpoint
 from ..errors import CannotRetrain
-from ..intake.labels import LabelMap
+from ..intake.labels import Label, LabelMap
 from ..storage import SampleStore
 from ..storage.transfer import put_field
 from .calls import CallLog
-from .forgetting import seal, unseal
+from .diary import Diary
 from .kept import kept_file
+from .sealing import seal, unseal
 from .starts import Start
 
-if TYPE_CHECKING:
-    from ..learner import Learner
-
+Array = np.ndarray
 PIECE = 256  # samples read at a time
 # Options that only say who watches, and the write budget: what they decided stands in the log.
-_WATCHERS = ("flash_writes_per_day", "max_temperature", "min_battery", "max_load", "energy_source", "device")
+WATCHERS = ("flash_writes_per_day", "max_temperature", "min_battery", "max_load", "energy_source", "device")
 
 
-def second(learner: Learner, start: Start, folder: Path, beside: Path) -> Learner:
-    """A learner like the first one was at ``start``, with a store of its own."""
-    about = learner._state()["learner"] if start.state is None else start.state["learner"]
-    config = {k: v for k, v in learner.plan.config.to_json().items() if v is not None and k not in _WATCHERS}
-    log = learner._calls
-    scratch = learner._like(
-        {**config, "store": str(folder), "late_swaps": "wait"},
-        classes=log.classes if start.state is None else about["classes"],
-        path=beside,
-        weights=None if start.state is not None or log.weights is None else log.weights[0],
-    )
+class Labelled(Protocol):
+    """What knows labels and head units."""
+
+    labels: LabelMap
+
+
+class Twin(Protocol):
+    """A learner without its threads, as a replay sees it: the one that is trained anew, and its twin."""
+
+    diary: Diary
+    intake: Any
+
+    @property
+    def store(self) -> SampleStore | None: ...
+    @property
+    def sealing(self) -> Any: ...
+    @property
+    def steps(self) -> int:
+        """Training steps so far."""
+
+    def take(
+        self, x: Array, y: list[Label], subjects: Array, times: Array | None = None, buffered: bool = True
+    ) -> Any: ...
+    def learn_again(
+        self, steps: int | None, epochs: int | None, most: int | None, arrive: Callable[[int], None]
+    ) -> None:
+        """Repeat a `learn`; nothing happens without samples."""
+
+    def end_task(self) -> Any: ...
+    def state(self) -> dict[str, Any]: ...
+    def load(self, saved: Mapping[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+MakeTwin = Callable[[Mapping[str, Any], int, Path, bool], Twin]  # options over the first one's, classes, folder, seed
+
+
+def make_twin(original: Twin, start: Start, folder: Path, beside: Path, make: MakeTwin) -> Twin:
+    """A learner like ``original`` was at ``start``, with its store in ``folder`` and its states ``beside``."""
+    log, begins = original.diary.calls, start.state
+    classes = log.classes if begins is None else int(begins["learner"]["classes"])
+    unwatched: dict[str, Any] = dict.fromkeys(WATCHERS)
+    twin = make({**unwatched, "store": str(folder), "late_swaps": "wait"}, classes, beside, begins is None)
     try:
-        scratch._stop = learner._stop
-        made = scratch._parts.store
-        assert made is not None and learner._parts.store is not None
-        if start.state is None:
-            scratch._labels = LabelMap(log.labels)
-            scratch._calls.labels = list(log.labels)
+        made, old = twin.store, original.store
+        assert made is not None and old is not None
+        if begins is None:
+            twin.intake.labels = LabelMap(log.labels)
+            twin.diary.calls.labels = list(log.labels)
         else:
-            _copy(learner._parts.store, made, start.ids)
-            made.meta_set({"labels": json.dumps(about["labels"]).encode()})
-            scratch._load(_renumbered(unseal(start.state, learner._sealing), start.ids))
+            _copy(old, made, start.ids)
+            made.meta_set({"labels": json.dumps(begins["learner"]["labels"]).encode()})
+            twin.load(_renumbered(unseal(begins, original.sealing), start.ids))
             if start.lost:  # what was evicted before is in no log of the new store
-                scratch._calls.cut()
-            scratch._kept.tasks = [t for t in learner._kept.tasks if t <= start.task]
-            _keep(learner, scratch, start, beside)
+                twin.diary.calls.cut()
+            twin.diary.kept.tasks = [t for t in original.diary.kept.tasks if t <= start.task]
+            _carry_kept_states(original, twin, start, beside)
     except BaseException:
-        scratch.close()
+        twin.close()
         raise
-    return scratch
+    return twin
 
 
-def _copy(store: SampleStore, to: SampleStore, ids: np.ndarray) -> None:
+def _copy(store: SampleStore, to: SampleStore, ids: Array) -> None:
     """Records with their values, in order, under new ids."""
     for at in range(0, len(ids), PIECE):
         got = store.read(ids[at : at + PIECE])
@@ -70,7 +100,7 @@ def _copy(store: SampleStore, to: SampleStore, ids: np.ndarray) -> None:
             put_field(to, name, ticket.ids, values, widths)
 
 
-def _renumbered(state: Mapping[str, Any], ids: np.ndarray) -> dict[str, Any]:
+def _renumbered(state: Mapping[str, Any], ids: Array) -> dict[str, Any]:
     """A state of the end of a task with the ids of a store that holds ``ids`` only; others become -1."""
     trainer = dict(state["trainer"])
     if trainer["memory"] is not None:
@@ -84,12 +114,12 @@ def _renumbered(state: Mapping[str, Any], ids: np.ndarray) -> dict[str, Any]:
     return {**state, "trainer": trainer, "learner": {**state["learner"], "calls": calls.state()}}
 
 
-def _keep(learner: Learner, scratch: Learner, start: Start, beside: Path) -> None:
+def _carry_kept_states(original: Twin, twin: Twin, start: Start, beside: Path) -> None:
     """The states kept up to the start go with the new store: its ids, sealed with its keys."""
-    for task, state in learner._kept.newest_first():
+    for task, state in original.diary.kept.newest_first():
         if task <= start.task:
             ids = start.ids[start.ids < int(state["trainer"]["store"]["next_id"])]
-            new = _renumbered(unseal(state, learner._sealing), ids)
+            new = _renumbered(unseal(state, original.sealing), ids)
             new["trainer"]["store"] = {**new["trainer"]["store"], "next_id": len(ids), "count": len(ids)}
             new["learner"]["forgotten_count"] = 0
-            checkpoint.write(kept_file(beside, task), seal(new, scratch._sealing))
+            checkpoint.write(kept_file(beside, task), seal(new, twin.sealing))

@@ -9,38 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
-from ..learning.parts import SampleSpec
 from ..storage import ReadAhead, SampleStore
 from ..storage.transfer import live_ids
+from .growing import GrowingArray
+from .spec import SampleSpec
 
 Array = np.ndarray
-
-
-class Rows:
-    """An array that grows at its end and shrinks at its beginning at a cost that does not depend on its length, on
-    average. Only the latest of what `plus` and `less` made may be added to; the values of all stay as they are.
-    """
-
-    def __init__(self, now: Array, held: Array | None = None, end: int | None = None) -> None:
-        self.now = now
-        self._held = now if held is None else held  # what ``now`` is a part of, with a reserve behind it
-        self._end = len(now) if end is None else end  # of ``now`` within ``_held``
-
-    def plus(self, rows: Array) -> Rows:
-        size, held, end = len(self.now) + len(rows), self._held, self._end
-        if end + len(rows) > len(held):  # untouched pages of the reserve take no RAM
-            held, end = np.empty((size + size // 8 + 8, *self.now.shape[1:]), self.now.dtype), len(self.now)
-            held[:end] = self.now
-        end += len(rows)
-        held[end - len(rows) : end] = rows
-        return Rows(held[end - size : end], held, end)
-
-    def less(self, count: int) -> Rows:
-        return Rows(self.now[count:], self._held, self._end)
-
-    def wipe(self) -> None:
-        """Zeros over all that stands in it, dropped rows too."""
-        self._held[: self._end] = 0
 
 
 class StreamBuffer:
@@ -64,30 +38,30 @@ class StreamBuffer:
             self._view = None
             if self._reader is not None:
                 self._reader.drop()
-            self._samples = Rows(np.zeros((0, *self.spec.shape), self.spec.dtype))
-            self._labels, self._ids = Rows(np.zeros(0, np.int64)), Rows(np.zeros(0, np.int64))
-            self._subjects = Rows(np.zeros(0, np.int32))  # -1: of nobody
+            self._samples = GrowingArray(np.zeros((0, *self.spec.shape), self.spec.dtype))
+            self._labels, self._ids = GrowingArray(np.zeros(0, np.int64)), GrowingArray(np.zeros(0, np.int64))
+            self._subjects = GrowingArray(np.zeros(0, np.int32))  # -1: of nobody
             self.learned = 0  # the first so many have been trained on
 
     @property
     def samples(self) -> Array:
         """Those in RAM, always the first ones of the task; arrays of labels, ids and subjects cover all."""
-        return self._samples.now
+        return self._samples.values
 
     @property
     def labels(self) -> Array:
-        return self._labels.now
+        return self._labels.values
 
     @property
     def ids(self) -> Array:
-        return self._ids.now
+        return self._ids.values
 
     @property
     def subjects(self) -> Array:
-        return self._subjects.now
+        return self._subjects.values
 
     def __len__(self) -> int:
-        return len(self._labels.now)
+        return len(self._labels.values)
 
     def room(self, count: int) -> None:
         """Refuse ``count`` more samples when they could be neither kept nor read back."""
@@ -105,12 +79,12 @@ class StreamBuffer:
     def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
         with self._lock:
             surplus = 0 if self.store is not None else max(0, len(self) + len(x) - self.capacity)
-            rows = [r.less(surplus) for r in (self._samples, self._labels, self._ids, self._subjects)]
+            rows = [r.without_first(surplus) for r in (self._samples, self._labels, self._ids, self._subjects)]
             learned = max(0, self.learned - surplus)
-            free = self.capacity - len(rows[0].now)
-            first = x[:free] if free > 0 and len(rows[0].now) == len(rows[1].now) else x[:0]
+            free = self.capacity - len(rows[0].values)
+            first = x[:free] if free > 0 and len(rows[0].values) == len(rows[1].values) else x[:0]
             added = (first, units, ids, np.full(len(x), subjects, np.int32))
-            samples, labels, all_ids, people = (r.plus(a) for r, a in zip(rows, added))
+            samples, labels, all_ids, people = (r.appended(a) for r, a in zip(rows, added))
             # all at once, whatever interrupts
             self._samples, self._labels, self._ids, self._subjects = samples, labels, all_ids, people
             self.learned = learned
@@ -122,8 +96,8 @@ class StreamBuffer:
             if self._reader is not None:
                 self._reader.wipe()
             self._view = None
-            samples, old = Rows(self.samples[~mine[: len(self.samples)]]), self._samples
-            labels, ids, subjects = (Rows(a[~mine]) for a in (self.labels, self.ids, self.subjects))
+            samples, old = GrowingArray(self.samples[~mine[: len(self.samples)]]), self._samples
+            labels, ids, subjects = (GrowingArray(a[~mine]) for a in (self.labels, self.ids, self.subjects))
             learned = self.learned - int(mine[: self.learned].sum())
             self._samples, self._labels, self._ids, self._subjects = samples, labels, ids, subjects
             self.learned = learned
@@ -139,17 +113,35 @@ class StreamBuffer:
         kept = np.ones(len(self), bool)
         kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
         self.learned = int(kept[: self.learned].sum())
-        self._labels, self._ids, self._subjects = (Rows(a[kept]) for a in (self.labels, self.ids, self.subjects))
+        rows = (self.labels, self.ids, self.subjects)
+        self._labels, self._ids, self._subjects = (GrowingArray(a[kept]) for a in rows)
 
-    def view(self) -> BufferView:
-        """The samples so far, as the data of a training call; the view before it must no longer be used."""
+    def drop_first(self, count: int) -> None:
+        """The first ``count`` samples leave."""
+        if count >= len(self):
+            self.clear()
+            return
+        with self._lock:
+            self._view = None
+            if self._reader is not None:
+                self._reader.drop()
+            held = min(count, len(self.samples))
+            samples, rest = self._samples.without_first(held), (self._labels, self._ids, self._subjects)
+            labels, ids, subjects = (r.without_first(count) for r in rest)
+            self._samples, self._labels, self._ids, self._subjects = samples, labels, ids, subjects
+            self.learned = max(0, self.learned - count)
+
+    def view(self, count: int | None = None) -> BufferView:
+        """The samples so far, or the first ``count``, as the data of a training call; the view before it must no longer
+        be used."""
         with self._lock:
             self._drop_lost()
             if self.store is not None and len(self) > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
             if self._reader is not None:
                 self._reader.drop()
-            self._view = BufferView(self.samples, self.labels, self.ids, self.subjects, self.store, self._reader)
+            x, y, ids, subjects = (a[:count] for a in (self.samples, self.labels, self.ids, self.subjects))
+            self._view = BufferView(x, y, ids, subjects, self.store, self._reader)
             return self._view
 
     def shed(self) -> None:
@@ -173,9 +165,9 @@ class StreamBuffer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self._samples, self._labels, self._ids = (Rows(state[k]) for k in ("samples", "labels", "ids"))
+        self._samples, self._labels, self._ids = (GrowingArray(state[k]) for k in ("samples", "labels", "ids"))
         unknown = np.full(len(self.labels), -1, np.int32)  # a state saved before subjects were kept
-        self._subjects = Rows(state.get("subjects", unknown))
+        self._subjects = GrowingArray(state.get("subjects", unknown))
         self.learned = int(state["learned"])
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput
-from ..learning.parts import SampleSpec
+from .spec import SampleSpec
 
 
 def as_samples(x: Any, spec: SampleSpec) -> np.ndarray:
@@ -55,23 +54,3 @@ def as_subject(subject: Any) -> int:
     if not whole or not 0 <= subject < 2**31:
         raise BadInput(f"{subject} is no subject.", "Subjects are whole numbers from 0.")
     return int(subject)
-
-
-def sample_spec(shape: Any, dtype: Any, mean: Any, std: Any) -> SampleSpec:
-    """What a user says of the samples, as plain values. Whether a network takes them is for the network to say."""
-    try:
-        shape = tuple(index(n) for n in shape)
-    except TypeError:
-        raise BadInput(f"input_shape is {shape!r}.", "Give whole numbers (C, H, W); signals are (C, 1, T).") from None
-    try:
-        dtype = np.dtype(dtype).name
-    except TypeError:
-        raise BadInput(f"dtype is {dtype!r}.", "Use uint8 or float32.") from None
-    plain = []
-    for name, values in (("mean", mean), ("std", std)):
-        try:
-            plain.append(None if values is None else tuple(float(v) for v in np.ravel(values)))
-        except (TypeError, ValueError):
-            raise BadInput(f"{name} is {values!r}.", "Give a number per channel.") from None
-    kind = "signal" if len(shape) == 3 and shape[1] == 1 < shape[2] else "image"
-    return SampleSpec(shape, dtype, kind, *plain)

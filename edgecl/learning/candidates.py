@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..data import SampleSource
-from ..storage import ArrayCandidates, SampleStore, StoreCandidates
+from ..storage import ArrayCandidates, StoreCandidates
+from .task_data import TaskData
 from .trainer import Parts
 
 Array = np.ndarray
+Predict = Callable[[Array], Mapping[str, Array]]
 
 
-def store_candidates(store: SampleStore, ids: Array) -> StoreCandidates:
-    """The records of one task; only those chosen are read."""
-    return StoreCandidates(store, int(ids[0]), int(ids[-1]) + 1)
+def candidates_of(
+    parts: Parts, data: TaskData, predict: Predict, seen: Array
+) -> StoreCandidates | ArrayCandidates | None:
+    """The task's samples for a policy that asks for them: read from the store where they are, or from ``data``."""
+    if not getattr(parts.policy, "chooses_at_end", False):
+        return None
+    if parts.store is not None and len(data.ids) and (data.ids >= 0).all():
+        return StoreCandidates(parts.store, int(data.ids[0]), int(data.ids[-1]) + 1)  # only those chosen are read
+    return _drawn(parts, data, predict, seen)
 
 
-def source_candidates(
-    source: SampleSource,
-    parts: Parts,
-    predict: Callable[[Array], dict[str, Array]],
-    seen: Array,
-    subjects: Array | None = None,
-) -> ArrayCandidates:
-    """As many samples of each class as the memory has slots, drawn at random, with the model's present
-    logits where the method stores them.
+def _drawn(parts: Parts, data: TaskData, predict: Predict, seen: Array) -> ArrayCandidates:
+    """As many samples of each class as the memory has slots, drawn at random, with the model's present logits where
+    the method stores them.
     """
-    assert parts.memory is not None
-    rng, slots = parts.random["memory"], parts.config.memory
+    rng, slots, labels = parts.random["memory"], parts.config.memory, data.labels
     chosen = []
-    for unit in np.unique(source.labels):
-        rows = np.flatnonzero(source.labels == unit)
+    for unit in np.unique(labels):
+        rows = np.flatnonzero(labels == unit)
         chosen.append(np.sort(rng.permutation(rows)[:slots]))
     rows = np.concatenate(chosen)
-    x = source.read(rows)
+    x, subjects = data.read(rows), data.subjects
     fields = {}
-    if "logits" in parts.method.needs.fields:
+    if parts.method.needs.field("logits") is not None:
         width = int(np.flatnonzero(seen)[-1]) + 1
         fields = {"logits": np.clip(predict(x)["logits"][:, :width], -65504, 65504).astype(np.float16)}
-    return ArrayCandidates(x, source.labels[rows], fields=fields, subjects=None if subjects is None else subjects[rows])
+    return ArrayCandidates(x, labels[rows], fields=fields, subjects=None if subjects is None else subjects[rows])

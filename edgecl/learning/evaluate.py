@@ -1,35 +1,67 @@
-"""Evaluation on the test sets of the tasks so far, one forward for Class-IL and Task-IL."""
+"""Evaluation on the test sets of the tasks so far: the rows of the accuracy matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..data import Task
-from ..methods import Method, evaluate_logits
+from ..methods import evaluate_logits
 
 Array = np.ndarray
+Scores = Callable[[Array, "int | None"], Array]  # samples and task -> scores [n, C]
 
 
-def evaluate_tasks(
-    predict: Callable[[Array], dict[str, Array]], method: Method, tasks: Sequence[Task], seen: Array, batch: int
-) -> tuple[list[float | None], list[float | None]]:
-    """(Class-IL, Task-IL) accuracy per task as fractions; Class-IL over the units ``seen`` (bool [C]).
-
-    predict : samples [n, ...] -> outputs by name, ``logits`` float32 [n, C];  batch : samples read at a time
+class Evaluations:
+    """class_il, task_il : accuracy on task j after task i as fractions, None where not evaluated
+    tasks : of the stream
     """
-    class_il: list[float | None] = []
-    task_il: list[float | None] = []
-    for task in tasks:
-        correct = correct_in_task = 0
-        units = np.array(task.classes)
-        for x, y in task.test.batches(batch):
-            logits = method.scores(predict(x), None)
-            ours, theirs = evaluate_logits(logits, y, seen, units)
-            correct += ours
-            correct_in_task += theirs or 0
-        n = len(task.test)
-        class_il.append(correct / n if n else None)
-        task_il.append(correct_in_task / n if n else None)
-    return class_il, task_il
+
+    def __init__(self, tasks: Sequence[Task], batch: int) -> None:
+        self.tasks, self.batch = tasks, batch
+        self.class_il: list[list[float | None]] = []
+        self.task_il: list[list[float | None]] = []
+
+    def add(self, scores: Scores, seen: Array, last: int, own_weights: bool) -> None:
+        """A row after task ``last`` (0-based); Class-IL over the units ``seen`` (bool [C]).
+
+        scores : samples [n, ...] and a task's number (or None) -> scores float32 [n, C]
+        own_weights : whether a Task-IL prediction uses other weights than a Class-IL one
+        """
+        class_il: list[float | None] = []
+        task_il: list[float | None] = []
+        for number, task in enumerate(self.tasks[: last + 1]):
+            correct = correct_in_task = 0
+            units = np.array(task.classes)
+            for x, y in task.test.batches(self.batch):
+                found = scores(x, None)
+                ours, theirs = evaluate_logits(found, y, seen, units)
+                if own_weights:
+                    theirs = evaluate_logits(scores(x, number), y, seen, units)[1]
+                correct += ours
+                correct_in_task += theirs or 0
+            n = len(task.test)
+            class_il.append(correct / n if n else None)
+            task_il.append(correct_in_task / n if n else None)
+        rest: list[float | None] = [None] * (len(self.tasks) - last - 1)
+        self.class_il.append(class_il + rest)
+        self.task_il.append(task_il + rest)
+
+    def replace_last(self) -> None:
+        """The last row is evaluated again."""
+        self.class_il.pop()
+        self.task_il.pop()
+
+    @property
+    def latest(self) -> float | None:
+        """Mean Class-IL accuracy after the last evaluated task."""
+        found = [a for a in self.class_il[-1] if a is not None] if self.class_il else []
+        return sum(found) / len(found) if found else None
+
+    def state(self) -> dict[str, Any]:
+        return {"class_il": self.class_il, "task_il": self.task_il}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.class_il, self.task_il = list(state["class_il"]), list(state["task_il"])

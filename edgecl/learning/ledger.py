@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..compiler.extras import trained_parameters
 from ..compiler.flops import WeightCost, weight_costs
 from ..engine.base import Meters
 from ..engine.model import Model
 from ..graph import Graph
+from ..planning.schedules import steps_of
 
 
 class Ledger:
@@ -21,20 +23,27 @@ class Ledger:
         keep fraction), each replay draw 1 forward unit over ``replay_rows``, charged from the first task on.
     """
 
-    def __init__(self, graph: Graph, keep: float, draws: int, replay_rows: int) -> None:
+    def __init__(self, graph: Graph, keep: float, draws: int, replay_rows: int, trains: str = "all") -> None:
         self.keep, self.draws, self.replay_rows = keep, draws, replay_rows
         self.full_dense = 0
         self.sparcl_dense = 0
         self.sparcl_executed = 0.0
         self.earlier = Meters()  # of engines before a replan or a resume
-        self.use(graph)
+        self.use(graph, trains)
 
-    def use(self, graph: Graph) -> None:
-        """Count for this graph from now on (a wider head changes the cost of a row)."""
-        self.costs: tuple[WeightCost, ...] = weight_costs(graph)
+    def use(self, graph: Graph, trains: str = "all") -> None:
+        """Count for this graph from now on (a wider head changes the cost of a row).
+
+        trains : what the plan trains (`Extras.trains`). With ``none`` a step is nothing but the evaluations that the
+            method asks for, which `dense_rows` charges
+        """
+        trained = set(trained_parameters(graph, trains))
+        self.trains = trains
+        self.costs: tuple[WeightCost, ...] = weight_costs(graph, trained)
         sizes = {c.name: graph.parameters[c.name].size for c in self.costs}
+        own = {name: size if name in trained else 0 for name, size in sizes.items()}
         self._dense_forward = sum(c.forward(sizes[c.name], 1) for c in self.costs)
-        self._dense_step = self._dense_forward + sum(c.backward(sizes[c.name], sizes[c.name], 1) for c in self.costs)
+        self._dense_backward = sum(c.backward(sizes[c.name], own[c.name], 1) for c in self.costs)
 
     def executed_step(self, model: Model, current_rows: int) -> None:
         """After a step: charge it in the SparCL convention at the present densities."""
@@ -43,8 +52,14 @@ class Ledger:
 
     def dense_step(self, current_rows: int, replay_rows: int) -> None:
         """Charge one step of the dense run: ``replay_rows`` over all draws, in the full convention."""
-        self.full_dense += self._dense_step * (current_rows + replay_rows)
+        if self.trains != "none":
+            self.full_dense += (self._dense_forward + self._dense_backward) * (current_rows + replay_rows)
         self.sparcl_dense += self._dense_forward * (3 * current_rows + self.draws * self.replay_rows)
+
+    def dense_rows(self, forward: float = 0, backward: float = 0) -> None:
+        """Charge rows of the dense run beside its steps: teachers, scores, phases. Full convention only: SparCL's
+        counts the usual step."""
+        self.full_dense += round(self._dense_forward * forward + self._dense_backward * backward)
 
     def executed(self, meters: Meters) -> int:
         """Full convention: forward and backward FLOPs of all training so far."""
@@ -116,8 +131,3 @@ class DenseRows:
 
     def load(self, state: Mapping[str, int]) -> None:
         self.filled, self.done = state["filled"], state["done"]
-
-
-def steps_of(samples: int, batch: int, drop_last: bool = False) -> int:
-    """Steps of an epoch; dropping the last incomplete batch still leaves one step."""
-    return max(samples // batch, 1) if drop_last else -(-samples // batch)

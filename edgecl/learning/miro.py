@@ -20,11 +20,14 @@ from ..budget.miro import HELD_OUT, Resources, Score, Setting, averaged, candida
 from ..budget.planner import RunPlan
 from ..data import SampleSource
 from ..data.source import ArraySource
+from ..methods.context import TaskInfo
+from ..planning.configured import configured_sparsity
+from ..planning.schedules import planned_steps
 from ..storage import EpisodicMemory, MemoryPolicy, SampleStore
 from .ledger import DenseRows, Ledger
 from .randomness import Randomness
 from .task_data import SourceData
-from .task_loop import TaskLoop, planned_steps
+from .task_loop import TaskLoop
 from .trainer import Parts, Trainer
 
 Array = np.ndarray
@@ -35,8 +38,6 @@ class Miro:
     """Chooses the sizes of each task from task ``first`` (0-based) on, of what the plan has room for."""
 
     def __init__(self, trainer: Trainer, plan: RunPlan, first: int) -> None:
-        from .parts import configured_sparsity  # parts build trainers: not at import time
-
         self.trainer, self.plan, self.first = trainer, plan, first
         parts = trainer.parts
         assert parts.memory is not None and parts.store is not None
@@ -165,7 +166,8 @@ class Miro:
         )
         trial.seen = self.trainer.seen.copy()
         data = SourceData([ArraySource(train.read(chosen), train.labels[chosen])])
-        loop = TaskLoop(trial, data, DenseRows(memory.slots, False), task=task, epochs=epochs, task_units=units)
+        context = trial.context("method", TaskInfo(task, task == 0, units), data)
+        loop = TaskLoop(trial, context, DenseRows(memory.slots, False), epochs=epochs)
         while not loop.finished:
             loop.advance()
         self.trial_steps += trial.steps

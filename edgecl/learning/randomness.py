@@ -22,6 +22,8 @@ PURPOSES = (
     "head",
     "dropout",
     "miro",
+    "mix",
+    "holdout",
 )
 
 
@@ -46,4 +48,5 @@ class Randomness:
 
     def load(self, state: Mapping[str, Any]) -> None:
         for name, g in self._generators.items():
-            g.bit_generator.state = state[name]
+            if name in state:  # a purpose that came later begins at the seed
+                g.bit_generator.state = state[name]

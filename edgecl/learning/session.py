@@ -5,18 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event
+from typing import Protocol
 
 from ..budget import Budget, RunPlan
 from ..budget.guard import Guard
 from ..budget.stop import Stop
+from ..budget.watch import make_energy_account, make_governor
 from ..methods import NonFiniteLoss
-from .task_loop import StepLog, TaskLoop
+from .task_loop import StepLog
 from .trainer import Trainer
-from .watch import make_energy_account, make_governor
 
 
 def _nothing(*_: object) -> None:
     return None
+
+
+class Loop(Protocol):
+    """Steps one after another: a `TaskLoop` or a `PhaseLoop`."""
+
+    @property
+    def finished(self) -> bool: ...
+    def advance(self) -> StepLog | None: ...
 
 
 class Session:
@@ -33,12 +42,15 @@ class Session:
         self, trainer: Trainer, budget: Budget, plan: RunPlan, stop: Event, shed: Callable[[int], None]
     ) -> None:
         self.trainer, self.budget, self.plan, self.stop = trainer, budget, plan, stop
-        self.governor = make_governor(plan.config, trainer, stop.wait)
+        self.governor = make_governor(plan.config, self._log, stop.wait)
         joules = None if budget.energy is None else float(budget.energy)
         self.energy = make_energy_account(plan.config, joules, plan)
         self.guard = Guard(budget, plan, shed, self.energy)
         self._earlier = 0.0  # seconds of training before the present call
         self._began: float | None = None  # of the present call, by the working clock
+
+    def _log(self, step: int, text: str) -> None:
+        self.trainer.log.append((step, -1, text))
 
     # -- seconds of training, rests of the governor not counted
 
@@ -64,7 +76,7 @@ class Session:
 
     def run(
         self,
-        loop: TaskLoop,
+        loop: Loop,
         *,
         before: Callable[[], None] = _nothing,
         enough: Callable[[], bool] = lambda: False,
@@ -111,6 +123,16 @@ class Session:
             if self.governor is not None:
                 self.governor.before_step(steps, self.stop.is_set, on_pause)
         return Stop("asked", "stop() was called", steps) if self.stop.is_set() else None
+
+    def facts(self) -> dict[str, object]:
+        """What a record says of it: seconds, joules, the governor; plain values."""
+        joules = self.energy.joules(self.trainer.steps, force=True)
+        return {
+            "train_seconds": self.seconds,
+            "waited": self.waited,
+            "governor": None if self.governor is None else self.governor.to_json(),
+            "energy": {"value": joules, "source": self.energy.source},
+        }
 
     # -- saved state
 

@@ -19,9 +19,10 @@ class TaskData(Protocol):
     subjects : int32 [n] whose samples they are, or None where nobody's
     """
 
-    labels: Array
-    ids: Array
-
+    @property
+    def labels(self) -> Array: ...
+    @property
+    def ids(self) -> Array: ...
     @property
     def subjects(self) -> Array | None: ...
 
@@ -58,3 +59,37 @@ class SourceData:
 
     def expect(self, positions: Array) -> None:
         """The stream's own file is read when it is needed."""
+
+
+class JoinedData:
+    """Two sets of samples end to end."""
+
+    def __init__(self, first: TaskData, second: TaskData) -> None:
+        self.first, self.second, self.split = first, second, len(first.labels)
+
+    @property
+    def labels(self) -> Array:
+        return np.concatenate([self.first.labels, self.second.labels])
+
+    @property
+    def ids(self) -> Array:
+        return np.concatenate([self.first.ids, self.second.ids])
+
+    @property
+    def subjects(self) -> Array | None:
+        parts = [np.full(len(d.labels), -1, np.int32) if d.subjects is None else d.subjects for d in self._both]
+        return np.concatenate(parts)
+
+    @property
+    def _both(self) -> tuple[TaskData, TaskData]:
+        return self.first, self.second
+
+    def read(self, positions: Array) -> Array:
+        left = positions < self.split
+        parts = self.first.read(positions[left]), self.second.read(positions[~left] - self.split)
+        out = np.empty((positions.size, *parts[0].shape[1:]), parts[0].dtype)
+        out[left], out[~left] = parts
+        return out
+
+    def expect(self, positions: Array) -> None:
+        self.first.expect(positions[positions < self.split])

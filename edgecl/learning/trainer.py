@@ -1,11 +1,10 @@
-"""Trainer: one training step with every part wired. The learner and the runner both drive this and nothing
-else."""
+"""Trainer: one training step with every part wired. The learner and the runner both drive this and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +14,19 @@ from ..data.augment import Augmentation
 from ..engine.base import Engine, Meters
 from ..errors import BadInput
 from ..methods import Batch, Draw, Method, Replayed, StepResult, gate
+from ..methods.context import TaskInfo
+from ..planning.configured import body_method
+from ..plugins import guard_plugin, is_ours
 from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
 from ..storage.decisions import DecisionLog
+from .context import EventContext
 from .ledger import Ledger
+from .memory_rows import gather
 from .randomness import Randomness
 from .refresh import LogitRefresh
 from .schedule import learning_rate
+from .task_data import TaskData
 
 Array = np.ndarray
 
@@ -43,9 +48,24 @@ class Parts:
     carousel: Carousel | None = None
 
 
+class TaskRows(NamedTuple):
+    """Current samples of a step.
+
+    x : [B, ...];  y : int64 [B] head units, or float32 [B, C] soft targets;  ids : record ids, -1 without one
+    indices : positions within the task's data;  subjects : int32 [B] whose samples they are, or None
+    """
+
+    x: Array
+    y: Array
+    ids: Array
+    indices: Array
+    subjects: Array | None
+
+
 class Trainer:
-    """steps : training steps so far;  seen : bool [C], head units with at least one sample
+    """steps : training steps so far, those of phases included;  seen : bool [C], head units with at least one sample
     log : what a clock, a load or a sensor decided: (step, slot or -1, decision)
+    body : the method of a first task in which the body of a closed-form head learns, or None
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -53,73 +73,120 @@ class Trainer:
         self.steps = 0
         self.log = DecisionLog() if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
+        self.body: Method | None = None
         self._gate = gate(parts.config.gate_name)
+        self._foreign = not is_ours(type(parts.method))
         self._refresh: LogitRefresh | None = None
-        if parts.config.refresh_logits and parts.carousel is not None and "logits" in parts.method.needs.fields:
+        if parts.config.refresh_logits and parts.carousel is not None and parts.method.needs.field("logits"):
             assert parts.memory is not None and parts.store is not None
             self._refresh = LogitRefresh(parts.memory, parts.store)
+
+    @property
+    def method(self) -> Method:
+        """The method in force."""
+        return self.parts.method if self.body is None else self.body
+
+    def learn_body(self, learns: bool) -> None:
+        """Whether the body of a closed-form head learns now, by plain SGD and cross-entropy on a linear head."""
+        self.body = body_method(self.parts.config) if learns else None
 
     @property
     def flops(self) -> int:
         """Forward and backward FLOPs of all training so far, as executed."""
         return self.parts.ledger.executed(self.parts.engine.meters)
 
+    def context(self, purpose: str, task: TaskInfo, data: TaskData | None = None, **more: Any) -> EventContext:
+        """What an event of the method (purpose ``method``) or the policy (``sparsity``) sees."""
+        p = self.parts
+        return EventContext(p.engine, p.memory, p.random[purpose], task, self.seen, p.ledger, data, **more)
+
     def step(
         self,
-        x: Array,
-        y: Array,
-        ids: Array,
-        indices: Array,
+        rows: TaskRows,
         info: StepInfo,
-        task_units: Array | None,
+        c: EventContext,
         *,
-        write_logits: bool = False,
-        subjects: Array | None = None,
+        slots: Array | None = None,
+        write_fields: bool = False,
     ) -> StepResult:
-        """Train on current samples x [B, ...] of head units y [B] and the method's replay draws.
+        """Train on current samples and the method's replay.
 
-        ids : record ids, -1 where the sample is not in the store;  indices : positions within the task's data
-        write_logits : also store this step's logits with the current records, for later exchanges
-        subjects : int32 [B] whose samples they are, -1 nobody's
+        slots : memory slots of a merged batch;  None: the method's draws
+        write_fields : also store this step's fields with the current records, for later exchanges
         Raises `NonFiniteLoss` before any weight changed.
         """
-        p = self.parts
+        p, method = self.parts, self.method
         if p.carousel is not None:
             if self._refresh is not None:
                 self._refresh.before_swaps()
             p.carousel.begin_step(self.steps)
             if self._refresh is not None:
                 self._refresh.after_swaps()
-        batch = Batch(
-            x=self._augmented(x),
-            y=y,
-            ids=ids,
-            indices=indices,
-            task=info.task,
-            task_units=task_units,
-            seen_units=self.seen,
-        )
-        replay = [self._draw() for _ in range(p.method.needs.draws)]
-        micro = micro_batch(p.config)
-        p.sparse.before_forward(p.engine, info, batch, replay, p.random["sparsity"], micro_batch=micro)
-        result = p.method.train_step(
-            p.engine,
-            batch,
-            replay,
-            p.random["method"],
-            learning_rate(p.config, info),
-            micro_batch=micro,
-            before_step=p.sparse.before_step,
-        )
+        before = p.random.state() if self._foreign else None
+        batch = self._batch(rows, self._augmented(rows.x), info, c)
+        replay = [self._draw() for _ in range(method.needs.draws)] if slots is None else [self._gathered(slots)]
+        result = self._train(method, c, batch, replay, info, learning_rate(p.config, info), before)
         drawn = [d for d in replay if len(d)]
+        if result.chosen is not None:
+            drawn = [d.take(chosen) for d, chosen in zip(drawn, result.chosen)]
         if self._refresh is not None:
-            width = int(np.flatnonzero(self.seen)[-1]) + 1
+            width = self.width
             for draw, logits in zip(drawn, result.logits_replay):
                 self._refresh.renew(draw.slots, np.clip(logits[:, :width], -65504, 65504).astype(np.float16))
         self._exchange(drawn, result, info)
-        self._remember(x, y, ids, subjects, result, write_logits)
-        p.ledger.executed_step(p.engine.model, len(x))
+        self._remember(rows, batch, c, result, write_fields)
+        p.ledger.executed_step(p.engine.model, len(rows.x))
         self.steps += 1
+        return result
+
+    def phase_step(self, rows: TaskRows, info: StepInfo, c: EventContext, lr: float) -> float:
+        """Train on the rows alone; the loss."""
+        batch = self._batch(rows, rows.x if rows.y.ndim == 2 else self._augmented(rows.x), info, c)
+        before = self.parts.random.state() if self._foreign else None
+        result = self._train(self.method, c, batch, [], info, lr, before)
+        self.parts.ledger.dense_rows(forward=len(rows.x), backward=len(rows.x))
+        self.steps += 1
+        return result.loss
+
+    def _batch(self, rows: TaskRows, x: Array, info: StepInfo, c: EventContext) -> Batch:
+        return Batch(
+            x=x,
+            y=rows.y,
+            ids=rows.ids,
+            indices=rows.indices,
+            task=info.task,
+            task_units=c.task.units,
+            seen_units=self.seen,
+        )
+
+    def _train(
+        self,
+        method: Method,
+        c: EventContext,
+        batch: Batch,
+        replay: list[Draw],
+        info: StepInfo,
+        lr: float,
+        before: dict[str, Any] | None,
+    ) -> StepResult:
+        """The method's step between what the sparsity policy does. When a class that is not ours fails in it, weights
+        and draws are as they were: ``before`` holds the generators' state then."""
+        p, micro = self.parts, self.parts.config.micro_rows
+        try:
+            if p.engine.plan.extras.trains == "all":
+                with guard_plugin(p.sparse.policy, "move"):
+                    p.sparse.before_forward(p.engine, info, batch, replay, p.random["sparsity"], micro_batch=micro)
+            with guard_plugin(method, "train_step"):
+                result = method.train_step(c, batch, replay, lr, micro_batch=micro, before_step=p.sparse.before_step)
+        except BaseException:
+            if before is not None:
+                p.random.load(before)
+                if p.engine.plan.extras.trains != "none":
+                    p.engine.discard()
+            raise
+        if c.phase is None:
+            with guard_plugin(method, "after_step"):
+                method.after_step(c, result)
         return result
 
     def _augmented(self, x: Array) -> Array:
@@ -130,19 +197,14 @@ class Trainer:
         memory, p = self.parts.memory, self.parts
         if memory is None:
             raise BadInput(f"Method '{p.method.name}' replays, and there is no memory.", "Give --memory at least 1.")
-        slots = memory.draw(p.random["replay"], p.config.replay_rows)
-        got = memory.gather(slots)
-        return Draw(
-            slots=slots,
-            x=self._augmented(got["samples"]),
-            y=got["classes"].astype(np.int64),
-            logits=got["fields"].get("logits"),
-            widths=got["widths"].get("logits"),
-        )
+        return self._gathered(memory.draw(p.random["replay"], p.method.needs.candidates or p.config.replay_rows))
+
+    def _gathered(self, slots: Array) -> Draw:
+        assert self.parts.memory is not None
+        return gather(self.parts.memory, slots, None if self.parts.augment is None else self._augmented)
 
     def _exchange(self, replay: list[Draw], result: StepResult, info: StepInfo) -> None:
-        """Let the gate choose among the replayed slots, from the logits already computed (CarM: from task
-        2)."""
+        """Let the gate choose among the replayed slots, from the logits already computed (CarM: from task 2)."""
         p = self.parts
         if p.carousel is None or info.task == 0:
             return
@@ -152,21 +214,37 @@ class Trainer:
             if chosen.size:
                 p.carousel.request(self.steps, chosen, p.random["carousel"])
 
+    @property
+    def width(self) -> int:
+        """Head units in use: up to the last one that was seen."""
+        return int(np.flatnonzero(self.seen)[-1]) + 1
+
     def _remember(
-        self, x: Array, y: Array, ids: Array, subjects: Array | None, result: StepResult, write_logits: bool
+        self, rows: TaskRows, batch: Batch, c: EventContext, result: StepResult, write_fields: bool
     ) -> None:
         """Offer the un-augmented samples to the memory, with the fields the method wants beside them."""
-        p = self.parts
-        if p.memory is None:
+        p, method = self.parts, self.method
+        if p.memory is None or not len(rows.x):
             return
-        width = int(np.flatnonzero(self.seen)[-1]) + 1
-        fields = p.method.offer_fields(result, width)
-        p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids, fields, subjects)
-        if write_logits and p.store is not None and fields and (ids >= 0).all():
+        with guard_plugin(method, "offer_fields"):
+            fields = method.offer_fields(result, self.width)
+        with guard_plugin(method, "accept"):
+            chosen, scores = method.accept(c, batch, result)
+        x, y, ids, _, subjects = rows
+        offered = fields
+        if chosen is not None:
+            x, y, ids = x[chosen], y[chosen], ids[chosen]
+            subjects = None if subjects is None else subjects[chosen]
+            offered = {name: values[chosen] for name, values in fields.items()}
+        more = {} if scores is None else {"scores": scores}
+        with guard_plugin(p.policy, "offer"):
+            p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids, offered, subjects, **more)
+        if write_fields and p.store is not None and fields and (rows.ids >= 0).all():
             short = p.config.flash_writes_per_day is not None
-            ticket = p.store.update_field("logits", ids, fields["logits"], optional=short)
-            if short and not ticket.ids.size:
-                self.log.append((self.steps, -1, "flash budget: logits not stored"))
+            for name, values in fields.items():
+                ticket = p.store.update_field(name, rows.ids, values, optional=short)
+                if short and not ticket.ids.size:
+                    self.log.append((self.steps, -1, f"flash budget: {name} not stored"))
 
     # -- saved state
 
@@ -180,6 +258,7 @@ class Trainer:
             "engine": p.engine.state(),
             "choices": saved_choices(p.engine.plan),
             "method": p.method.state(),
+            "body_learns": self.body is not None,
             "sparse": p.sparse.state(),
             "ledger": p.ledger.state(p.engine.meters),
             "memory": None if p.memory is None else p.memory.state(),
@@ -194,8 +273,7 @@ class Trainer:
     def load(self, state: Mapping[str, Any], rewind_store: bool = True) -> None:
         """Continue from `state`; the parts must have been made with the same configuration.
 
-        rewind_store : see the store as it was then (a stream that is replayed); a service keeps what came
-            later
+        rewind_store : see the store as it was then (a stream that is replayed); a service keeps what came later
         """
         p = self.parts
         self.steps = int(state["steps"])
@@ -215,12 +293,8 @@ class Trainer:
         if self._refresh is not None and state.get("refresh") is not None:
             self._refresh.load(state["refresh"])
         p.engine.load(state["engine"])
-        p.method.load(state["method"])
+        with guard_plugin(p.method, "load"):
+            p.method.load(state["method"])
         p.sparse.load(state["sparse"])
         p.ledger.load(state["ledger"])
         p.engine.meters = Meters()
-
-
-def micro_batch(config: Config) -> int | None:
-    """Rows of one forward at most. ``auto`` has been made a number by the planner, or means no limit."""
-    return config.micro_batch if isinstance(config.micro_batch, int) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from ..errors import BadInput, EdgeclError
 from ..options import Configurable, option
 from ..parsing import choice, flag
 from .batch import Array, Batch, Draw, Replay
+from .context import Context
 from .losses import cross_entropy, mask_units
+from .needs import Needs
+from .phase import Phase
 
 Term = tuple[float, Array]  # value, gradient float32 [rows, C]
 
@@ -23,30 +26,18 @@ class NonFiniteLoss(EdgeclError):
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a method asks of memory and engine; the planner counts it.
-
-    draws : replay draws per step;  fields : stored beside a sample (``logits``)
-    fetch : tensors fetched from a training forward;  teacher : needs a snapshot of the model
-    """
-
-    draws: int = 0
-    fields: tuple[str, ...] = ()
-    fetch: tuple[str, ...] = ("logits",)
-    teacher: bool = False
-
-    def rows(self, batch: int, replay_batch: int, replay_forward: str = "joint", micro_batch: int | None = None) -> int:
-        """Rows of the largest single training forward: the plan's batch."""
-        drawn = replay_batch if self.draws else 0
-        rows = batch + self.draws * drawn if replay_forward == "joint" else max(batch, drawn)
-        return rows if micro_batch is None else min(rows, micro_batch)
-
-
-@dataclass(frozen=True)
 class StepResult:
-    """loss : value of the whole loss;  logits_current : float32 [B, C] of the training forward
-    logits_replay : one float32 [R, C] per draw;  samples : rows that went through the network
+    """What a training step computed.
+
+    Parameters
+    ----------
+    loss : value of the whole loss
+    logits_current : float32 [B, C] of the training forward
+    logits_replay : one float32 [R, C] per draw
+    samples : rows that went through the network
     terms : the loss by term, weighted as it was added (``current``, ``replay``)
+    chosen : per draw the rows of the candidates that were replayed, or None for all of a draw
+    outs : further fetched tensors of the current rows, by name (``features``), float32 [B, ...]
     """
 
     loss: float
@@ -54,6 +45,8 @@ class StepResult:
     logits_replay: list[Array]
     samples: int
     terms: dict[str, float] = field(default_factory=dict)
+    chosen: list[Array] | None = None
+    outs: dict[str, Array] = field(default_factory=dict)
 
 
 class Method(Configurable):
@@ -90,7 +83,7 @@ class Method(Configurable):
         """Fields to store with the current samples, from the training forward: float16 logits [B, width],
         ``width`` being the number of head units in use. Values outside float16 are clipped to its range.
         """
-        if "logits" not in self.needs.fields:
+        if self.needs.field("logits") is None:
             return {}
         return {"logits": np.clip(result.logits_current[:, :width], -65504, 65504).astype(np.float16)}
 
@@ -145,12 +138,17 @@ class Method(Configurable):
 
     # -- the step
 
+    def choose(self, c: Context, batch: Batch, candidates: Draw) -> Array:
+        """Rows of ``candidates`` to replay, int [R]; asked for where `Needs.candidates` is set, once the current rows
+        went forward and back. By default the first ones, as many as current rows.
+        """
+        return np.arange(min(len(batch), len(candidates)))
+
     def train_step(
         self,
-        engine: Engine,
+        c: Context,
         batch: Batch,
         replay: Replay,
-        rng: np.random.Generator,
         lr: float,
         *,
         micro_batch: int | None = None,
@@ -162,59 +160,64 @@ class Method(Configurable):
                       batch norm sees each micro-batch alone
         Raises `NonFiniteLoss` before the step; a draw without rows counts as absent.
         """
+        engine = c.engine
         replay = [d for d in replay if len(d)]
         self._check_draws(replay)
-        feed, fetch = engine.model.graph.input, self.needs.fetch
-        terms: dict[str, float] = {}
-        logits: dict[int | None, list[Array]] = {None: [], **{j: [] for j in range(len(replay))}}
-        whole = _whole(batch, replay)
-        groups = [whole] if self.replay_forward == "joint" else [[s] for s in whole]
+        work = _Work(self, engine, batch, micro_batch)
+        chosen: list[Array] | None = None
         try:
-            for chunk in (c for group in groups for c in _chunks(group, micro_batch)):
-                outs = engine.forward({feed: _rows(chunk, batch, replay)}, fetch=fetch, training=True)
-                values, seeds = self._terms(outs["logits"], chunk, batch, replay)
-                for key, value in values.items():
-                    terms[key] = terms.get(key, 0.0) + value
-                _refuse_non_finite(terms)
-                at = 0
-                for s in chunk:
-                    logits[s.draw].append(np.array(outs["logits"][at : at + s.stop - s.start]))
-                    at += s.stop - s.start
-                engine.backward({"logits": seeds})
+            if self.needs.candidates and replay:
+                work.backward([_Segment(None, 0, len(batch))], replay)
+                chosen = [np.asarray(self.choose(c, batch, d), np.int64) for d in replay]
+                replay = [d.take(rows) for d, rows in zip(replay, chosen)]
+                for segment in _whole(batch, replay)[1:]:
+                    work.backward([segment], replay)
+            else:
+                whole = _whole(batch, replay)
+                for group in [whole] if self.replay_forward == "joint" else [[s] for s in whole]:
+                    work.backward(group, replay)
             if before_step is not None:
                 before_step(engine)
         except Exception:
             engine.discard()
             raise
         engine.step(lr)
-        return StepResult(
-            loss=float(sum(terms.values())),
-            logits_current=np.concatenate(logits[None]),
-            logits_replay=[np.concatenate(logits[j]) for j in range(len(replay))],
-            samples=len(batch) + sum(len(d) for d in replay),
-            terms=terms,
-        )
+        return work.result(replay, chosen)
 
-    # -- events: the learner calls them; a stream without tasks never has begin_task and end_task
+    # -- events. A stream without tasks never has begin_task and end_task
 
-    def begin_task(self, engine: Engine, task: int | None) -> None:
-        """Before the first step of a task."""
+    def begin_task(self, c: Context) -> Sequence[Phase]:
+        """Before the first step of a task, with its samples at hand; phases run before the task's own epochs."""
+        return ()
 
-    def end_epoch(self, engine: Engine, epoch: int) -> None:
-        """After the last step of an epoch."""
+    def after_step(self, c: Context, result: StepResult) -> None:
+        """After each step of a task's own epochs."""
 
-    def end_task(self, engine: Engine, memory: Any = None) -> None:
-        """After the last step of a task."""
+    def accept(self, c: Context, batch: Batch, result: StepResult) -> tuple[Array | None, Array | None]:
+        """(rows of the batch that are offered to the memory or None for all, float [rows] scores for a memory policy
+        that takes scores or None)."""
+        return None, None
 
-    def finish(self, engine: Engine, memory: Any = None) -> None:
-        """After the last task (methods that train at the end only)."""
+    def end_task(self, c: Context) -> Sequence[Phase]:
+        """After the last step of a task, when the policy has filled the memory; phases run before the evaluation."""
+        return ()
+
+    def finish(self, c: Context) -> Sequence[Phase]:
+        """After the last task; its phases train at the end only (GDumb)."""
+        return ()
 
     def state(self) -> dict[str, Array]:
-        """What resume needs beside engine and memory."""
+        """What resume needs beside engine, sides, arrays per weight and memory."""
         return {}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore what `state` returned."""
+
+    def forget(self, c: Context, subject: int, ids: Array) -> bool:
+        """Take what a subject's samples left in the method's own statistics out of them, while they can still be
+        read. False where that cannot be exact (or there is nothing to take out of: True).
+        """
+        return not self.state()
 
     # -- helpers
 
@@ -230,11 +233,63 @@ class Method(Configurable):
         return batch.seen_units if self.mask_unseen else None
 
     def _check_draws(self, replay: Replay) -> None:
-        if len(replay) not in (0, self.needs.draws):
+        wanted = 1 if self.needs.merged else self.needs.draws
+        if len(replay) not in (0, wanted):
             raise BadInput(
-                f"Method '{self.name}' uses {self.needs.draws} replay draws a step, not {len(replay)}.",
+                f"Method '{self.name}' uses {wanted} replay draws a step, not {len(replay)}.",
                 "Draw as often as method.needs.draws says.",
             )
+
+
+class _Work:
+    """The forward and backward passes of one step, and what they found."""
+
+    def __init__(self, method: Method, engine: Engine, batch: Batch, micro_batch: int | None) -> None:
+        self.method, self.engine, self.batch, self.micro_batch = method, engine, batch, micro_batch
+        self.fetch = method.needs.fetch if "logits" in method.needs.fetch else ("logits", *method.needs.fetch)
+        self.terms: dict[str, float] = {}
+        self.logits: dict[int | None, list[Array]] = {}
+        self.outs: dict[str, list[Array]] = {}
+
+    def backward(self, group: Sequence[_Segment], replay: Replay) -> None:
+        """Forward and backward over a group's rows, at most a micro-batch at once."""
+        feed = self.engine.model.graph.input
+        for chunk in _chunks(group, self.micro_batch):
+            x = _rows(chunk, self.batch, replay)
+            if not len(x):
+                continue
+            outs = self.engine.forward({feed: x}, fetch=self.fetch, training=True)
+            values, seeds = self.method._terms(outs["logits"], chunk, self.batch, replay)
+            for key, value in values.items():
+                self.terms[key] = self.terms.get(key, 0.0) + value
+            _refuse_non_finite(self.terms)
+            at = 0
+            for s in chunk:
+                rows = slice(at, at + s.stop - s.start)
+                self.logits.setdefault(s.draw, []).append(np.array(outs["logits"][rows]))
+                if s.draw is None:
+                    for name in self.fetch:
+                        if name != "logits":
+                            self.outs.setdefault(name, []).append(np.array(outs[name][rows]))
+                at = rows.stop
+            self.engine.backward({"logits": seeds})
+
+    def result(self, replay: Replay, chosen: list[Array] | None) -> StepResult:
+        classes = self.engine.model.graph.classes
+
+        def joined(draw: int | None) -> Array:
+            found = self.logits.get(draw)
+            return np.concatenate(found) if found else np.zeros((0, classes), np.float32)
+
+        return StepResult(
+            loss=float(sum(self.terms.values())),
+            logits_current=joined(None),
+            logits_replay=[joined(j) for j in range(len(replay))],
+            samples=len(self.batch) + sum(len(d) for d in replay),
+            terms=self.terms,
+            chosen=chosen,
+            outs={name: np.concatenate(rows) for name, rows in self.outs.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.base import Engine
 from .batch import Array, Batch, Draw
+from .phase import Phase
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,19 @@ class Context(Protocol):
     seen : bool [C], head units with at least one sample
     """
 
-    engine: Engine
-    memory: Any
-    rng: np.random.Generator
-    task: TaskInfo
-    seen: Array
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def memory(self) -> Any: ...
+    @property
+    def rng(self) -> np.random.Generator: ...
+    @property
+    def task(self) -> TaskInfo: ...
+    @property
+    def seen(self) -> Array: ...
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that a step belongs to; None in a task's own epochs."""
 
     def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
         """The task's samples, not augmented, ``rows`` at a time from RAM or flash, at most ``limit`` in all."""

@@ -9,9 +9,10 @@ import numpy as np
 from ..errors import BadInput
 from ..options import option
 from ..parsing import count, real
-from .base import Method, Needs, Term
+from .base import Method, Term
 from .batch import Array, Batch, Draw
 from .losses import cross_entropy, mse_logits
+from .needs import LOGITS, Needs
 
 
 def distil(alpha: float, logits: Array, part: Draw, whole: Draw) -> Term:
@@ -34,7 +35,7 @@ class DER(Method):
 
     @property
     def needs(self) -> Needs:
-        return Needs(draws=1, fields=("logits",))
+        return Needs(draws=1, fields=(LOGITS,))
 
     def replay_term(self, j: int, logits: Array, part: Draw, whole: Draw, batch: Batch) -> Term:
         return distil(self.alpha, logits, part, whole)
@@ -62,14 +63,14 @@ class DERpp(Method):
 
     @property
     def needs(self) -> Needs:
-        return Needs(draws=self.draws, fields=("logits",))
+        return Needs(draws=self.draws or 1, fields=(LOGITS,))
 
     def replay_term(self, j: int, logits: Array, part: Draw, whole: Draw, batch: Batch) -> Term:
         value: float = 0.0
         grad: Array = np.zeros(logits.shape, np.float32)
         if j == 0:
             value, grad = distil(self.alpha, logits, part, whole)
-        if j == self.draws - 1:
+        if j == self.needs.draws - 1:
             hard, hard_grad = cross_entropy(logits, part.y, self._seen_units(batch), count=len(whole))
             value, grad = value + self.beta * hard, grad + np.float32(self.beta) * hard_grad
         return value, grad

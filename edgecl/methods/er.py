@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from ..options import option
 from ..parsing import real
-from .base import Method, Needs, Term
+from .base import Method, Term
 from .batch import Array, Batch, Draw, Replay
 from .losses import cross_entropy
+from .needs import Needs
 
 
 class ER(Method):

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.base import Engine
 from ..methods.batch import Array, Batch, Draw
 from ..methods.context import Context, TaskInfo
+from ..methods.phase import Phase
 from .moves import Moves
 from .tensor import Tensor
 
@@ -46,6 +47,10 @@ class PolicyContext:
     @property
     def seen(self) -> Array:
         return self.context.seen
+
+    @property
+    def phase(self) -> Phase | None:
+        return self.context.phase
 
     def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
         """See `Context.task_samples`."""

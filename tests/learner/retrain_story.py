@@ -60,7 +60,7 @@ def everything(ours: Learner) -> dict[str, object]:
         else:
             flat[name] = value
 
-    state = ours._state()
+    state = ours.life.state()
     walk("learner", {k: v for k, v in state.pop("learner").items() if k not in VOLATILE})
     for name in ("choices", "store", "decisions"):
         state["trainer"].pop(name)
@@ -68,7 +68,7 @@ def everything(ours: Learner) -> dict[str, object]:
         for name in ("counters", "time", "backoff"):
             state["trainer"]["carousel"].pop(name, None)
     walk("", state)
-    store = ours._parts.store
+    store = ours.core.parts.store
     if store is not None:
         got = store.read(np.arange(store.next_id))
         walk("store", {k: got[k] for k in ("samples", "classes", "subjects", "ok")} | {"fields": got["fields"]})

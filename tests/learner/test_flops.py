@@ -70,7 +70,7 @@ def watched_run(options: dict, layers: dict[str, Layer]) -> tuple[dict, int]:
     what the model's parameters hold at that moment."""
     count = {"flops": 0, "batch": 0}
     with Run(prepare(options), "test") as job:
-        engine = job.parts.engine
+        engine = job.core.parts.engine
         forward, backward = engine.forward, engine.backward
         weights = {n for n in engine.model.parameters if n.endswith(".weight") and "norm" not in n}
         assert weights == set(layers)

@@ -50,7 +50,7 @@ def test_with_a_key_the_device_holds_no_plaintext_and_no_key_that_opens(tmp_path
     root = KeyFile(tmp_path / "root.key")
     before = root.keys()[0]
     with mounted() as place, taught(place, root, keep_checkpoints=2) as ours:
-        bound = ours._sealing.keys._bound
+        bound = ours.life.sealing.keys._bound
         assert ours.forget(2).holds == "key dropped"
         ours.retrain_without(1)
     raw = image.read_bytes()

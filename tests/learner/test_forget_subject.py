@@ -53,8 +53,8 @@ def live_bytes(tmp_path) -> bytes:
 
 def test_the_subject_is_gone_from_ram_and_files_and_learning_goes_on(tmp_path, root):
     with taught(tmp_path, root) as ours:
-        memory = ours._parts.memory
-        assert {1, 2, 3} <= set(memory.subjects.tolist()) and ours._parts.carousel.pending
+        memory = ours.core.parts.memory
+        assert {1, 2, 3} <= set(memory.subjects.tolist()) and ours.core.parts.carousel.pending
         if root is None:
             assert mark(2) in live_bytes(tmp_path)
         others = memory.filled - int((memory.subjects == 2).sum())
@@ -63,7 +63,7 @@ def test_the_subject_is_gone_from_ram_and_files_and_learning_goes_on(tmp_path, r
         assert receipt.holds == ("overwritten" if root is None else "key dropped")
         assert json.loads(json.dumps(receipt.to_json()))["weights"].startswith("The weights still carry")
         assert memory.filled == others and 2 not in memory.subjects
-        held = [ours._parts.carousel.state()["bytes"], memory.samples, ours._buffer.samples]
+        held = [ours.core.parts.carousel.state()["bytes"], memory.samples, ours.life.intake.buffer.samples]
         assert all(mark(2) not in a.tobytes() for a in held) and mark(1) in memory.samples.tobytes()
         assert not memory.widths["logits"][memory.classes < 0].any()
         assert mark(2) not in live_bytes(tmp_path)
@@ -74,14 +74,14 @@ def test_the_subject_is_gone_from_ram_and_files_and_learning_goes_on(tmp_path, r
 
 def test_saved_before_and_opened_after_it_is_without_the_subject(tmp_path, root):
     with taught(tmp_path, root) as ours:
-        swaps = ours._parts.carousel.pending
+        swaps = ours.core.parts.carousel.pending
         gone = ours.forget(2).swaps
     with Learner.open(tmp_path / "saved", root_key=root) as again:
-        memory = again._parts.memory
-        assert again._parts.carousel.pending == swaps - gone
-        assert mark(2) not in memory.samples.tobytes() + again._buffer.samples.tobytes()
+        memory = again.core.parts.memory
+        assert again.core.parts.carousel.pending == swaps - gone
+        assert mark(2) not in memory.samples.tobytes() + again.life.intake.buffer.samples.tobytes()
         assert (memory.subjects[memory.classes >= 0] != 2).all() and mark(3) in memory.samples.tobytes()
-        assert len(again._buffer) == 80
+        assert len(again.life.intake.buffer) == 80
         again.learn(epochs=1)
 
 
@@ -92,7 +92,7 @@ def test_what_the_store_forgot_alone_leaves_the_saved_states_at_the_next_opening
     with SampleStore(tmp_path / "s", root_key=root) as store:
         store.forget(2)
     with Learner.open(tmp_path / "saved", root_key=root) as again:
-        assert 2 not in again._parts.memory.subjects and 2 not in again._buffer.subjects
+        assert 2 not in again.core.parts.memory.subjects and 2 not in again.life.intake.buffer.subjects
     assert mark(2) not in live_bytes(tmp_path)
 
 
@@ -100,10 +100,10 @@ def test_encrypted_states_open_as_they_were_and_only_with_the_key(tmp_path):
     pytest.importorskip("cryptography")
     root = KeyFile(tmp_path / "root.key")
     with taught(tmp_path, root) as ours:
-        wanted = ours._state()["trainer"]
+        wanted = ours.life.state()["trainer"]
     assert mark(1) not in live_bytes(tmp_path)
     with Learner.open(tmp_path / "saved", root_key=root) as again:
-        found = again._state()["trainer"]
+        found = again.life.state()["trainer"]
         for part in ("memory", "engine"):
             for name, values in wanted[part].items():
                 np.testing.assert_array_equal(found[part][name], values, err_msg=name)

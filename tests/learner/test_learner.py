@@ -108,11 +108,11 @@ def test_widening_alone_changes_no_prediction():
 def test_predict_changes_no_state_and_observe_never_trains():
     with learner(method="er") as ours:
         teach(ours, (0, 1))
-        before = ours._state()["trainer"]
+        before = ours.life.state()["trainer"]
         x, _ = samples((0, 1), seed=3)
         ours.predict(x)
         ours.observe(x, "cat")
-        after = ours._state()["trainer"]
+        after = ours.life.state()["trainer"]
         for name, values in before["engine"].items():
             np.testing.assert_array_equal(values, after["engine"][name])
         assert before["random"] == after["random"]
@@ -134,7 +134,7 @@ def test_saved_and_opened_it_goes_on_bit_for_bit(tmp_path, store):
             ours = Learner.open(tmp_path / name)
             assert ours.labels == ("cat", 42)
         ours.learn(epochs=2)
-        results.append(ours._state())
+        results.append(ours.life.state())
         ours.close()
     for key, value in results[0]["trainer"]["engine"].items():
         np.testing.assert_array_equal(value, results[1]["trainer"]["engine"][key], err_msg=key)
@@ -169,7 +169,7 @@ def test_stop_from_another_thread_and_predict_while_learning():
 def test_a_task_longer_than_the_buffer_comes_back_from_the_store(tmp_path):
     with learner(method="naive", buffer=10, store=str(tmp_path)) as ours:
         teach(ours, (0, 1))
-        assert len(ours._buffer.samples) == 10 and len(ours._buffer) == 60
+        assert len(ours.life.intake.buffer.samples) == 10 and len(ours.life.intake.buffer) == 60
         assert accuracy(ours, (0, 1), NAMES) > 0.9
 
 
@@ -182,7 +182,7 @@ def test_what_comes_back_from_the_store_trains_the_same_bits(tmp_path):
             ours.learn(epochs=1)
             ours.end_task()
             teach(ours, (2, 3), epochs=2)
-            states.append(ours._state())
+            states.append(ours.life.state())
     same = [s["trainer"] for s in states]
     for key, value in same[0]["engine"].items():
         np.testing.assert_array_equal(value, same[1]["engine"][key], err_msg=key)
@@ -194,7 +194,7 @@ def test_only_the_first_batch_of_an_epoch_is_waited_for(tmp_path):
     with learner(method="naive", buffer=3, store=str(tmp_path)) as ours:
         x, y = samples((0, 1))  # 60 samples: 4 batches of 16
         ours.observe(x, y)
-        store, waited = ours._parts.store, []
+        store, waited = ours.core.parts.store, []
         read = store.read
         store.read = lambda *args, **more: waited.append(args) or read(*args, **more)
         ours.learn(epochs=5)
@@ -221,7 +221,7 @@ def test_without_a_store_a_full_buffer_refuses_until_it_has_learned():
             ours.observe(x[:1], 0)
         ours.learn()
         ours.observe(x[:5], y[:5])
-        assert len(ours._buffer) == 60
+        assert len(ours.life.intake.buffer) == 60
 
 
 def test_steps_epochs_and_seconds_are_kept_to():
@@ -534,23 +534,23 @@ def test_an_impossible_budget_is_refused():
 def test_a_loss_that_is_not_finite_undoes_the_call_and_says_so():
     with learner(method="naive", lr=1e30) as ours:
         ours.observe(*samples((0, 1)))
-        before = ours._state()["trainer"]["engine"]
+        before = ours.life.state()["trainer"]["engine"]
         log = ours.learn(epochs=5)
         assert "not finite" in log.stopped and "as they were" in log.stopped
-        for name, values in ours._state()["trainer"]["engine"].items():
+        for name, values in ours.life.state()["trainer"]["engine"].items():
             np.testing.assert_array_equal(values, before[name])
 
 
 def test_after_an_undone_call_no_logits_of_its_model_are_replayed():
     with learner(method="der++") as ours:
         teach(ours, (0, 1), epochs=2)
-        memory = ours._parts.memory
+        memory = ours.core.parts.memory
         kept = memory.order.copy()
-        ours._parts.config = replace(ours._parts.config, lr=1e30)
+        ours.core.parts.config = replace(ours.core.parts.config, lr=1e30)
         x, y = samples((2, 3))
         ours.observe(x, [NAMES[k] for k in y])
         assert "not finite" in ours.learn(epochs=5).stopped
-        ours._parts.config = replace(ours._parts.config, lr=0.05)
+        ours.core.parts.config = replace(ours.core.parts.config, lr=0.05)
         new = memory.order != kept
         assert new.any() and not memory.widths["logits"][new].any() and memory.widths["logits"][~new].all()
         assert ours.learn(epochs=5).stopped is None
@@ -560,12 +560,12 @@ def test_after_an_undone_call_no_logits_of_its_model_are_replayed():
 def test_weights_can_come_from_a_file(tmp_path):
     with learner(method="naive") as ours:
         teach(ours, (0, 1))
-        model = ours._parts.engine.model
+        model = ours.core.parts.engine.model
         save_file({n: np.array(model[n].dense()) for n in model.parameters}, tmp_path / "w.safetensors")
         x, _ = samples((0, 1), seed=6)
-        wanted = ours._predict(x)["logits"]
+        wanted = ours.core.predict(x)["logits"]
         with learner(method="naive", weights=tmp_path / "w.safetensors") as other:
-            np.testing.assert_allclose(other._predict(x)["logits"], wanted, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(other.core.predict(x)["logits"], wanted, rtol=1e-5, atol=1e-5)
         with learner(method="naive", classes=5, weights=tmp_path / "w.safetensors"):
             pass
         with pytest.raises(BadInput, match=r"shape|missing"):
@@ -588,7 +588,7 @@ def test_what_cannot_be_learned_is_refused_by_index(x, y, word):
     with learner(method="naive") as ours:
         with pytest.raises(BadInput, match=word):
             ours.observe(x, y)
-        assert ours.labels == () and not len(ours._buffer)
+        assert ours.labels == () and not len(ours.life.intake.buffer)
 
 
 def test_closed_means_closed():

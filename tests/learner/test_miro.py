@@ -32,10 +32,10 @@ def finished(options):
 
 def test_each_task_from_the_named_one_on_gets_its_sizes_and_the_log_says_which(options):
     job, record = finished(options)
-    said = [text for _, _, text in job.trainer.log if text.startswith("miro")]
-    assert len(said) == len(job.stream.tasks) - 1
+    said = [text for _, _, text in job.core.trainer.log if text.startswith("miro")]
+    assert len(said) == len(job.prepared.stream.tasks) - 1
     assert all("of 3)" in text for text in said)
-    assert job.parts.memory.slots <= 48 and job.miro.trial_steps > 0
+    assert job.core.parts.memory.slots <= 48 and job.miro.trial_steps > 0
     assert record["metrics"]["average_accuracy"] > 0.5
 
 
@@ -43,30 +43,30 @@ def test_trials_count_as_energy(options):
     job, record = finished(options)
     per_step = job.prepared.plan.step_joules
     joules = record["device"]["energy_joules"]["value"]
-    assert joules == pytest.approx(per_step * (job.trainer.steps + job.miro.trial_steps))
+    assert joules == pytest.approx(per_step * (job.core.trainer.steps + job.miro.trial_steps))
 
 
 def test_a_run_repeats_its_choices(options, tmp_path):
     first, a = finished(options)
     second, b = finished({**options, "store": str(tmp_path / "other")})
-    assert first.trainer.log == second.trainer.log
+    assert first.core.trainer.log == second.core.trainer.log
     assert a["accuracy_matrix"] == b["accuracy_matrix"]
 
 
 def test_trials_leave_the_model_as_it_was_and_its_sizes_travel(options):
     with Run(prepare(options), "test") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         while not loop.finished:
             loop.advance()
-        job.end_task(0)
-        before = job.parts.engine.state()
-        job.begin_task(1)
-        after = job.parts.engine.state()
+        job.end_task()
+        before = job.core.parts.engine.state()
+        job.begin_task()
+        after = job.core.parts.engine.state()
         assert before.keys() == after.keys()
         for name in before:
             np.testing.assert_array_equal(before[name], after[name], err_msg=name)
-        memory = job.parts.memory
+        memory = job.core.parts.memory
         counts = memory.class_histogram().values()
         assert max(counts) - min(counts) <= 1 and sum(counts) >= memory.slots - 2
         held = memory.ids[memory.ids >= 0]
@@ -79,21 +79,21 @@ def test_trials_leave_the_model_as_it_was_and_its_sizes_travel(options):
 
 def test_less_ram_cuts_the_memory_at_once(options):
     with Run(prepare(options), "test") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         while not loop.finished:
             loop.advance()
-        job.end_task(0)
-        loop = job.begin_task(1)
+        job.end_task()
+        loop = job.begin_task()
         loop.advance()
         job.miro.changed(Resources(10))
-        assert job.parts.memory.slots <= 10 and len(job.parts.memory.class_histogram()) == 2
-        assert job.trainer.log[-1][2].startswith("miro, less RAM: memory 10")
+        assert job.core.parts.memory.slots <= 10 and len(job.core.parts.memory.class_histogram()) == 2
+        assert job.core.trainer.log[-1][2].startswith("miro, less RAM: memory 10")
         tried = job.miro.trial_steps
         while not loop.finished:
             loop.advance()
-        job.end_task(1)
-        job.begin_task(2)
+        job.end_task()
+        job.begin_task()
         assert job.miro.trial_steps > tried and {s.setting.memory for s in job.miro.scores} == {10}
         for _ in range(5):
             loop.advance()
@@ -106,17 +106,17 @@ def test_without_a_store_it_is_refused(options):
 
 def test_what_trials_found_holds_until_the_tasks_have_doubled_and_a_low_battery_chooses_among_it(options):
     with Run(prepare(options), "test") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         while not loop.finished:
             loop.advance()
-        job.end_task(0)
-        job.begin_task(1)
-        tried, train = job.miro.trial_steps, job.stream.tasks[2].train
-        job.miro.begin_task(2, train, np.array(job.stream.tasks[2].classes), frugal=True)
+        job.end_task()
+        job.begin_task()
+        tried, train = job.miro.trial_steps, job.prepared.stream.tasks[2].train
+        job.miro.begin_task(2, train, np.array(job.prepared.stream.tasks[2].classes), frugal=True)
         assert job.miro.trial_steps == tried > 0
         frugal = len(train) if job.miro.rows is None else len(job.miro.rows)
-        job.miro.begin_task(2, train, np.array(job.stream.tasks[2].classes))
+        job.miro.begin_task(2, train, np.array(job.prepared.stream.tasks[2].classes))
         assert frugal <= (len(train) if job.miro.rows is None else len(job.miro.rows))
-        job.miro.begin_task(3, train, np.array(job.stream.tasks[2].classes))
+        job.miro.begin_task(3, train, np.array(job.prepared.stream.tasks[2].classes))
         assert job.miro.trial_steps > tried and job.miro.profiles == 2

@@ -19,14 +19,14 @@ def options(tmp_path, **more):
 
 def test_a_swapped_in_sample_gets_present_logits_once_and_the_store_has_them_too(tmp_path):
     with Run(prepare(options(tmp_path)), "test") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         while not loop.finished:
             loop.advance()
-        job.end_task(0)
-        loop = job.begin_task(1)
+        job.end_task()
+        loop = job.begin_task()
         renewed = []
-        refresh = job.trainer._refresh
+        refresh = job.core.trainer._refresh
         plain = refresh.renew
 
         def watched(slots, logits):
@@ -39,11 +39,11 @@ def test_a_swapped_in_sample_gets_present_logits_once_and_the_store_has_them_too
         refresh.renew = watched
         while not loop.finished:
             loop.advance()
-        job.parts.store.flush()
+        job.core.parts.store.flush()
         latest = {int(i): v for ids, values in renewed for i, v in zip(ids, values)}
         assert len(latest) > 20
         ids = np.array(sorted(latest))
-        values, widths = job.parts.store.read(ids)["fields"]["logits"]
+        values, widths = job.core.parts.store.read(ids)["fields"]["logits"]
         assert (widths == 4).all()
         np.testing.assert_array_equal(values[:, :4], np.array([latest[int(i)] for i in ids]))
 

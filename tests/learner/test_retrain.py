@@ -13,6 +13,7 @@ from retrain_story import EPOCHS, STORY, assert_same, bring, everything, make, t
 from test_learner import samples
 
 from edgecl import EdgeclError, Learner
+from edgecl.learning.learn import Asked
 
 
 @pytest.fixture(params=["clear", "encrypted"])
@@ -140,16 +141,16 @@ def test_a_learn_that_a_clock_or_a_caller_ended_ends_at_the_same_step(tmp_path):
         bring(never, 0, 2, (0, 1))
         done = ours.learn(seconds=0.05).steps
         never.learn(steps=done)
-        step = ours._trainer.step
+        step = ours.core.trainer.step
 
         def stopping(*given, **named):
-            if ours._trainer.steps == done + 3:
+            if ours.core.trainer.steps == done + 3:
                 ours.stop()
             return step(*given, **named)
 
-        ours._trainer.step = stopping
+        ours.core.trainer.step = stopping
         assert ours.learn(epochs=EPOCHS).stopped == "stop() was called"
-        never._learn(4, EPOCHS, None)  # after the step in which it was called
+        never.life.learn(Asked(4, EPOCHS))  # after the step in which it was called
         ours.retrain_without(1)
         assert_same(ours, never)
 
@@ -161,15 +162,15 @@ def test_samples_that_come_while_it_learns_and_while_it_learns_anew(tmp_path):
             bring(one, 0, 2, (0, 1))
         bring(ours, 0, 1, (0, 1))
         threads = [threading.Thread(target=bring, args=(ours, 7, 2, (0, 1)))]
-        step = ours._trainer.step
+        step = ours.core.trainer.step
 
         def coming(*given, **named):
-            if ours._trainer.steps == 5:
+            if ours.core.trainer.steps == 5:
                 threads[0].start()
                 threads[0].join()
             return step(*given, **named)
 
-        ours._trainer.step = coming
+        ours.core.trainer.step = coming
         ours.learn(epochs=EPOCHS)
         never.learn(epochs=EPOCHS)
         bring(never, 7, 2, (0, 1))
@@ -177,7 +178,7 @@ def test_samples_that_come_while_it_learns_and_while_it_learns_anew(tmp_path):
             one.learn(epochs=EPOCHS)
         threads.append(threading.Thread(target=ours.retrain_without, args=(1,)))
         threads[1].start()
-        while len(ours._parts.store.forgotten()) == 0 and threads[1].is_alive():
+        while len(ours.core.parts.store.forgotten()) == 0 and threads[1].is_alive():
             pass
         for n in range(8, 11):
             bring(ours, n, 2, (0, 1), count=2).wait()

@@ -71,8 +71,8 @@ def test_the_new_learner_is_given_to_no_other_learners_folder(tmp_path):
     with pytest.raises(EdgeclError, match="not the store"):
         Learner.open(tmp_path / "other.saved", store=tmp_path / "ours")
     with Learner.open(tmp_path / "other.saved") as other, Learner.open(tmp_path / "ours.saved") as ours:
-        assert other.counters["stored"] == before and 3 in other._calls.subjects
-        assert 3 not in ours._calls.subjects
+        assert other.counters["stored"] == before and 3 in other.life.diary.calls.subjects
+        assert 3 not in ours.life.diary.calls.subjects
 
 
 @pytest.mark.campaign
@@ -110,7 +110,7 @@ def kill_at(tmp_path, moments, encrypted) -> None:
                     for name, value in before.items():
                         if name.startswith(("/trainer/engine", "/trainer/random", "/trainer/sparse")):
                             np.testing.assert_equal(after[name], value, err_msg=f"{moment}: {name}")
-                    assert 3 not in again._parts.memory.subjects
+                    assert 3 not in again.core.parts.memory.subjects
                     again.retrain_without(3)
                 assert_same(again, never)
                 assert not (folder / "ours" / "retrained").exists()

@@ -8,22 +8,22 @@ from retrain_story import EPOCHS, STORY, assert_same, bring, everything, make, t
 from safetensors.numpy import save_file
 
 from edgecl import BadInput, Budget, Learner
+from edgecl.erasure import calls
 from edgecl.errors import CannotRetrain
 from edgecl.intake.labels import LabelMap
-from edgecl.learning import calls
 
 
 def refused(ours: Learner, subject: int, why: str) -> None:
-    before, held = everything(ours), len(ours._parts.store.ids_of_subject(subject)) if ours._parts.store else 0
+    before, held = everything(ours), len(ours.core.parts.store.ids_of_subject(subject)) if ours.core.parts.store else 0
     with pytest.raises(CannotRetrain, match=why) as error:
         ours.retrain_without(subject)
     assert error.value.remedy
     after = everything(ours)
     for name, value in before.items():
         np.testing.assert_equal(after[name], value, err_msg=name)
-    if ours._parts.store is not None:
-        assert len(ours._parts.store.ids_of_subject(subject)) == held
-        assert not (ours._parts.store.path / "retrained").exists()
+    if ours.core.parts.store is not None:
+        assert len(ours.core.parts.store.ids_of_subject(subject)) == held
+        assert not (ours.core.parts.store.path / "retrained").exists()
 
 
 def test_without_a_store(tmp_path):
@@ -43,7 +43,7 @@ def test_a_subject_that_was_never_there(tmp_path):
 def test_samples_that_were_evicted(tmp_path):
     with make(tmp_path, "ours", store_limit="100 samples", keep_checkpoints=3) as ours:
         tell(ours)
-        assert ours._parts.store.count == 100
+        assert ours.core.parts.store.count == 100
         refused(ours, 1, "from the seed, 68 samples it needs were evicted")
         refused(ours, 4, "from the end of task 2, 56 samples it needs were evicted")
 
@@ -51,7 +51,7 @@ def test_samples_that_were_evicted(tmp_path):
 def test_samples_that_are_damaged(tmp_path):
     with make(tmp_path, "ours") as ours:
         tell(ours)
-        store = ours._parts.store
+        store = ours.core.parts.store
         no, offset = store._index.where(3)
         with open(store.path / "segments" / f"{no:08x}.seg", "r+b") as file:
             file.seek(offset + 60)
@@ -121,7 +121,7 @@ def test_stop_ends_it_and_it_can_be_done_again(tmp_path, monkeypatch):
         for name, value in before.items():
             if name.startswith("/trainer/engine"):
                 np.testing.assert_equal(everything(ours)[name], value)
-        assert not (ours._parts.store.path / "retrained").exists()
+        assert not (ours.core.parts.store.path / "retrained").exists()
         ours.learn(epochs=EPOCHS)
         never.learn(epochs=EPOCHS)
         ours.retrain_without(3)

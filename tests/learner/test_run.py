@@ -165,16 +165,16 @@ def poisoned(options, step: int, before=lambda: None) -> dict:
     """The record of a run whose network gives NaN once it has done ``step`` steps; ``before`` is called
     then."""
     with Run(prepare(options), "test") as job:
-        forward = job.parts.engine.forward
+        forward = job.core.parts.engine.forward
 
         def broken(*args, **kwargs):
             outs = forward(*args, **kwargs)
-            if job.trainer.steps == step:
+            if job.core.trainer.steps == step:
                 before()
                 outs["logits"][:] = np.nan
             return outs
 
-        job.parts.engine.forward = broken
+        job.core.parts.engine.forward = broken
         return job.execute()
 
 
@@ -192,12 +192,12 @@ def test_after_a_loss_that_is_not_finite_the_record_is_that_of_the_saved_state(o
     with Run(prepare(given), "test", lambda p: stop.set() if p.step == back else None, stop) as job:
         ended = facts(job.execute())
         job.evaluate(1)
-        matrices = {"accuracy_matrix": job.class_il, "task_il_accuracy_matrix": job.task_il}
+        matrices = {"accuracy_matrix": job.evaluations.class_il, "task_il_accuracy_matrix": job.evaluations.task_il}
     assert ended["steps"] == back < step
     rest = ("status", "metrics")
     same = {k: v for k, v in {**ended, **matrices}.items() if k not in rest}
     assert {k: v for k, v in facts(record).items() if k not in rest} == same
-    assert record["metrics"]["average_accuracy"] == pytest.approx(np.mean(job.class_il[1]))
+    assert record["metrics"]["average_accuracy"] == pytest.approx(np.mean(job.evaluations.class_il[1]))
     same_state(*(checkpoint.load(tmp_path / o)["trainer"] for o in ("o1", "o2")))
 
 

@@ -119,14 +119,14 @@ def test_a_learner_gives_up_read_ahead_first_and_learns_the_same(tmp_path):
         with no_automatic_collection(), long_task(tmp_path, name) as ours:
             ours.learn(epochs=1)
             direct = []
-            store, read = ours._parts.store, ours._parts.store.read
+            store, read = ours.core.parts.store, ours.core.parts.store.read
             store.read = lambda *a, **k: direct.append(a) or read(*a, **k)  # noqa: B023
             if name == "near":
                 Ballast(TOO_MUCH, loose=True)
             log = ours.learn(epochs=3)
             assert log.stopped is None and bool(log.warnings) == (name == "near"), log
             assert len(direct) == (log.steps if name == "near" else log.epochs)
-            states.append(ours._state()["trainer"])
+            states.append(ours.life.state()["trainer"])
     for state in states:
         state["decisions"] = [d for d in state["decisions"] if d[2] != "shed"]
         del state["carousel"]["time"]  # of the samples' arrival

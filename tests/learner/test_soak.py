@@ -18,12 +18,12 @@ def growth(folder, steps):
         "memory_policy": "balanced", "epochs": steps // 8, "lr": 0.001, "store": str(folder / "store"), "gate": "all",
     }  # fmt: skip
     with Run(prepare(options), "test") as job:
-        job.begin_store()
-        loop = job.begin_task(0)
+        job.stored.begin()
+        loop = job.begin_task()
         for _ in range(16):
             loop.advance()
-        job.end_task(0)
-        loop = job.begin_task(1)
+        job.end_task()
+        loop = job.begin_task()
         for _ in range(200):  # until every buffer has its size
             loop.advance()
         sizes = []
@@ -31,7 +31,7 @@ def growth(folder, steps):
             for _ in range(steps // 10):
                 loop.advance()
             sizes.append(resident())
-        return sizes[-1] - sizes[0], job.parts.carousel.counters["swaps_done"]
+        return sizes[-1] - sizes[0], job.core.parts.carousel.counters["swaps_done"]
 
 
 def test_two_thousand_steps_do_not_grow_the_process(tmp_path):

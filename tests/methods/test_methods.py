@@ -19,8 +19,8 @@ from edgecl.methods import (
     make_method,
     methods,
 )
-
-RNG = np.random.default_rng  # a fresh generator for what takes one but draws nothing
+from edgecl.methods.needs import LOGITS
+from edgecl.testing.context import context_of
 
 
 @pytest.fixture
@@ -46,8 +46,7 @@ def data(seed=0, rows=10, drawn=8, draws=1):
             np.arange(drawn),
             rng.normal(size=(drawn, 8)).astype(np.float32),
             rng.integers(0, 2, drawn),
-            rng.normal(size=(drawn, 4)).astype(np.float16),
-            rng.integers(0, 5, drawn),
+            {"logits": (rng.normal(size=(drawn, 4)).astype(np.float16), rng.integers(0, 5, drawn))},
         )
         for _ in range(draws)
     ]
@@ -58,7 +57,7 @@ def gradient_of(method, engine, batch, replay, **how):
     """The accumulated gradient of one train_step that takes no step (lr 0), and its result."""
     seen = []
     result = method.train_step(
-        engine, batch, replay, RNG(0), 0.0, before_step=lambda e: seen.append(e.gradients.flat.copy()), **how
+        context_of(engine), batch, replay, 0.0, before_step=lambda e: seen.append(e.gradients.flat.copy()), **how
     )
     return seen[0], result
 
@@ -129,7 +128,7 @@ def test_two_draws_give_each_term_its_own_and_one_draw_serves_both():
 
 
 def test_the_default_draws_follow_the_form_of_the_forward():
-    assert make_method("der++").needs == Needs(draws=1, fields=("logits",))
+    assert make_method("der++").needs == Needs(draws=1, fields=(LOGITS,))
     assert make_method("der++", replay_forward="separate").needs.draws == 2
     assert make_method("der++", draws=2).needs.rows(32, 16) == 64
     assert make_method("der++", draws=2).needs.rows(32, 16, "separate") == 32
@@ -162,7 +161,7 @@ def test_training_reduces_the_loss(make_engine, name, form):
     method = make_method(name, replay_forward=form)
     batch, replay = data(draws=method.needs.draws)
     engine = make_engine()
-    losses = [method.train_step(engine, batch, replay, RNG(0), 0.1).loss for _ in range(150)]
+    losses = [method.train_step(context_of(engine), batch, replay, 0.1).loss for _ in range(150)]
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -180,12 +179,12 @@ def test_a_loss_that_is_not_finite_changes_nothing(make_engine):
     batch, replay = data()
     engine = make_engine("batch", momentum=0.9)
     method = make_method("der++", draws=1, replay_forward="separate")
-    method.train_step(engine, batch, replay, RNG(0), 0.1)
+    method.train_step(context_of(engine), batch, replay, 0.1)
     before = {k: v.copy() for k, v in engine.state().items()}
     replay[0].widths[3] = 4
     replay[0].logits[3, 2] = np.nan
     with pytest.raises(NonFiniteLoss, match=r"current [\d.]+, replay nan"):
-        method.train_step(engine, batch, replay, RNG(0), 0.1)
+        method.train_step(context_of(engine), batch, replay, 0.1)
     after = engine.state()
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[k], after[k]) for k in before)

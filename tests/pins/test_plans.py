@@ -48,11 +48,13 @@ def growth(options: dict) -> dict[str, int]:
     """Bytes by purpose of a learner's plan."""
     from edgecl.budget import Budget
     from edgecl.config import Config
-    from edgecl.intake.samples import sample_spec
+    from edgecl.intake.spec import sample_spec
+    from edgecl.network import resolve_network
     from edgecl.planning.learner_plan import plan_learner
 
     spec = sample_spec(NETS[options["model"]], "uint8", None, None)
-    plan = plan_learner(Config.make(options), spec, 10, 500, Budget(), 0)
+    graph = resolve_network(options["model"], spec, 10).graph
+    plan = plan_learner(Config.make(options), graph, spec, 500, Budget(), 0)
     return {k: int(v) for k, v in plan.growth.items()}
 
 

@@ -187,5 +187,5 @@ with Learner(**options, use={str(mine)!r}) as learner:
     assert made.returncode == 0, made.stderr
     opened = python("from edgecl import Learner; Learner.open('saved')")
     assert "'mine'" in opened.stderr and "use=" in opened.stderr
-    code = f"from edgecl import Learner; print(Learner.open('saved', use={str(mine)!r})._parts.method)"
+    code = f"from edgecl import Learner; print(Learner.open('saved', use={str(mine)!r}).core.parts.method)"
     assert python(code).stdout == "Mine(current_loss='full', replay_forward='joint', mine_tau=3.0)\n"

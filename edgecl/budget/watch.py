@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..budget.energy import EnergyAccount, check_energy_source
-from ..budget.governor import Conditions, Governor, Limits, Surroundings
-from ..budget.planner import RunPlan
 from ..config import Config
 from ..report.record import read_record
-from .trainer import Trainer
+from .energy import EnergyAccount, check_energy_source
+from .governor import Conditions, Governor, Limits, Surroundings
+from .planner import RunPlan
 
 
 def governor_limits(config: Config) -> Limits:
@@ -19,12 +18,11 @@ def governor_limits(config: Config) -> Limits:
     return Limits(config.max_temperature, config.min_battery, config.max_load)
 
 
-def make_governor(config: Config, trainer: Trainer, wait: Callable[[float], object]) -> Governor | None:
-    """Writes into the trainer's decision log. None without limits or a log to follow."""
+def make_governor(
+    config: Config, log: Callable[[int, str], None], wait: Callable[[float], object]
+) -> Governor | None:
+    """Writes its decisions by ``log(step, text)``. None without limits or a log to follow."""
     limits = governor_limits(config)
-
-    def log(step: int, text: str) -> None:
-        trainer.log.append((step, -1, text))
 
     if config.governor_log is not None:
         decisions = read_record(config.governor_log)["carousel"]["decisions"]

@@ -1,0 +1,132 @@
+"""Sealed saved states: every row of samples with its subject's key, and states without a subject's rows.
+
+A saved state holds samples in four places: memory slots, the stream buffer, swaps on their way, and stored fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import EdgeclError
+from ..storage.carousel import keep_swaps
+from ..storage.sealing import Sealing
+
+Array = np.ndarray
+
+
+def without(state: Mapping[str, Any], subject: int) -> tuple[dict[str, Any], bool]:
+    """A saved state of a learner without a subject's samples and logits; whether it held any."""
+    buffer, trainer = dict(state["stream_buffer"]), dict(state["trainer"])
+    mine = np.asarray(buffer.get("subjects", np.zeros(0))) == subject
+    held = bool(mine.any())
+    if held:
+        buffer = buffer_rows(buffer, ~mine)
+    if trainer["memory"] is not None:
+        own = trainer["memory"]["subjects"] == subject
+        held |= bool(own.any())
+        trainer["memory"] = _emptied(trainer["memory"], own)
+    if trainer["carousel"] is not None:
+        coming = trainer["carousel"]["subject"] == subject
+        held |= bool(coming.any())
+        trainer["carousel"] = keep_swaps(trainer["carousel"], ~coming)
+    return {**state, "stream_buffer": buffer, "trainer": trainer}, held
+
+
+def buffer_rows(buffer: Mapping[str, Any], keep: Array) -> dict[str, Any]:
+    """The state of a stream buffer with only the samples where ``keep`` [n] is True."""
+    rows = {k: buffer[k][keep] for k in ("labels", "ids", "subjects")}
+    learned = int(keep[: int(buffer["learned"])].sum())
+    return {**buffer, **rows, "samples": buffer["samples"][keep[: len(buffer["samples"])]], "learned": learned}
+
+
+def _emptied(memory: Mapping[str, Array], own: Array) -> dict[str, Array]:
+    new = {k: np.array(v) for k, v in memory.items()}
+    for name, array in new.items():
+        if name in ("classes", "ids", "subjects", "order"):
+            array[own] = -1
+        elif name not in ("versions", "offered"):
+            array[own] = 0
+    new["versions"][own] += 1
+    return new
+
+
+def seal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
+    """``state`` with every row of samples and logits sealed with its subject's key; as it is without a root key."""
+    if sealing is None:
+        return dict(state)
+    state, trainer = dict(state), dict(state["trainer"])
+    if "stream_buffer" in state:  # a run has none
+        buffer = state["stream_buffer"] = dict(state["stream_buffer"])
+        held = len(buffer["samples"])
+        buffer["samples"] = _sealed(buffer["samples"], buffer["subjects"][:held], sealing)
+    memory = trainer["memory"]
+    if memory is not None:
+        rows = {k: _sealed(v, memory["subjects"], sealing) for k, v in memory.items() if _payload(k)}
+        trainer["memory"] = {**memory, **rows}
+    swaps = trainer["carousel"]
+    if swaps is not None and len(swaps["due"]):
+        rows = swaps["bytes"].reshape(len(swaps["due"]), -1)
+        owners = np.where(swaps["ready"], swaps["subject"], -1)  # what could not be read brings nothing
+        trainer["carousel"] = {**swaps, "bytes": _sealed(rows, owners, sealing)}
+    return {**state, "trainer": trainer}
+
+
+def unseal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
+    """The inverse of `seal`. Rows whose key is gone become empty slots, or are left out. A state that was saved in
+    the clear stays as it is.
+    """
+    memory = state["trainer"]["memory"]
+    buffer = state.get("stream_buffer")
+    if not any(_is_sealed(part["samples"]) for part in (memory, buffer) if part is not None):
+        return dict(state)
+    if sealing is None:
+        raise EdgeclError("The saved learner is encrypted.", "Give the root_key it was saved with.")
+    state, trainer = dict(state), dict(state["trainer"])
+    if buffer is not None:
+        buffer = dict(buffer)
+        buffer["samples"], ok = _opened(buffer["samples"], sealing)
+        keep = np.concatenate([ok, np.ones(len(buffer["labels"]) - len(ok), bool)])
+        state["stream_buffer"] = buffer_rows(buffer, keep)
+    if memory is not None:
+        memory, lost = dict(memory), np.zeros(len(memory["classes"]), bool)
+        for name in filter(_payload, list(memory)):
+            memory[name], ok = _opened(memory[name], sealing)
+            lost |= ~ok
+        trainer["memory"] = _emptied(memory, lost)
+    if trainer["carousel"] is not None and _is_sealed(trainer["carousel"]["bytes"]):
+        rows, ok = _opened(trainer["carousel"]["bytes"], sealing)
+        trainer["carousel"] = keep_swaps({**trainer["carousel"], "bytes": rows}, ok)
+    return {**state, "trainer": trainer}
+
+
+def _payload(name: str) -> bool:
+    """Whether an array of a memory's state says what a sample looks like."""
+    return name == "samples" or name.startswith("field.")
+
+
+def _is_sealed(value: Any) -> bool:
+    return isinstance(value, Mapping) and "sealed" in value
+
+
+def _sealed(rows: Array, subjects: Array, sealing: Sealing) -> dict[str, Any]:
+    raw = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8) if rows.size else _nothing(rows)
+    sealing.keys.need(np.unique(subjects).tolist())
+    text = sealing.values(raw, subjects) if len(raw) else raw
+    return {"sealed": text, "dtype": rows.dtype.str, "shape": list(rows.shape)}
+
+
+def _nothing(rows: Array) -> Array:
+    return np.zeros((len(rows), 0), np.uint8)
+
+
+def _opened(value: Mapping[str, Any], sealing: Sealing) -> tuple[Array, Array]:
+    """(rows as they were, ok bool [n]); a row that does not open is zeros."""
+    rows = np.zeros(value["shape"], value["dtype"])
+    raw = rows.reshape(len(rows), -1).view(np.uint8) if rows.size else _nothing(rows)
+    decode, ok = sealing.field_decoder(), np.zeros(len(rows), bool)
+    for i, text in enumerate(value["sealed"]):
+        ok[i] = decode(0, memoryview(text.tobytes()), memoryview(raw[i]))  # type: ignore[arg-type]
+    return rows, ok

@@ -1,0 +1,89 @@
+"""EventContext: what the events of methods and sparsity policies see of the training core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine.base import Engine
+from ..methods import Batch, Draw
+from ..methods.context import TaskInfo
+from ..methods.phase import Phase
+from .ledger import Ledger
+from .memory_rows import gather
+from .task_data import TaskData
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class EventContext:
+    """See `methods.context.Context`.
+
+    Parameters
+    ----------
+    data : the task's samples, or None where an event has none
+    held_out : positions within ``data`` and memory slots kept out of training
+    phase : the phase that a step belongs to, None in a task's own epochs
+    """
+
+    engine: Engine
+    memory: Any
+    rng: np.random.Generator
+    task: TaskInfo
+    seen: Array
+    ledger: Ledger
+    data: TaskData | None = None
+    held_out: tuple[Array, Array] | None = None
+    phase: Phase | None = None
+
+    def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
+        if self.data is None:
+            return
+        count = len(self.data.labels) if limit is None else min(limit, len(self.data.labels))
+        for start in range(0, count, rows):
+            yield self._batch(np.arange(start, min(start + rows, count)))
+
+    def _batch(self, positions: Array) -> Batch:
+        assert self.data is not None
+        return Batch(
+            x=self.data.read(positions),
+            y=self.data.labels[positions],
+            ids=self.data.ids[positions],
+            indices=positions,
+            task=self.task.number,
+            task_units=self.task.units,
+            seen_units=self.seen,
+        )
+
+    def memory_samples(self, rows: int) -> Iterator[Draw]:
+        if self.memory is None:
+            return
+        filled = np.flatnonzero(self.memory.classes >= 0)
+        for start in range(0, len(filled), rows):
+            yield gather(self.memory, filled[start : start + rows])
+
+    def holdout(self, rows: int) -> Iterator[Batch]:
+        positions, slots = (np.zeros(0, np.int64),) * 2 if self.held_out is None else self.held_out
+        for start in range(0, len(positions), rows):
+            yield self._batch(positions[start : start + rows])
+        if self.memory is None:
+            return
+        slots = slots[self.memory.classes[slots] >= 0]
+        for start in range(0, len(slots), rows):
+            draw = gather(self.memory, slots[start : start + rows])
+            ids = self.memory.ids[draw.slots]
+            yield Batch(draw.x, draw.y, ids, None, self.task.number, self.task.units, self.seen)
+
+    def evaluate(self, x: Array, fetch: Sequence[str] = ("logits",), side: str | None = None) -> dict[str, Array]:
+        engine = self.engine
+        params, feed, most = None if side is None else engine.side(side), engine.model.graph.input, engine.plan.batch
+        parts = [
+            engine.forward({feed: x[at : at + most]}, fetch=tuple(fetch), training=False, params=params)
+            for at in range(0, len(x), most)
+        ]
+        self.ledger.dense_rows(forward=len(x))
+        return {name: np.concatenate([p[name] for p in parts]) for name in fetch}

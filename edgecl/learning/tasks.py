@@ -1,0 +1,90 @@
+"""Tasks: where a learner stands in its stream of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput
+from ..methods.context import TaskInfo
+
+Array = np.ndarray
+
+
+class Tasks:
+    """The present task, and the head units of the earlier ones.
+
+    Parameters
+    ----------
+    exist : False in a stream without tasks
+
+    number : of the present task, 0-based;  name : as the caller calls it, or None
+    begun : whether method and policy were told of it
+    ending : samples of a task whose end was declared and not completed (its phases were interrupted), or None
+    """
+
+    def __init__(self, exist: bool) -> None:
+        self.exist = exist
+        self.number = 0
+        self.name: str | None = None
+        self.begun = False
+        self.ending: int | None = None
+        self._units: list[Array] = []  # of each task so far
+        self._names: list[str | None] = []
+
+    def check(self) -> None:
+        """Raise `BadInput` in a stream without tasks."""
+        if not self.exist:
+            raise BadInput("This learner was made with tasks=False: its stream has no tasks.", "Drop the task.")
+
+    def info(self, units: Array) -> TaskInfo:
+        """The present task, of these head units; they are remembered for Task-IL predictions."""
+        if not self.exist:
+            return TaskInfo(None, False, None)
+        while len(self._units) <= self.number:
+            self._units.append(np.zeros(0, np.int64))
+            self._names.append(None)
+        self._units[self.number] = np.union1d(self._units[self.number], units)
+        self._names[self.number] = self.name
+        return TaskInfo(self.number, self.number == 0, np.asarray(units, np.int64))
+
+    def ended(self) -> None:
+        """The present task is over."""
+        self.number, self.begun, self.ending = self.number + 1, False, None
+
+    def of(self, task: Any) -> tuple[int, Array]:
+        """(number, head units) of a task by number or by the name it was given. Raises `BadInput`."""
+        self.check()
+        wanted = repr(task.item() if isinstance(task, np.generic) else task)
+        if wanted in self._names:
+            number = self._names.index(wanted)
+        elif isinstance(task, (int, np.integer)) and 0 <= task < len(self._units):
+            number = int(task)
+        else:
+            raise BadInput(f"No task {task!r} has been learned.", f"There are {len(self._units)}, numbered from 0.")
+        return number, self._units[number]
+
+    def state(self) -> dict[str, Any]:
+        sizes = np.array([len(u) for u in self._units], np.int64)
+        return {
+            "tasks": self.exist,
+            "task": self.number,
+            "task_name": self.name,
+            "new_task": not self.begun,
+            "ending": self.ending,
+            "task_units": np.concatenate([*self._units, np.zeros(0, np.int64)]),
+            "task_sizes": sizes,
+            "task_names": list(self._names),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`, of this version or an earlier one."""
+        self.number, self.begun = int(state["task"]), not state["new_task"]
+        self.name, self.ending = state.get("task_name"), state.get("ending")
+        bounds = np.cumsum([0, *np.array(state.get("task_sizes", ()), np.int64)])
+        units = np.array(state.get("task_units", ()), np.int64)
+        self._units = [units[a:b] for a, b in pairwise(bounds)]
+        self._names = list(state.get("task_names", ()))

@@ -1,0 +1,217 @@
+"""Life: a learner without its threads. The parts that train, take, remember and save, made and replaced together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from .erasure.diary import Diary
+from .erasure.forgetting import Receipt, forget
+from .erasure.starts import digest
+from .errors import CannotRetrain
+from .intake.intake import Intake, stored_labels
+from .intake.labels import Label
+from .learning.core import Core
+from .learning.learn import Asked, Teaching
+from .learning.session import Session
+from .learning.tasks import Tasks
+from .planning.configured import KEPT_LOGITS
+from .planning.learner_plan import AHEAD, plan_learner
+from .planning.setup import OF_RUNS, Setup, make_setup
+from .plugins import provenance
+from .saves import Saves
+from .storage import SampleStore
+
+Array = np.ndarray
+
+
+class Life:
+    """Core, session, intake, tasks, diary and saves of one learner. For one thread at a time but where it says so.
+
+    Parameters
+    ----------
+    setup : what it is made of
+    saves : where it is saved, and how sealed
+    stop : ends training after the present step when it is set
+    baseline : bytes resident before
+    """
+
+    def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
+        self.setup, self.saves = setup, saves
+        config, spec, network = setup.config, setup.spec, setup.wide_network
+        plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free)
+        identity = f"learner {spec.shape} {spec.dtype}"
+        self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key)
+        try:
+            saves.store = self.core.parts.store
+            labels = stored_labels(self.store)
+            self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
+            wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
+            self.intake = Intake(
+                spec,
+                setup.buffer,
+                self.store,
+                self.diary,
+                self._log,
+                ahead=AHEAD * plan.config.batch,
+                most_labels=KEPT_LOGITS if wide else None,
+                needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
+            )
+            self.diary.note_stored(self.store)
+            self.tasks = Tasks(setup.tasks)
+            self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
+            self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary)
+        except BaseException:  # the store is for another try
+            self.core.close()
+            raise
+
+    def _log(self, decision: str) -> None:
+        self.core.trainer.log.append((self.core.trainer.steps, -1, decision))
+
+    def _shed(self, step: int) -> None:
+        self.teaching.shed(step)
+
+    @property
+    def store(self) -> SampleStore | None:
+        return self.core.parts.store
+
+    @property
+    def sealing(self) -> Any:
+        return self.core.sealing
+
+    @property
+    def steps(self) -> int:
+        return self.core.trainer.steps
+
+    # -- what a learner does
+
+    def take(
+        self, x: Array, y: list[Label], subjects: Array, times: Array | None = None, buffered: bool = True
+    ) -> Any:
+        """See `Intake.take`."""
+        return self.intake.take(x, y, subjects, steps=self.steps, times=times, buffered=buffered)
+
+    def learn(self, asked: Asked) -> Any:
+        """See `Teaching.learn`. A budget that was reached leaves a saved state, where there is a place for it."""
+        found, stop = self.teaching.learn(asked)
+        if stop is not None and stop.at_limit and self.saves.path is not None:
+            with self.intake.lock:
+                self.save(self.saves.path)
+        return found
+
+    def learn_again(
+        self, steps: int | None, epochs: int | None, most: int | None, arrive: Callable[[int], None]
+    ) -> None:
+        self.teaching.learn(Asked(steps, epochs, None, most, arrive))
+
+    def end_task(self) -> Any:
+        """See `Teaching.end_task`; the state at the task's end is kept where that was asked for."""
+        before = self.tasks.number
+        stop = self.teaching.end_task()
+        if self.tasks.number > before and self.diary.kept.most:
+            with self.intake.lock:
+                self.diary.kept.add(before, self.saves.sealed(self.state()))
+        return stop
+
+    def save(self, folder: Path) -> None:
+        """Write the state; samples may not come meanwhile."""
+        if self.store is not None:
+            self.store.flush()
+        self.saves.write(folder, self.state())
+
+    def forget(self, subject: int) -> Receipt:
+        """See `erasure.forgetting.forget`; samples may not come meanwhile."""
+        return forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
+
+    # -- training anew
+
+    def check_ram_room(self) -> None:
+        """Raise `CannotRetrain` when the budget does not hold a second learner beside this one."""
+        ram, plan = self.session.guard.memory, self.core.plan
+        both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
+        if ram.limit is not None and both > ram.limit:
+            raise CannotRetrain(
+                f"A second learner of {plan.growth_bytes / 1e6:.1f} MB does not fit the budget of "
+                f"{ram.limit / 1e6:.1f} MB of RAM.",
+                f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
+            )
+
+    def twin(self, options: Mapping[str, Any], classes: int, path: Path, from_seed: bool) -> Life:
+        """Another one for the same samples: ``options`` over the present ones, states in ``path``, no budget."""
+        config = {**self.core.plan.config.to_json(), **options}
+        weights = self.diary.calls.weights if from_seed else None
+        setup = make_setup(
+            self.setup.network,
+            {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
+            spec=self.setup.spec,
+            classes=self.setup.network.graph.classes,
+            buffer=self.setup.buffer,
+            keep=self.setup.keep,
+            tasks=self.setup.tasks,
+            weights=None if weights is None else weights[0],
+            called=self.core.plan.config.network,
+        )
+        setup = replace(setup, classes=max(classes, setup.classes))
+        return Life(setup, Saves(path, self.saves.root_key), self.session.stop, self.core.plan.baseline)
+
+    # -- saved state
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and arrays, samples in the clear."""
+        store, core = self.store, self.core
+        config = core.parts.config.to_json()
+        return {
+            "learner": {
+                **self.setup.to_json(),
+                "config": config,
+                "plugins": provenance(config),
+                "classes": core.classes,
+                **self.intake.state(),
+                **self.tasks.state(),
+                **self.session.state(),
+                **self.diary.state(),
+                "forgotten": [] if store is None else [list(f) for f in store.forgotten()],
+                "forgotten_count": 0 if store is None else store.forgotten_count,
+                "store_id": None if store is None else store.id,
+            },
+            "stream_buffer": self.intake.buffer.state(),
+            **core.state(),
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from `state`. The store is not rewound: samples acknowledged after the last save stay known."""
+        about = saved["learner"]
+        self.core.load(saved, rewind_store=False)
+        self.intake.load(about, saved["stream_buffer"])
+        self.tasks.load(about)
+        self.session.load(about)
+        self.diary.load(about)
+        self.diary.note_stored(self.store)
+
+    def counters(self) -> dict[str, Any]:
+        """Steps, FLOPs, seconds of training, samples, exchanges."""
+        p, session = self.core.parts, self.session
+        return {
+            "steps": self.steps,
+            "flops": self.core.trainer.flops,
+            "train_seconds": session.seconds,
+            "energy_joules": {"value": session.energy.joules(self.steps), "source": session.energy.source},
+            "governor": None if session.governor is None else session.governor.to_json(),
+            "kept_in_ram_only": self.intake.unstored,
+            "buffered": len(self.intake.buffer),
+            "remembered": 0 if p.memory is None else p.memory.filled,
+            "stored": 0 if p.store is None else p.store.count,
+            "carousel": {} if p.carousel is None else dict(p.carousel.counters),
+        }
+
+    def close(self) -> None:
+        """Stop movers, close the store."""
+        self.intake.close()
+        self.core.close()
+

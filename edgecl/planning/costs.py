@@ -1,0 +1,64 @@
+"""What steps cost: FLOPs, and seconds and joules modelled for a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..budget.planner import RunPlan
+from ..config import Config
+from ..devices import CostModel, Operation, load_profile, operations, warmed
+from ..graph import Graph
+from ..methods import Method
+from .configured import configured_sparsity
+from .schedules import planned_steps, steps_of
+
+MODES = {"all": "train", "head": "head", "none": "inference"}
+
+
+def step_costs(config: Config, graph: Graph, method: Method) -> list[Operation]:
+    """A full step operation by operation: current and replayed rows, and the rows of the method's own passes."""
+    sparse, needs = configured_sparsity(config, graph), method.needs
+    rows = config.batch + needs.draws * config.replay_rows
+    densities, keep = sparse.training_densities(), sparse.gradient_keep
+    found = operations(graph, rows, MODES[needs.trains], densities, keep)
+    chosen = needs.draws * needs.candidates if needs.candidates else 0
+    forward = round((needs.passes.forward - needs.passes.backward) * config.batch) + chosen
+    backward = round(needs.passes.backward * config.batch)
+    if forward > 0:
+        found += operations(graph, forward, "inference", densities, keep)
+    if backward > 0:
+        found += operations(graph, backward, "train", densities, keep)
+    return found
+
+
+def task_steps(config: Config, method: Method, n: int, merged: int = 0) -> int:
+    """Steps of a task of ``n`` samples, phases that the method declares included."""
+    extra = round(method.needs.passes.epochs * steps_of(n, config.batch, config.drop_last))
+    return planned_steps(config, n, config.epochs, merged) + extra
+
+
+def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) -> RunPlan:
+    """The plan with its steps, their FLOPs and, with a device, modelled seconds and joules of a full step.
+
+    sizes : samples of each task; none for training without an end
+    """
+    config, done, steps = plan.config, 0, 0
+    for n in sizes:
+        merged = min(config.memory, done) if method.needs.merged else 0
+        steps, done = steps + task_steps(config, method, n, merged), done + n
+    costs = step_costs(config, graph, method)
+    plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)))
+    if config.device is None:
+        return plan
+    profile = load_profile(config.device)
+    cost = CostModel(profile, config.threads).step(costs)
+    cool = cost.seconds * steps
+    return replace(
+        plan,
+        warming=warmed(profile, cool) / cool if cool else 1.0,
+        step_seconds=cost.seconds,
+        step_joules=cost.joules,
+        step_source=cost.label,
+        step_band=cost.band,
+        step_joules_band=cost.joules_band,
+    )

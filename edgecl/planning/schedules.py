@@ -1,0 +1,35 @@
+"""How many steps a task takes, and whether what was asked for happens within them."""
+
+from __future__ import annotations
+
+from ..config import Config
+from ..data import check_removal, removal_points
+from ..sparsity import SparseTraining
+
+REMOVAL_STAGES = 4
+
+
+def steps_of(samples: int, batch: int, drop_last: bool = False) -> int:
+    """Steps of an epoch; dropping the last incomplete batch still leaves one step."""
+    return max(samples // batch, 1) if drop_last else -(-samples // batch)
+
+
+def planned_steps(config: Config, n: int, epochs: int, merged: int = 0) -> int:
+    """Steps of a task of ``n`` samples, with ``merged`` memory slots in every epoch: removal is known in size
+    beforehand.
+    """
+    if not config.remove:
+        return epochs * steps_of(n + merged, config.batch, config.drop_last)
+    total, per_stage = 0, int(config.remove * n / REMOVAL_STAGES + 1e-9)
+    points = removal_points(epochs, REMOVAL_STAGES)
+    for epoch in range(epochs):
+        kept = n - per_stage * sum(point <= epoch + 1e-9 for point in points)
+        total += steps_of(kept + merged, config.batch, config.drop_last)
+    return total
+
+
+def check_schedules(config: Config, sparse: SparseTraining, sizes: list[int]) -> None:
+    """Plan time: `BadInput` when a technique that was asked for would never fire on one of the tasks."""
+    for n in sizes:
+        check_removal(n, config.epochs, config.batch, config.remove, REMOVAL_STAGES)
+        sparse.check(config.epochs, planned_steps(config, n, config.epochs))

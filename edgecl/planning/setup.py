@@ -1,0 +1,149 @@
+"""Setup: what a learner is made of, as its caller said it, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import parsing
+from ..budget import Budget
+from ..config import Config, normalise
+from ..errors import BadInput
+from ..graph import Graph
+from ..intake.spec import SampleSpec, sample_spec
+from ..network import Network, resolve_network
+from .configured import configured_method, needs_tasks
+from .weights import read_weights
+
+# Options of a run that say where its data is and where it writes; a learner has its own words for them.
+OF_RUNS = frozenset(
+    {
+        "stream",
+        "limit_train",
+        "limit_tasks",
+        "validation",
+        "out",
+        "checkpoint_every",
+        "epochs",
+        "ram",
+        "flops",
+        "energy",
+        "seconds",
+        "flash",
+        "root_key_file",
+    }
+)
+DEFAULTS = {"method": "er", "memory": 200}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Values that make a learner; the same ones make its like.
+
+    config : with every option;  free : options that the planner may choose
+    network : as it was when the learner was first made;  classes : head units to begin with now, at least its
+    weights : the file that the network's weights came from, or None
+    buffer : samples of the present task held in RAM;  keep : states kept at the ends of tasks
+    tasks : whether the stream has tasks
+    """
+
+    config: Config
+    network: Network
+    spec: SampleSpec
+    classes: int
+    buffer: int
+    budget: Budget
+    keep: int = 0
+    tasks: bool = True
+    free: frozenset[str] = frozenset()
+    weights: Path | None = None
+
+    @property
+    def wide_network(self) -> Network:
+        """The network with a head of ``classes``."""
+        return resolve_network(self.network, self.spec, self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a saved state."""
+        s = self.spec
+        return {
+            "spec": {"shape": s.shape, "dtype": s.dtype, "mean": s.mean, "std": s.std},
+            "network": self.network.to_state(weights=False),
+        }
+
+
+def make_setup(
+    network: str | Path | Graph | Network,
+    options: Mapping[str, Any],
+    *,
+    spec: SampleSpec,
+    classes: int,
+    buffer: int,
+    budget: Budget | None = None,
+    keep: int = 0,
+    tasks: bool = True,
+    weights: str | Path | None = None,
+    called: str | None = None,
+) -> Setup:
+    """Everything checked. ``called``: what the configuration calls a network that is given as a value.
+
+    Raises `BadInput`.
+    """
+    for name in options:
+        if name.replace("-", "_") in OF_RUNS:
+            raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
+    buffer, classes = parsing.count(1)("buffer", buffer), parsing.count(1)("classes", classes)
+    keep = parsing.count()("keep_checkpoints", keep)
+    if budget is not None and not isinstance(budget, Budget):
+        raise BadInput(f"budget is {budget!r}.", "Give a Budget, such as Budget(ram='64MB').")
+    budget, own = budget or Budget(), None
+    if not isinstance(network, (str, Path)):
+        own = resolve_network(network, spec, classes, None if called else options.get("norm"))
+        called = called or own.label
+    given = normalise({**options, "network": called or str(network), "stream": "learner"})
+    if budget.flash_writes_per_day is not None:
+        given["flash_writes_per_day"] = int(budget.flash_writes_per_day)
+    if budget.flash is not None and given.get("store") is not None:
+        given.setdefault("store_limit", budget.flash)
+    config = Config.make(given, DEFAULTS)
+    method = configured_method(config)
+    if not tasks and needs_tasks(method):
+        raise BadInput(
+            f"Method '{config.method}' works at the ends of tasks, and this stream has none.",
+            "Drop tasks=False, or use a method for streams without tasks, such as er.",
+        )
+    own = own or resolve_network(network, spec, classes, config.norm)
+    if weights is not None:
+        found = read_weights(weights, own.graph)
+        own = Network(own.graph, {n: v.reshape(own.graph.parameters[n].shape) for n, v in found.items()}, own.about)
+    free = frozenset({"memory", "batch", "predict_batch"} - set(given))
+    path = None if weights is None else Path(weights)
+    return Setup(config, own, spec, max(classes, own.graph.classes), buffer, budget, keep, bool(tasks), free, path)
+
+
+def setup_from(saved: Mapping[str, Any], options: Mapping[str, Any], budget: Budget | None = None) -> Setup:
+    """The setup of a saved learner (its state's ``learner``). ``options``: of its configuration, as they hold now."""
+    about = saved["spec"]
+    mean, std = (None if about[k] is None else tuple(about[k]) for k in ("mean", "std"))
+    spec = sample_spec(tuple(about["shape"]), about["dtype"], mean, std)
+    named, classes = str(options.get("network", "cnn")), int(saved["classes"])
+    network: str | Network = named
+    if saved.get("network") is not None:
+        network = Network.from_state(saved["network"])
+    else:  # saved before networks travelled: as its builder makes it, as wide as it was first
+        first = int(saved.get("calls", saved)["classes"])
+        network = resolve_network(named, spec, first, options.get("norm"))
+    setup = make_setup(
+        network,
+        {k: v for k, v in options.items() if k not in OF_RUNS and k != "network" and v is not None},
+        spec=spec,
+        classes=network.graph.classes,
+        buffer=int(saved["buffer"]),
+        budget=budget,
+        keep=int(saved.get("keep_checkpoints", 0)),
+        tasks=bool(saved.get("tasks", True)),
+        called=named,
+    )
+    return replace(setup, classes=max(classes, setup.classes))

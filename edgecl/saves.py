@@ -1,0 +1,85 @@
+"""Saves: where a learner's states are written, how they are sealed, and how one is read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint
+from .erasure.overwriting import rewrite_saved
+from .erasure.sealing import seal, unseal, without
+from .errors import BadInput, EdgeclError
+from .storage import RootKey, SampleStore, replacing
+
+STATE_FORMAT = 2  # of what a learner saves; 1 where it says none
+
+
+class Saves:
+    """Folders of saved states, and the store they go with.
+
+    Parameters
+    ----------
+    path : the learner's own folder, or None
+    root_key : of the store and of what is written; it is kept nowhere else
+
+    folders : every folder saved to, whose states a subject must leave
+    """
+
+    def __init__(self, path: str | Path | None, root_key: RootKey | None) -> None:
+        self.path = None if path is None else Path(os.path.abspath(path))  # the process may change its folder
+        self.root_key = root_key
+        self.folders = set() if self.path is None else {self.path}
+        self.store: SampleStore | None = None
+
+    @property
+    def sealing(self) -> Any:
+        """What seals saved states; None without a root key."""
+        return None if self.store is None else self.store._sealing
+
+    def sealed(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return seal({"format": STATE_FORMAT, **state}, self.sealing)
+
+    def folder(self, path: str | Path | None) -> Path:
+        """Where `save` writes to. Raises `BadInput` when nobody said."""
+        folder = self.path if path is None else Path(os.path.abspath(path))
+        if folder is None:
+            raise BadInput("save() does not know where to write.", "Give save(path), or Learner(path=...).")
+        return folder
+
+    def write(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Save a state; every sample it names must be on flash."""
+        self.folders.add(folder)
+        checkpoint.save(folder, self.sealed(state))
+        if self.store is not None and replacing.beside(self.store.path) is not None:
+            replacing.done(self.store.path)  # a learner that did not take that state over has saved one of its own
+
+    def forget_in_files(self, subject: int) -> list[str]:
+        """Rewrite the saved states without a subject; a dropped key needs no rewriting."""
+        return [] if self.sealing is not None else rewrite_saved(self.folders, subject)
+
+    def opened(self, saved: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """(a saved state, unsealed, without the subjects that the store forgot after it was written; these)."""
+        saved, found = unseal(saved, self.sealing), []
+        known = {(int(s), float(at)) for s, at in saved["learner"].get("forgotten", ())}
+        for subject, at in [] if self.store is None else self.store.forgotten():
+            if (subject, at) not in known:
+                saved, _ = without(saved, subject)
+                found.append(subject)
+                self.forget_in_files(subject)
+        return saved, found
+
+
+def saved_learner(path: str | Path) -> dict[str, Any]:
+    """The newest good state in ``path``. Raises `BadInput` where there is none, or one of a newer version."""
+    saved = checkpoint.load(path)
+    if saved is None or "learner" not in saved:
+        raise BadInput(f"'{path}' holds no good saved learner.", "Give the folder that save() wrote to.")
+    found = saved.get("format", 1)
+    if not isinstance(found, int) or found > STATE_FORMAT:
+        raise EdgeclError(
+            f"The learner saved in '{path}' has format {found}; this edgecl reads up to {STATE_FORMAT}.",
+            "Use a newer edgecl.",
+        )
+    return saved

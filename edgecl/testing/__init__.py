@@ -1,0 +1,1 @@
+"""Conformance suites for classes of your own: methods and policies."""
