@@ -24,7 +24,7 @@ from .former_names import present_names
 from .graph import Graph
 from .intake.labels import Label, plain_labels
 from .intake.samples import as_samples, as_subject
-from .intake.spec import sample_spec
+from .intake.spec import SampleSpec, sample_spec
 from .learning.core import Core
 from .learning.learn import Asked
 from .learning.learn import LearnLog as LearnLog
@@ -140,7 +140,7 @@ class Learner:
         task ended.
         """
         self._check_open()
-        x = as_samples(x, self.life.setup.spec)
+        x = as_samples(x, self.spec)
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
         if task is not None:
@@ -207,8 +207,8 @@ class Learner:
             (then it waits for a running `learn`)
         """
         self._check_open()
-        given, x = x, as_samples(x, self.life.setup.spec)
-        single = np.ndim(given) == len(self.life.setup.spec.shape)
+        given, x = x, as_samples(x, self.spec)
+        single = np.ndim(given) == len(self.spec.shape)
         core = self.life.core
         if not core.trainer.seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
@@ -288,7 +288,8 @@ class Learner:
         try:
             old.close()
             here = setup.config.replace(store=store.path)  # the process may have changed its folder
-            self.life = Life(replace(setup, config=here), saves, self._stop, old.core.plan.baseline)
+            wide = int(saved["learner"]["classes"])
+            self.life = Life(replace(setup, config=here, classes=wide), saves, self._stop, old.core.plan.baseline)
             self.life.setup, self.core.parts.config = setup, old.core.parts.config  # as the store was named
             self.life.intake.lock = old.intake.lock  # threads wait at it
             take_over(self.life.store, saves.folders, saves.path)
@@ -358,6 +359,20 @@ class Learner:
     def core(self) -> Core:
         """The training core. Internal: it changes without notice."""
         return self.life.core
+
+    @property
+    def spec(self) -> SampleSpec:
+        """What a sample looks like."""
+        return self.life.setup.spec
+
+    @property
+    def budget(self) -> Budget:
+        return self.life.setup.budget
+
+    @property
+    def path(self) -> Path | None:
+        """The folder that `save` writes to."""
+        return self.life.saves.path
 
     @property
     def labels(self) -> tuple[Label, ...]:

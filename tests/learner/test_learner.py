@@ -100,7 +100,7 @@ def test_widening_alone_changes_no_prediction():
         x, _ = samples((0, 1), seed=5)
         before = ours.predict(x, proba=True)
         ours.observe(*[a[:1] for a in samples((2,))][:1], "dog")
-        ours._fit_head()
+        ours.life.teaching.fit_head()
         assert ours.parameters["logits.weight"][0] == 4
         np.testing.assert_allclose(ours.predict(x, proba=True)[:, :2], before, atol=1e-6)
 

@@ -45,9 +45,9 @@ OLD = [
     ("replacing.py", "commit", 3),
 ]  # fmt: skip
 NEW = [
-    ("learner.py", "_reopen", 0), ("learner.py", "_reopen", 5), ("replacing.py", "finish", 9),
+    ("learner.py", "_adopt", 0), ("learner.py", "_adopt", 5), ("replacing.py", "finish", 9),
     ("replacing.py", "finish", 16), ("replacing.py", "finish", 22), ("replacing.py", "finish", 26),
-    ("retrain.py", "take_over", 6), ("retrain.py", "take_over", 9), ("retrain.py", "take_over", 14),
+    ("pending.py", "take_over", 6), ("pending.py", "take_over", 9), ("pending.py", "take_over", 14),
     ("replacing.py", "done", 1), ("replacing.py", "done", 2),
 ]  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_the_new_learner_is_given_to_no_other_learners_folder(tmp_path):
             tell(one)
             one.save()
         before = other.counters["stored"]
-    command = [sys.executable, "-P", "-c", textwrap.dedent(CHILD), str(tmp_path), "0", "retrain.py", "take_over", "6"]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(CHILD), str(tmp_path), "0", "pending.py", "take_over", "6"]
     assert subprocess.run(command, stdout=subprocess.PIPE).returncode == -signal.SIGKILL
     with pytest.raises(EdgeclError, match="not the store"):
         Learner.open(tmp_path / "other.saved", store=tmp_path / "ours")

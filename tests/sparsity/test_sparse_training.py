@@ -7,6 +7,7 @@ from edgecl.compiler import Optimizer
 from edgecl.engine.model import Model
 from edgecl.methods import Batch, Draw, cross_entropy, make_method
 from edgecl.sparsity import StepInfo, exact_count, make_sparse_training, top_k
+from edgecl.testing.context import context_of
 
 NAMES = ("fc1.weight", "fc2.weight")
 METHOD = make_method("er")
@@ -42,7 +43,7 @@ def run(sparse, engine, rng, first, last, task=0, steps=40, watch=None):
             if watch is not None:
                 watch(s, e)
 
-        METHOD.train_step(engine, batch, replay, rng, 0.05, before_step=hook)
+        METHOD.train_step(context_of(engine, rng), batch, replay, 0.05, before_step=hook)
 
 
 def living(engine):
