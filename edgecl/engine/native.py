@@ -15,7 +15,7 @@ from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD
 from ..errors import BadInput
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
-from .beside import Beside, check_parameter
+from .engine_state import EngineState, check_parameter
 from .feeds import check_predictor, check_samples, refuse_training
 from .flop_counter import FlopCounter
 from .gradients import Flat, FlatGradients
@@ -41,7 +41,7 @@ class NativeEngine:
         self._rng = rng
         # Held by whatever rebuilds lists or replaces arrays, which the kernels know by address, and by predictions.
         self._change = threading.RLock()
-        self._beside = Beside(model, self._change)
+        self._held = EngineState(model, self._change)
         self.replan(plan)
 
     @property
@@ -53,7 +53,7 @@ class NativeEngine:
 
     @property
     def gradients(self) -> FlatGradients:
-        return self._beside.gradients
+        return self._held.gradients
 
     # ---- plan and bindings -----------------------------------------------------------------------------------
     def replan(self, plan: Plan) -> None:
@@ -72,7 +72,7 @@ class NativeEngine:
             if plan.graph is not self.model.graph:
                 self.model.adopt(plan.graph, self.rng)
             self.plan, self._graph = plan, plan.graph
-            self._beside.replan(plan)
+            self._held.replan(plan)
             self._train: Mapping[str, Any] | None = plan.program["train"]
             planes = (self._train or plan.program["predict"])["planes"]
             self._bindings = BoundNetwork(plan, planes, plan.threads)
@@ -81,7 +81,7 @@ class NativeEngine:
             self._network.set_optimizer(o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon)
             self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._stale_subsets: set[str] = set()
-            self._count = FlopCounter(self.model, plan.graph, plan.program["lanes"], self._beside.trained)
+            self._count = FlopCounter(self.model, plan.graph, plan.program["lanes"], self._held.trained)
             self._bound = False
             self._session = self._feed = None
             if self._train:
@@ -102,11 +102,11 @@ class NativeEngine:
             self._bindings.bind(self.model.parameters, self.gradients.get, self._stale, self._stale_subsets)
             for name in self._stale:
                 self._count.forget(name)
-            ps = [self.model[n] for n in self._beside.trained]
+            ps = [self.model[n] for n in self._held.trained]
             moments = [[*p.moments.values(), None, None] for p in ps]
             self._network.set_parameters(
                 [p.values for p in ps],
-                [self.gradients[n] for n in self._beside.trained],
+                [self.gradients[n] for n in self._held.trained],
                 [m[0] for m in moments],
                 [m[1] for m in moments],
                 [p.gradient_subset for p in ps],
@@ -127,7 +127,7 @@ class NativeEngine:
         self._sync()
         x = check_samples(self._graph, feeds, self.plan.batch)
         if isinstance(params, Side):
-            return self._evaluate(x, fetch, self._beside.sides.filled(params))
+            return self._evaluate(x, fetch, self._held.sides.filled(params))
         if params is not None:
             with self._change, self._exchanged(params):
                 return self._evaluate(x, fetch)
@@ -159,7 +159,7 @@ class NativeEngine:
     @contextmanager
     def _exchanged(self, params: Mapping[str, Array]) -> Iterator[None]:
         """The model with the values of a snapshot, for the time of a with block."""
-        self._beside.check_snapshot(params)
+        self._held.check_snapshot(params)
         own = {name: self.model[name].values.copy() for name in params}
         try:
             for name, other in params.items():
@@ -199,13 +199,13 @@ class NativeEngine:
             self._session.backward(0, len(train["backward"]))
         else:
             self._backward_visiting(train["backward"], *self._visit)
-        for name in self._beside.trained:
+        for name in self._held.trained:
             if self.model[name].frozen:  # a normalisation computes both of its gradients at once
                 self.gradients[name][:] = 0
         self._count.backward(self.meters, n, () if self._visit is None else self._visit[0])
 
     def visit_dense_gradients(self, names: Sequence[str], visit: Visitor) -> None:
-        self._visit = (check_visited(self._graph, self._beside.trained, names), visit) if names else None
+        self._visit = (check_visited(self._graph, self._held.trained, names), visit) if names else None
 
     def _backward_visiting(self, operations: Sequence[Any], names: frozenset[str], visit: Visitor) -> None:
         """The gradient of a visited weight is made once, dense; that of the living weights is taken from it."""
@@ -234,7 +234,7 @@ class NativeEngine:
         refuse_training(self.plan)
         self._sync()
         counts = []
-        for name in self._beside.trained:
+        for name in self._held.trained:
             p = self.model[name]
             if self.plan.optimizer.kind == "adam" and not p.frozen:
                 p.step_count += 1
@@ -256,16 +256,16 @@ class NativeEngine:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
     def side(self, name: str) -> Side:
-        return self._beside.sides[name]
+        return self._held.sides[name]
 
     def per_weight(self, name: str) -> Flat:
-        return self._beside.per_weight(name)
+        return self._held.per_weight(name)
 
     def set_pattern(self, name: str, pattern: Array | None) -> None:
         check_parameter(self.model, name)
         with self._change:
             self._pending = None
-            self._beside.set_pattern(name, pattern)
+            self._held.set_pattern(name, pattern)
             self._stale.add(name)
             self._bound = False
 
@@ -306,7 +306,7 @@ class NativeEngine:
         check_predictor(self.plan, batch)
         names = {name: self._tensor("predict", name) for name in fetch}
         if side is not None:
-            self._beside.side(side)
+            self.side(side)
 
         def predict(x: Array) -> dict[str, Array]:
             graph = self._graph
@@ -315,11 +315,9 @@ class NativeEngine:
             for i in range(0, len(x), batch):
                 with self._change:  # a piece at a time: training waits for no longer
                     self._sync()
-                    with_side = None if side is None else self._beside.side(side)
-                    if with_side is not None and with_side.empty:
-                        with_side = None
+                    held = None if side is None else self._held.sides.predicting(side)
                     tensors = {n: self._tensor("predict", n) for n in names}
-                    found = self._evaluator.run(x[i : i + batch], list(dict.fromkeys(tensors.values())), with_side)
+                    found = self._evaluator.run(x[i : i + batch], list(dict.fromkeys(tensors.values())), held)
                 for name, tensor in tensors.items():
                     out[name][i : i + batch] = found[tensor][:, : out[name].shape[1]]
             return out
@@ -331,11 +329,11 @@ class NativeEngine:
 
     # ---- saved state -----------------------------------------------------------------------------------------
     def state(self) -> dict[str, Array]:
-        return self._beside.state()
+        return self._held.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
-            self._beside.load(state)
+            self._held.load(state)
             self._pending = self._visit = None
             self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._bound = False
