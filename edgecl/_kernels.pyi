@@ -22,7 +22,7 @@ class Network:
         self,
         id: int,
         values: Array,
-        gradients: Array,
+        gradients: Array | None,
         bias: Array | None,
         pattern: Array | None,
         input: Sequence[int],
@@ -30,7 +30,7 @@ class Network:
         blocks: Sequence[int],
     ) -> None: ...
     def rebind_weight(
-        self, id: int, values: Array, gradients: Array, bias: Array | None, pattern: Array | None
+        self, id: int, values: Array, gradients: Array | None, bias: Array | None, pattern: Array | None
     ) -> None: ...
     def set_subset(self, id: int, subset: Array | None, frozen: bool) -> None: ...
     def kernel_bytes(self) -> int: ...
@@ -43,8 +43,8 @@ class Network:
         shift: Array,
         mean: Array | None,
         var: Array | None,
-        scale_gradient: Array,
-        shift_gradient: Array,
+        scale_gradient: Array | None,
+        shift_gradient: Array | None,
         frozen: Sequence[bool],
     ) -> None: ...
     def set_parameters(

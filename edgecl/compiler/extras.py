@@ -69,7 +69,8 @@ def trained_parameters(graph: Graph, trains: str = "all") -> tuple[str, ...]:
     trained = [n for n, p in graph.parameters.items() if p.trained]
     if trains == "all":
         return tuple(trained)
-    behind, head = {graph.features}, set()
+    behind = {graph.features}
+    head: set[str] = set()
     for node in graph.nodes:
         if not behind.isdisjoint(node.inputs):
             behind.add(node.output)

@@ -13,8 +13,9 @@ from .plan import Optimizer
 from .runs import RUN_LANES
 
 # Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
-# positions. Per list: where it and its weights start.
-WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES = 8, 8, 10, 8
+# positions. Per list: where it and its weights start. Per block of lists: what it spans, counted where only forward
+# lists are held, which are as short as they get.
+WEIGHT_BYTES, FORWARD_BYTES, BACKWARD_BYTES, CELL_BYTES, BLOCK_BYTES = 8, 8, 10, 8, 28
 WEIGHT_CHUNK, LONG_LISTS = 16384, 1.5  # of kernels/conv.cpp
 LONGEST_TILE, TALLEST_TILE, HALO = 8, 4, 2  # vectors of its tiles, columns between rows of a run
 POINT_ACCUMULATORS, POINT_PARTIALS, POINT_ITEMS = 2048, 1 << 19, 16  # of kernels/point.cpp
@@ -45,6 +46,7 @@ def parameter_bytes(
             node = next(n for n in graph.nodes if n.name == cost.node)
             out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
             forward, backward = blocking[node.name]
+            lists += 0 if p.name in trained else BLOCK_BYTES * groups * -(-channels // groups // forward)
             lists += CELL_BYTES * out * -(-channels // groups // forward)
             lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
     return {"parameters": parameters, "lists": lists}
@@ -72,7 +74,7 @@ def extras_bytes(
         if p.name in weights:
             out, channels, *_, groups = geometry(graph, weights[p.name])
             pieces = -(-channels // groups // blocking[weights[p.name].name][0])
-            side += living * FORWARD_BYTES + CELL_BYTES * out * pieces
+            side += living * FORWARD_BYTES + (CELL_BYTES * out + BLOCK_BYTES * groups) * pieces
     found = {
         "sides": side * len(extras.sides),
         "per_weight": flat * len(extras.per_weight),

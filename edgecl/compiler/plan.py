@@ -49,7 +49,7 @@ class Plan:
     densities: Mapping[str, float] = field(default_factory=dict)
     program: Mapping[str, Any] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
-    extras: Extras = Extras()
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def bytes(self) -> int:

@@ -100,8 +100,9 @@ class Engine(Protocol):
         Every backward until then calls ``visit(name, rows, block)`` for each block of rows, once: float32 [rows,
         in/groups, kh, kw], what this backward adds to the dense gradient (frozen and masked weights included). The
         step's gradient is the sum over its backward passes, of which micro-batches and separate forwards make
-        several: `visits.DenseGradients` adds them up. The meters count the whole dense gradient of a visited weight
-        in place of that of its living weights, which is taken from it. No names: end a visit.
+        several; adding up is the visitor's, who need not keep a whole tensor. The meters count the whole dense
+        gradient of a visited weight in place of that of its living weights, which is taken from it. No names end a
+        visit.
         """
 
     def side(self, name: str) -> Side:

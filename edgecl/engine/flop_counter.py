@@ -48,13 +48,11 @@ class FlopCounter:
     def backward(self, meters: Meters, samples: int, visited: Collection[str] = ()) -> None:
         """Of ``visited`` weights the dense gradient is made, from which that of the living ones is taken."""
         _, _, flops, halo = self._per_sample()
-        for c in self._costs:
+        for c in self._costs if visited else ():
             if c.name in visited:
-                p = self._model[c.name]
-                taps = self._missed[c.name].size
-                dense = p.spec.size // taps * int(self._missed[c.name].sum())
-                flops += 2 * (p.spec.size - self._trained_count(c.name)) * c.positions
-                halo += 2 * (dense - self._halo_products(c.name)[1])
+                size, missed = self._model[c.name].spec.size, self._missed[c.name]
+                flops += 2 * (size - self._trained_count(c.name)) * c.positions
+                halo += 2 * (size // missed.size * int(missed.sum()) - self._halo_products(c.name)[1])
         meters.backward_flops += flops * samples
         meters.backwards += 1
         self._overhead(meters, flops * samples, halo * samples, samples)

@@ -15,10 +15,10 @@ from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD
 from ..errors import BadInput
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
-from .beside import Beside, check_parameter
+from .engine_state import EngineState, check_parameter
 from .feeds import check_predictor, check_samples, refuse_training
 from .flop_counter import FlopCounter
-from .gradients import Flat, FlatGradients
+from .gradients import Flat
 from .model import Model
 from .network import BoundNetwork, Evaluator, open_session
 from .optimizer import check_optimizer
@@ -41,7 +41,8 @@ class NativeEngine:
         self._rng = rng
         # Held by whatever rebuilds lists or replaces arrays, which the kernels know by address, and by predictions.
         self._change = threading.RLock()
-        self._beside = Beside(model, self._change)
+        self._held = EngineState(model, self._change)
+        self.gradients = self._held.gradients
         self.replan(plan)
 
     @property
@@ -50,10 +51,6 @@ class NativeEngine:
         if self._rng is None:
             self._rng = np.random.default_rng(0)
         return self._rng
-
-    @property
-    def gradients(self) -> FlatGradients:
-        return self._beside.gradients
 
     # ---- plan and bindings -----------------------------------------------------------------------------------
     def replan(self, plan: Plan) -> None:
@@ -72,8 +69,10 @@ class NativeEngine:
             if plan.graph is not self.model.graph:
                 self.model.adopt(plan.graph, self.rng)
             self.plan, self._graph = plan, plan.graph
-            self._beside.replan(plan)
-            self._train: Mapping[str, Any] | None = plan.program["train"]
+            self._held.replan(plan)
+            self._train: Mapping[str, Any] = plan.program["train"] or {}
+            self._whole = plan.extras.trains == "all"
+            self._outputs: dict[str, tuple[str, int, tuple[int, ...]]] = {}
             planes = (self._train or plan.program["predict"])["planes"]
             self._bindings = BoundNetwork(plan, planes, plan.threads)
             self._network = self._bindings.kernels
@@ -81,14 +80,15 @@ class NativeEngine:
             self._network.set_optimizer(o.kind == "adam", o.momentum, o.weight_decay, o.beta1, o.beta2, o.epsilon)
             self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._stale_subsets: set[str] = set()
-            self._count = FlopCounter(self.model, plan.graph, plan.program["lanes"], self._beside.trained)
+            self._count = FlopCounter(self.model, plan.graph, plan.program["lanes"], self._held.trained)
             self._bound = False
-            self._session = self._feed = None
+            self._session: Any = None
+            self._feed: Any = None
             if self._train:
                 self._session, self._feed = open_session(plan, self._bindings, "train", own_thread=False)
             self._evaluator = Evaluator(plan, self._bindings)
             # Of the training forward that backward belongs to: samples, and the tensors that may be seeded.
-            self._pending: tuple[int, set[str]] | None = None
+            self._pending: tuple[int, list[str]] | None = None
             self._visit: tuple[frozenset[str], Visitor] | None = None
             self._sync()
 
@@ -102,11 +102,11 @@ class NativeEngine:
             self._bindings.bind(self.model.parameters, self.gradients.get, self._stale, self._stale_subsets)
             for name in self._stale:
                 self._count.forget(name)
-            ps = [self.model[n] for n in self._beside.trained]
+            ps = [self.model[n] for n in self._held.trained]
             moments = [[*p.moments.values(), None, None] for p in ps]
             self._network.set_parameters(
                 [p.values for p in ps],
-                [self.gradients[n] for n in self._beside.trained],
+                [self.gradients[n] for n in self._held.trained],
                 [m[0] for m in moments],
                 [m[1] for m in moments],
                 [p.gradient_subset for p in ps],
@@ -126,25 +126,28 @@ class NativeEngine:
     ) -> dict[str, Array]:
         self._sync()
         x = check_samples(self._graph, feeds, self.plan.batch)
-        if isinstance(params, Side):
-            return self._evaluate(x, fetch, self._beside.sides.filled(params))
-        if params is not None:
+        if params is not None or not training:
+            if params is None or isinstance(params, Side):
+                return self._evaluate(x, fetch, None if params is None else self._held.sides.filled(params))
             with self._change, self._exchanged(params):
                 return self._evaluate(x, fetch)
-        if not training:
-            return self._evaluate(x, fetch)
-        refuse_training(self.plan)
-        train = self._train
-        assert train is not None and self._session is not None
-        names = {name: self._tensor("train", name) for name in fetch}
-        self._session.begin(len(x))
-        for name, index in train["factors"].items():
-            self._session.load(index, self._dropout(name, len(x)))
-        self._session.forward(self._feed, x, self.plan.extras.trains == "all")
-        self._count.forward(self.meters, len(x))
-        self._pending = len(x), set(names.values())
-        shapes = self._graph.shapes
-        return {n: self._session.fetch(train["fetch"][t], [len(x), *shapes[t]]) for n, t in names.items()}
+        session, n = self._session, len(x)
+        if session is None:
+            refuse_training(self.plan)
+        outputs = [(name, *(self._outputs.get(name) or self._output(name))) for name in fetch]
+        session.begin(n)
+        for name, index in self._train["factors"].items():
+            session.load(index, self._dropout(name, n))
+        session.forward(self._feed, x, self._whole)
+        self._count.forward(self.meters, n)
+        self._pending = n, [tensor for _, tensor, _, _ in outputs]
+        return {name: session.fetch(index, (n, *shape)) for name, _, index, shape in outputs}
+
+    def _output(self, name: str) -> tuple[str, int, tuple[int, ...]]:
+        """Tensor, map and shape behind a name that a training forward fetches; looked up once a plan."""
+        tensor = self._tensor("train", name)
+        self._outputs[name] = tensor, self._train["fetch"][tensor], self._graph.shapes[tensor]
+        return self._outputs[name]
 
     def _evaluate(self, x: Array, fetch: Sequence[str], side: Side | None = None) -> dict[str, Array]:
         """An evaluation forward, in the prediction arena: the training forward's tensors stay."""
@@ -159,7 +162,7 @@ class NativeEngine:
     @contextmanager
     def _exchanged(self, params: Mapping[str, Array]) -> Iterator[None]:
         """The model with the values of a snapshot, for the time of a with block."""
-        self._beside.check_snapshot(params)
+        self._held.check_snapshot(params)
         own = {name: self.model[name].values.copy() for name in params}
         try:
             for name, other in params.items():
@@ -173,18 +176,21 @@ class NativeEngine:
 
     # ---- backward and step -----------------------------------------------------------------------------------
     def backward(self, seeds: Mapping[str, Array]) -> None:
-        refuse_training(self.plan)
+        train, session = self._train, self._session
+        if session is None:
+            refuse_training(self.plan)
         self._sync()
-        train, pending, self._pending = self._train, self._pending, None
+        pending, self._pending = self._pending, None
         if pending is None:
             raise BadInput("There is no training forward to go back through.", "Call forward(training=True) first.")
-        assert train is not None and self._session is not None
         n, fetched = pending
-        given = {self._graph.tensor(name): seed for name, seed in seeds.items()}
-        for tensor in given:
+        given: dict[str, Array] = {}
+        for name, values in seeds.items():
+            tensor = self._graph.tensor(name)
             if tensor not in fetched:
                 raise BadInput(f"'{tensor}' was not fetched by the forward.", f"Fetch it: fetch=('{tensor}', ...).")
-        self._session.begin(n)
+            given[tensor] = values
+        session.begin(n)
         for tensor, index in train["seeds"].items():
             shape = (n, *self._graph.shapes[tensor])
             seed = given.get(tensor)
@@ -194,23 +200,22 @@ class NativeEngine:
                     f"The gradient of '{tensor}' has shape {seed.shape}, the forward had {shape}.",
                     "Seed the gradient of what was fetched.",
                 )
-            self._session.load(index, seed)
+            session.load(index, seed)
         if self._visit is None:
-            self._session.backward(0, len(train["backward"]))
+            session.backward(0, len(train["backward"]))
         else:
             self._backward_visiting(train["backward"], *self._visit)
-        for name in self._beside.trained:
+        for name in self._held.trained:
             if self.model[name].frozen:  # a normalisation computes both of its gradients at once
                 self.gradients[name][:] = 0
         self._count.backward(self.meters, n, () if self._visit is None else self._visit[0])
 
     def visit_dense_gradients(self, names: Sequence[str], visit: Visitor) -> None:
-        self._visit = (check_visited(self._graph, self._beside.trained, names), visit) if names else None
+        self._visit = (check_visited(self._graph, self._held.trained, names), visit) if names else None
 
     def _backward_visiting(self, operations: Sequence[Any], names: frozenset[str], visit: Visitor) -> None:
         """The gradient of a visited weight is made once, dense; that of the living weights is taken from it."""
         session, done = self._session, 0
-        assert session is not None
         for i, (code, args) in enumerate(operations):
             if code not in (CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD):
                 continue
@@ -231,10 +236,11 @@ class NativeEngine:
         session.backward(done, len(operations))
 
     def step(self, lr: float) -> None:
-        refuse_training(self.plan)
+        if self._session is None:
+            refuse_training(self.plan)
         self._sync()
         counts = []
-        for name in self._beside.trained:
+        for name in self._held.trained:
             p = self.model[name]
             if self.plan.optimizer.kind == "adam" and not p.frozen:
                 p.step_count += 1
@@ -256,16 +262,16 @@ class NativeEngine:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
     def side(self, name: str) -> Side:
-        return self._beside.sides[name]
+        return self._held.sides[name]
 
     def per_weight(self, name: str) -> Flat:
-        return self._beside.per_weight(name)
+        return self._held.per_weight(name)
 
     def set_pattern(self, name: str, pattern: Array | None) -> None:
         check_parameter(self.model, name)
         with self._change:
             self._pending = None
-            self._beside.set_pattern(name, pattern)
+            self._held.set_pattern(name, pattern)
             self._stale.add(name)
             self._bound = False
 
@@ -306,7 +312,7 @@ class NativeEngine:
         check_predictor(self.plan, batch)
         names = {name: self._tensor("predict", name) for name in fetch}
         if side is not None:
-            self._beside.side(side)
+            self.side(side)
 
         def predict(x: Array) -> dict[str, Array]:
             graph = self._graph
@@ -315,11 +321,9 @@ class NativeEngine:
             for i in range(0, len(x), batch):
                 with self._change:  # a piece at a time: training waits for no longer
                     self._sync()
-                    with_side = None if side is None else self._beside.side(side)
-                    if with_side is not None and with_side.empty:
-                        with_side = None
+                    held = None if side is None else self._held.sides.predicting(side)
                     tensors = {n: self._tensor("predict", n) for n in names}
-                    found = self._evaluator.run(x[i : i + batch], list(dict.fromkeys(tensors.values())), with_side)
+                    found = self._evaluator.run(x[i : i + batch], list(dict.fromkeys(tensors.values())), held)
                 for name, tensor in tensors.items():
                     out[name][i : i + batch] = found[tensor][:, : out[name].shape[1]]
             return out
@@ -331,11 +335,11 @@ class NativeEngine:
 
     # ---- saved state -----------------------------------------------------------------------------------------
     def state(self) -> dict[str, Array]:
-        return self._beside.state()
+        return self._held.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
-            self._beside.load(state)
+            self._held.load(state)
             self._pending = self._visit = None
             self._stale = {n.parameters[0] for n in self._bindings.weights}
             self._bound = False

@@ -61,13 +61,15 @@ class OperationTime:
 
 
 def operation_times(engine: NativeEngine) -> list[OperationTime]:
-    """Every operation of a training step in order, forward then backward."""
-    train = engine.plan.program["train"]
+    """Every operation of a training step in order, forward then backward; none where the plan trains nothing."""
+    train, session = engine.plan.program["train"], engine._session
+    if session is None:
+        return []
     graph = engine.plan.graph
     layers = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
     out = []
     for backward, operations in ((False, train["forward"]), (True, train["backward"])):
-        for (code, args), seconds in zip(operations, engine._session.seconds(backward)):
+        for (code, args), seconds in zip(operations, session.seconds(backward)):
             kind = KINDS[code]
             row = train["maps"][args[WRITES[kind]]]
             shape = (row[1], row[2], row[3])

@@ -165,6 +165,10 @@ class Sides:
             raise unknown_name("side", name, self._sides)
         return self._sides[name]
 
+    def predicting(self, name: str) -> Side | None:
+        """What a predictor of this side uses: None, the model, while it holds nothing."""
+        return None if self[name].empty else self[name]
+
     def filled(self, side: Side) -> Side:
         """``side``, one of these that holds values; raises `BadInput` otherwise."""
         if self._sides.get(side.name) is not side:

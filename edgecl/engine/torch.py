@@ -15,7 +15,7 @@ from ..errors import BadInput, require, unknown_name
 from ..graph import Graph, Node, operator
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
-from .beside import Beside, check_parameter
+from .engine_state import EngineState, check_parameter
 from .feeds import check_predictor, refuse_training
 from .gradients import Flat, FlatGradients
 from .model import Model, Parameter
@@ -57,7 +57,7 @@ class TorchEngine:
         self.meters = Meters()
         self.rng = rng if rng is not None else np.random.default_rng(0)
         self._change = threading.RLock()  # held by predictors and by whatever changes the weights
-        self._beside = Beside(model, self._change, np.float64 if dtype == "float64" else np.float32)
+        self._held = EngineState(model, self._change, np.float64 if dtype == "float64" else np.float32)
         self._tape: _Tape | None = None
         self._statistics: dict[str, Array] = {}  # running statistics not yet committed
         self._visit: tuple[frozenset[str], Visitor] | None = None
@@ -65,7 +65,7 @@ class TorchEngine:
 
     @property
     def gradients(self) -> FlatGradients:
-        return self._beside.gradients
+        return self._held.gradients
 
     def replan(self, plan: Plan) -> None:
         """Other batch, optimizer, threads, a wider head, or more or less that is trained; parameters and sides stay.
@@ -77,8 +77,8 @@ class TorchEngine:
                 self.model.adopt(plan.graph, self.rng)
             self.plan = plan
             self._torch.set_num_threads(plan.threads)
-            self._beside.replan(plan)
-            self._costs = {c.node: c for c in weight_costs(self._graph, self._beside.trained)}
+            self._held.replan(plan)
+            self._costs = {c.node: c for c in weight_costs(self._graph, self._held.trained)}
             self._forget()
 
     def _forget(self) -> None:
@@ -102,12 +102,13 @@ class TorchEngine:
         evaluation forward.
         """
         feeds, samples = self._check_feeds(feeds, self.plan.batch)
-        side = self._beside.sides.filled(params) if isinstance(params, Side) else None
+        if isinstance(params, Side):
+            return self._evaluate(feeds, samples, fetch, {}, self._held.sides.filled(params))
         if not training or params is not None:
-            given = {} if params is None or side is not None else self._check_params(params)
-            return self._evaluate(feeds, samples, fetch, given, side)
+            self._held.check_snapshot(params or {})
+            return self._evaluate(feeds, samples, fetch, params or {}, None)
         refuse_training(self.plan)
-        trains = set(self._beside.trained)
+        trains = set(self._held.trained)
         values = {n: p.values for n, p in self.model.parameters.items()} | self._statistics
         leaves = {n: self._tensor(p, values[n], n in trains) for n, p in self.model.parameters.items()}
         whole = self.plan.extras.trains == "all"  # a body that is not trained runs as in a prediction
@@ -208,10 +209,6 @@ class TorchEngine:
             raise BadInput(f"Samples are {x.dtype}, '{name}' takes {wanted}.", "Convert the samples.")
         return x
 
-    def _check_params(self, params: Mapping[str, Array]) -> Mapping[str, Array]:
-        self._beside.check_snapshot(params)
-        return params
-
     # ---- backward
     def backward(self, seeds: Mapping[str, Array]) -> None:
         """Adds the gradients of the latest training forward, seeded at fetched tensors; once per forward."""
@@ -262,13 +259,13 @@ class TorchEngine:
                 self.gradients[name][at] += living[at]
 
     def visit_dense_gradients(self, names: Sequence[str], visit: Visitor) -> None:
-        self._visit = (check_visited(self._graph, self._beside.trained, names), visit) if names else None
+        self._visit = (check_visited(self._graph, self._held.trained, names), visit) if names else None
 
     # ---- step
     def step(self, lr: float) -> None:
         refuse_training(self.plan)
         with self._change:
-            for name in self._beside.trained:
+            for name in self._held.trained:
                 update(self.model[name], self.gradients[name], self.plan.optimizer, lr)
             for name, values in self._statistics.items():
                 self.model[name].values[:] = values
@@ -290,15 +287,15 @@ class TorchEngine:
         return {n: p.values.copy() for n, p in self.model.parameters.items()}
 
     def side(self, name: str) -> Side:
-        return self._beside.sides[name]
+        return self._held.sides[name]
 
     def per_weight(self, name: str) -> Flat:
-        return self._beside.per_weight(name)
+        return self._held.per_weight(name)
 
     def set_pattern(self, name: str, pattern: Array | None) -> None:
         self._parameter(name)
         with self._change:
-            self._beside.set_pattern(name, pattern)
+            self._held.set_pattern(name, pattern)
             self._tape = None
 
     def set_gradient_mask(self, name: str, subset: Array | None) -> None:
@@ -322,11 +319,11 @@ class TorchEngine:
 
     def state(self) -> dict[str, Array]:
         """The model's canonical state and the sides; without uncommitted gradients and statistics and ``rng``."""
-        return self._beside.state()
+        return self._held.state()
 
     def load(self, state: Mapping[str, Array]) -> None:
         with self._change:
-            self._beside.load(state)
+            self._held.load(state)
             self._forget()
 
     # ---- prediction
@@ -336,14 +333,14 @@ class TorchEngine:
         check_predictor(self.plan, batch)
         self._names(fetch, self._graph.shapes)
         if side is not None:
-            self._beside.side(side)
+            self.side(side)
 
         def predict(x: Array) -> dict[str, Array]:
             graph = self._graph
             x = self._check_feed(graph.input, np.asarray(x))
             out = {n: np.empty((len(x), *graph.shapes[graph.tensor(n)]), np.float32) for n in fetch}
             with self._change, self._torch.no_grad():
-                held = None if side is None or self._beside.side(side).empty else self._beside.side(side)
+                held = None if side is None else self._held.sides.predicting(side)
                 parameters = self.model.parameters if held is None else held.parameters
                 leaves = {n: self._tensor(p, p.values, False) for n, p in parameters.items()}
                 for i in range(0, len(x), batch):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
 from .model import Parameter
-
-if TYPE_CHECKING:
-    from .base import Engine
 
 Array = np.ndarray
 Visitor = Callable[[str, range, Array], None]
@@ -50,30 +46,3 @@ def add_living(p: Parameter, gradient: Array, rows: range, block: Array) -> None
         return
     chosen = p.gradient_subset[slice(*np.searchsorted(p.gradient_subset, [first, last]))]
     gradient[chosen] += flat[(chosen if p.pattern is None else p.pattern[chosen]) - start]
-
-
-class DenseGradients:
-    """Dense gradients of a whole step, which may go back several times: the sum over its backward passes.
-
-    sums : float32 by name, of the tensor's shape; valid after the step's last backward, until `begin`
-
-    >>> dense = DenseGradients(engine, names)
-    >>> dense.begin()  # before the step's first forward; ends with engine.step or engine.discard
-    """
-
-    def __init__(self, engine: Engine, names: Sequence[str]) -> None:
-        self._engine = engine
-        self.sums = {n: np.zeros(engine.model[n].spec.shape, np.float32) for n in names}
-
-    @staticmethod
-    def bytes(graph: Graph, names: Sequence[str]) -> int:
-        """What the sums take, for plans."""
-        return 4 * sum(graph.parameters[n].size for n in names)
-
-    def begin(self) -> None:
-        for array in self.sums.values():
-            array[...] = 0
-        self._engine.visit_dense_gradients(tuple(self.sums), self._add)
-
-    def _add(self, name: str, rows: range, block: Array) -> None:
-        self.sums[name][rows.start : rows.stop] += block

@@ -97,7 +97,9 @@ class Graph:
 
     def tensor(self, name: str) -> str:
         """The tensor called ``name``; ``logits`` and ``features`` stand for the classifier's output and input."""
-        return {"logits": self.logits, "features": self.features}.get(name, name)
+        if name == "logits":
+            return self.logits
+        return self.features if name == "features" else name
 
     def prunable(self) -> tuple[str, ...]:
         """Names of the weight tensors that are sparse by default, in graph order."""

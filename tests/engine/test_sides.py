@@ -200,6 +200,27 @@ def test_after_the_head_grew_a_side_knows_only_its_own_units(engine_factory, gro
         engine.side("old")
 
 
+def test_a_head_that_did_not_grow_after_all_leaves_sides_and_arrays_as_they_were(engine_factory):
+    """As `widen_head` undoes what an interrupt cut short."""
+    graph, wide = (build("mlp", (2, 3, 3), n, hidden=(10, 7)) for n in (3, 6))
+    choices = {"sides": ("old", "ema"), "per_weight": ("fisher",)}
+    engine = engine_factory(graph, None, Optimizer(momentum=0.9), **choices)
+    engine.set_pattern("logits.weight", random_pattern(21, 0.5, np.random.default_rng(2)))
+    x, y = data(graph, 8)
+    train(engine, x, y)
+    engine.side("ema").blend(0.5)
+    engine.per_weight("fisher").flat[:] = 3
+    before, parameters, plan = engine.state(), dict(engine.model.parameters), engine.plan
+    grow_parameters(engine.model, wide, np.random.default_rng(1))
+    engine.replan(engine_factory.plan(wide, Optimizer(momentum=0.9), **choices))
+    engine.per_weight("fisher").flat[:] = 4
+    engine.model.graph = graph
+    engine.model.parameters.update(parameters)
+    engine.replan(plan)
+    assert same_state(engine.state(), before)
+    train(engine, x, y)
+
+
 def test_sides_are_saved_and_continue_bit_for_bit(engine_factory):
     graph = small_cnn()
     x, y = data(graph, 8)

@@ -1,4 +1,4 @@
-"""Beside: what an engine keeps per weight of its model, and the sides: laid out by the plan, saved with the model."""
+"""EngineState: gradients, arrays per weight and sides of a model, as the plan lays them out; saved with the model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ..compiler.extras import trained_parameters
 from ..errors import BadInput, unknown_name
 from .gradients import Flat, FlatGradients, PerWeight
 from .model import Model, Parameter
-from .sides import Side, Sides
+from .sides import Sides
 
 Array = np.ndarray
 
 
-class Beside:
-    """Gradients, arrays per weight and sides of a model; both engines hold one.
+class EngineState:
+    """What both engines hold beside a model's weights.
 
+    gradients : accumulated by backward passes;  sides : by name
     trained : names of the parameters the plan trains, in graph order: the order of every flat array
     """
 
@@ -32,7 +33,7 @@ class Beside:
         self._arrays: dict[str, PerWeight] = {}
 
     def replan(self, plan: Plan) -> None:
-        """What the plan trains and declares; values, state and arrays of the rest are released."""
+        """Hold what the plan trains and declares; gradients, optimizer state and arrays of the rest are released."""
         self.trained = trained_parameters(plan.graph, plan.extras.trains)
         self._plan = plan
         self._prepare()
@@ -67,9 +68,6 @@ class Beside:
                 raise BadInput(f"The plan has no array '{name}' per weight.", f"Plan with per_weight=('{name}',).")
             raise unknown_name("array per weight", name, self._arrays)
         return self._arrays[name]
-
-    def side(self, name: str) -> Side:
-        return self.sides[name]
 
     def check_snapshot(self, params: Mapping[str, Array]) -> None:
         """Refuse a snapshot that does not fit the present patterns."""
