@@ -87,7 +87,8 @@ class Configurable:
         return {name: getattr(self, name) for name in options_of(type(self))}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.given.items())})"
+        given = getattr(self, "given", {})
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 
 def declared(cls: Any) -> Mapping[str, Option]:
