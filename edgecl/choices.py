@@ -150,7 +150,9 @@ def arguments(option: str, run: Mapping[str, Any], own: Mapping[str, Any]) -> di
     choice = next(c for c in CHOICES if c.option == option)
     name = choice.chosen(run)
     made: dict[str, Any] = {}
-    for option, about in () if name is None else declared(choice.registry.get(name)).items():
+    if name is None:
+        return made
+    for option, about in declared(choice.registry.get(name)).items():
         key = choice.flat(name, option)
         if about.run is not None:
             made[option] = run[about.run]
@@ -170,7 +172,7 @@ def spread(options: Mapping[str, Any]) -> dict[str, Any]:
         cls = value if isinstance(value, type) else type(value)
         if value is None or not isinstance(getattr(cls, "name", None), str):
             continue
-        name = cls.name  # type: ignore[attr-defined]
+        name: str = cls.name  # type: ignore[attr-defined]
         if name not in choice.registry or choice.registry.get(name) is not cls:
             choice.registry.register(cls)
         found[choice.option] = name

@@ -164,8 +164,7 @@ class Registry(Generic[T]):
             raise BadInput(f"Two packages offer a {self.kind} '{name}': {both}.", "Uninstall one of them.")
         (point,), (origin,) = offered[name], origins
         try:
-            module = import_module(point.module)
-            entry = module
+            entry: Any = import_module(point.module)
             for part in filter(None, (point.attr or "").split(".")):
                 entry = getattr(entry, part)
         except EdgeclError as error:
