@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .errors import BadInput, unknown_name
@@ -57,8 +56,7 @@ CHOICES = (
 )
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(NamedTuple):
     """An option that a class brings: of the class ``name`` of ``choice``, there called ``option``."""
 
     choice: Choice

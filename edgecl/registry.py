@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .errors import BadInput, EdgeclError, unknown_name
 
@@ -14,8 +13,7 @@ CONTRACT = 1  # of what is registered: a class with another number is refused
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an entry that is not edgecl's own comes from.
 
     module : that defines it;  package, version, entry_point : of the installed distribution that offers it, None when a
