@@ -35,7 +35,7 @@ CHILD = """
     ours.forget(2)
 """
 REWRITE, OVERWRITE, WRITE = (
-    ("learning/forgetting.py", "rewrite_saved"), ("learning/forgetting.py", "overwrite"),
+    ("erasure/overwriting.py", "rewrite_saved"), ("erasure/overwriting.py", "overwrite"),
     ("checkpoint.py", "write_tensors"),
 )  # fmt: skip
 # before the first file, with a new one beside the old, replaced, half overwritten; then the same with the second file
