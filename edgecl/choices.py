@@ -7,8 +7,7 @@ A method's options have their own names (``alpha``); those of any other class ha
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .errors import BadInput, unknown_name
@@ -18,31 +17,46 @@ from .methods.registry import METHODS
 from .options import Option, declared
 from .parsing import Parser
 from .registry import Registry
-from .sparsity.registry import POLICIES
+from .sparsity.registry import GRADIENT_MASKS, POLICIES
 
 
 class Choice(NamedTuple):
-    """An option of a run whose value is a name in ``registry``; ``prefixed``: its classes' options carry their name."""
+    """An option of a run that chooses a class in ``registry``.
+
+    prefixed : its classes' options carry the class's name
+    pick : the class's name, from the option's value;  remedy : what to do where no class is chosen
+    """
 
     option: str
     registry: Registry[Any]
     prefixed: bool = True
+    pick: Callable[[Any], Any] = lambda value: value
+    remedy: str = ""
+
+    def chosen(self, run: Mapping[str, Any]) -> str | None:
+        """The name of the class that the options ``run`` choose, or None."""
+        name = self.pick(run.get(self.option))
+        return name if isinstance(name, str) and name in self.registry else None
 
     def flat(self, name: str, option: str) -> str:
         """What ``option`` of the class ``name`` is called among the options of a run."""
         return f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}_{option}" if self.prefixed else option
 
 
+def _dgm(keep: Any) -> str | None:
+    return "dgm" if isinstance(keep, (int, float)) and keep < 1 else None
+
+
 CHOICES = (
     Choice("network", NETWORKS),
     Choice("method", METHODS, prefixed=False),
     Choice("sparsity_policy", POLICIES),
+    Choice("gradient_keep", GRADIENT_MASKS, pick=_dgm, remedy="give --gradient-keep below 1"),
     Choice("memory_policy", MEMORY_POLICIES),
 )
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(NamedTuple):
     """An option that a class brings: of the class ``name`` of ``choice``, there called ``option``."""
 
     choice: Choice
@@ -85,8 +99,8 @@ def own_options(chosen: Mapping[str, Any], of_run: Container[str] = ()) -> dict[
     """
     found: dict[str, Own] = {}
     for choice in CHOICES:
-        name = chosen.get(choice.option)
-        if not isinstance(name, str) or name not in choice.registry:
+        name = choice.chosen(chosen)
+        if name is None:
             continue
         for option, about in declared(choice.registry.get(name)).items():
             key, own = choice.flat(name, option), Own(choice, name, option, about)
@@ -128,13 +142,18 @@ def every_option() -> Iterator[tuple[str, Own]]:
                     yield choice.flat(name, option), Own(choice, name, option, about)
 
 
-def arguments(choice: Choice, name: str, run: Any, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of the class ``name``: those in ``own`` (flat names), and those it takes from ``run``."""
+def arguments(option: str, run: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of the class that the option chooses: those in ``own`` (flat names), and those it takes from
+    ``run``; none where it chooses no class."""
+    choice = next(c for c in CHOICES if c.option == option)
+    name = choice.chosen(run)
     made: dict[str, Any] = {}
+    if name is None:
+        return made
     for option, about in declared(choice.registry.get(name)).items():
         key = choice.flat(name, option)
         if about.run is not None:
-            made[option] = getattr(run, about.run)
+            made[option] = run[about.run]
         elif own.get(key) is not None:
             made[option] = own[key]
     return made
@@ -151,13 +170,27 @@ def spread(options: Mapping[str, Any]) -> dict[str, Any]:
         cls = value if isinstance(value, type) else type(value)
         if value is None or not isinstance(getattr(cls, "name", None), str):
             continue
-        name = cls.name  # type: ignore[attr-defined]
+        name: str = cls.name  # type: ignore[attr-defined]
         if name not in choice.registry or choice.registry.get(name) is not cls:
             choice.registry.register(cls)
         found[choice.option] = name
-        for option, given in getattr(value, "given", {}).items():
+        for option, given in _given(value, cls).items():
             key = declared(cls)[option].run or choice.flat(name, option)
             if found.get(key) is not None and found[key] != given:
                 raise BadInput(f"'{key}' is given twice: in {value!r}, and as {found[key]!r}.", "Give it once.")
             found[key] = given
     return found
+
+
+def _given(value: Any, cls: type) -> Mapping[str, Any]:
+    """The options that an object was given; refused where its class declares none and yet has some."""
+    given = getattr(value, "given", None)
+    if value is cls or given is not None:
+        return given or {}
+    options = getattr(value, "options", None)
+    if callable(options) and options():
+        raise BadInput(
+            f"The options of {cls.__name__} are not declared in it, so none of its objects can be made again.",
+            "Declare them: share: float = option(0.3, fraction(), 'help').",
+        )
+    return {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import parsing as p
-from .choices import CHOICES, arguments, every_option, network_name, own_options, owners, registered, spread
+from .choices import arguments, every_option, network_name, own_options, owners, registered, spread
 from .data import AUGMENTATIONS
 from .errors import BadInput, unknown_name
 from .former_names import present_names
@@ -169,11 +169,14 @@ class Config:
     def _not_chosen(self, name: str) -> BadInput:
         """The refusal of an option that none of the chosen classes has."""
         having = owners(name)
-        option = having[0].choice.option
-        names = list(dict.fromkeys(own.name for own in having))
+        choice = having[0].choice
+        chosen, kind = choice.chosen(self.__dict__), choice.registry.kind
+        names = " or ".join(dict.fromkeys(own.name for own in having))
         return BadInput(
-            f"{having[0].choice.registry.kind.capitalize()} '{getattr(self, option)}' has no option '{name}'.",
-            f"Drop {flag_name(name)}, or use {flag_name(option)} {' or '.join(names)}.",
+            f"No {kind} is used that has an option '{name}'."
+            if chosen is None
+            else f"{kind.capitalize()} '{chosen}' has no option '{name}'.",
+            f"Drop {flag_name(name)}, or {choice.remedy or f'use {flag_name(choice.option)} {names}'}.",
         )
 
     def checked(self) -> Config:
@@ -215,8 +218,7 @@ class Config:
 
     def of(self, option: str) -> dict[str, Any]:
         """Keyword arguments for the class that ``option`` (such as ``method``) names; none where it names no class."""
-        choice, name = next(c for c in CHOICES if c.option == option), getattr(self, option)
-        return arguments(choice, name, self, self.own) if name in choice.registry else {}
+        return arguments(option, self.__dict__, self.own)
 
     def replace(self, **changes: Any) -> Config:
         """A copy with parsed ``changes``; options of a class that is no longer chosen are dropped."""

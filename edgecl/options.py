@@ -12,14 +12,12 @@ Constructor keywords, `hyper`, the command line, configuration files and records
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import BadInput, unknown_name
 from .parsing import Parser
 
 
-@dataclass(frozen=True, eq=False)
 class Option:
     """One declared option. As a class attribute it gives its default.
 
@@ -28,11 +26,12 @@ class Option:
     run : name of the run's option whose value it takes; it is then no option of its own there
     """
 
-    default: Any
-    parse: Parser
-    about: str
-    none: bool = False
-    run: str | None = None
+    __slots__ = ("about", "default", "none", "parse", "run")
+
+    def __init__(
+        self, default: Any, parse: Parser, about: str, none: bool = False, run: str | None = None
+    ) -> None:
+        self.default, self.parse, self.about, self.none, self.run = default, parse, about, none, run
 
     def value(self, name: str, raw: Any) -> Any:
         """The checked value of ``raw``. Raises `BadInput`."""
@@ -61,7 +60,8 @@ def options_of(cls: type) -> dict[str, Option]:
                 if callable(value) or hasattr(value, "__get__"):
                     del found[name]
                 else:
-                    found[name] = replace(found[name], default=found[name].value(name, value))
+                    old = found[name]
+                    found[name] = Option(old.value(name, value), old.parse, old.about, old.none, old.run)
     return found
 
 
@@ -87,7 +87,8 @@ class Configurable:
         return {name: getattr(self, name) for name in options_of(type(self))}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.given.items())})"
+        given = getattr(self, "given", {})
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
 
 def declared(cls: Any) -> Mapping[str, Option]:

@@ -112,13 +112,13 @@ def count(low: int = 0, most: float = math.inf) -> Parser:
     return parse
 
 
-def fraction(low_open: bool = False, high_open: bool = False) -> Parser:
-    """A fraction between 0 and 1, ends excluded as asked. NaN is refused."""
+def fraction(low_open: bool = False, high_open: bool = False, high: float = 1) -> Parser:
+    """A fraction between 0 and ``high``, ends excluded as asked. NaN is refused."""
 
     def parse(name: str, raw: Any) -> float:
-        bounds = f"a fraction {'above' if low_open else 'from'} 0 {'and below' if high_open else 'up to'} 1"
+        bounds = f"a fraction {'above' if low_open else 'from'} 0 {'and below' if high_open else 'up to'} {high:g}"
         value = _number(name, raw, bounds)
-        inside = (value > 0 if low_open else value >= 0) and (value < 1 if high_open else value <= 1)
+        inside = (value > 0 if low_open else value >= 0) and (value < high if high_open else value <= high)
         if not inside:
             raise BadInput(f"{name} is {raw}.", f"Give {bounds}.")
         return value

@@ -12,7 +12,6 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,7 +90,7 @@ def provenance(config: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(name, str) or (choice.option == "stream" and Path(name).exists()):
             continue
         if name in choice.registry and (origin := choice.registry.origin(name)) is not None:
-            found.append({"option": choice.option, "kind": choice.registry.kind, "name": name, **asdict(origin)})
+            found.append({"option": choice.option, "kind": choice.registry.kind, "name": name, **origin._asdict()})
     return found
 
 

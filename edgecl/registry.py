@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .errors import BadInput, EdgeclError, unknown_name
 
@@ -14,8 +13,7 @@ CONTRACT = 1  # of what is registered: a class with another number is refused
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an entry that is not edgecl's own comes from.
 
     module : that defines it;  package, version, entry_point : of the installed distribution that offers it, None when a
@@ -85,7 +83,7 @@ class Registry(Generic[T]):
 
     def _check(self, entry: Any, place: str, declared: bool = True) -> None:
         """Refuse what was made for another contract, or is no class of the kind. ``declared``: it must say which."""
-        contract = getattr(entry, "contract", getattr(sys.modules.get(_module(entry, "")), "contract", None))
+        contract = _contract(entry)
         if contract != CONTRACT and (declared or contract is not None):
             about = "does not say its contract" if contract is None else f"was made for contract {contract}"
             raise BadInput(
@@ -164,8 +162,7 @@ class Registry(Generic[T]):
             raise BadInput(f"Two packages offer a {self.kind} '{name}': {both}.", "Uninstall one of them.")
         (point,), (origin,) = offered[name], origins
         try:
-            module = import_module(point.module)
-            entry = module
+            entry: Any = import_module(point.module)
             for part in filter(None, (point.attr or "").split(".")):
                 entry = getattr(entry, part)
         except EdgeclError as error:
@@ -194,6 +191,14 @@ class Registry(Generic[T]):
 
 def _origin(point: Any, group: str) -> Origin:
     return Origin(point.module, point.dist.name, point.dist.version, f"{group}:{point.name}")
+
+
+def _contract(entry: Any) -> Any:
+    """The number that a plugin's class or its module states itself: what a base of ours says is ours, not its."""
+    for cls in getattr(entry, "__mro__", (entry,)):
+        if "contract" in vars(cls) and _module(cls, "").partition(".")[0] != __package__:
+            return vars(cls)["contract"]
+    return getattr(sys.modules.get(_module(entry, "")), "contract", None)
 
 
 def _module(entry: Any, caller: str) -> str:

@@ -85,7 +85,7 @@ def _check_node(node: Node, known: Mapping[str, Operator], shapes: Mapping[str, 
 
 
 def _with_derived(graph: Graph, shapes: dict[str, Any], parameters: Mapping[str, Any]) -> Graph:
-    """The graph with what its nodes have, in the right types (8.0 of a file equals 8). Refused where it states other."""
+    """The graph with what its nodes have, in the right types (8.0 of a file equals 8); refused where it says other."""
     first = graph.nodes[0]
     if first.op != "normalise" or first.inputs != (graph.input,):
         raise _refused("its first node does not normalise its input")

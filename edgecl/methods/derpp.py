@@ -54,7 +54,7 @@ class DERpp(Method):
 
     alpha: float = option(0.1, real(), "weight of the stored-logits term")
     beta: float = option(0.5, real(), "weight of the replay cross-entropy")
-    draws: int | None = option(None, count(1, 2), "replay draws a step; default: 1, with separate forwards 2")
+    draws: int = option(None, count(1, 2), "replay draws a step; default: 1, with separate forwards 2")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ..graph import Graph
 from ..intake.spec import SampleSpec
 from ..methods import METHODS, Method, Naive
 from ..methods.needs import Needs
-from ..sparsity import SparseTraining, make_sparse_training
+from ..sparsity import POLICIES, SparseTraining, make_sparse_training
 from ..storage import FieldSpec, StreamSchema
 
 KEPT_LOGITS = 1024  # widest head whose logits a learner stores
@@ -43,15 +42,15 @@ def configured_method(config: Config) -> Method:
 
 
 def configured_sparsity(config: Config, graph: Graph) -> SparseTraining:
-    policy: Any = config.sparsity_policy
+    policy = config.sparsity_policy
     return make_sparse_training(
         graph,
         sparsity=config.sparsity,
-        mask=policy,
+        mask=policy if policy == "none" else POLICIES.get(policy)(**config.of("sparsity_policy")),
         gradient_keep=config.gradient_keep,
         form=config.sparse_schedule,
         allocation=config.allocation,
-        **config.of("sparsity_policy"),
+        masking=config.of("gradient_keep"),
     )
 
 

@@ -9,7 +9,7 @@ from .look import LAST, NOTHING, TWO, Candidates, Dense, Evidence, Look, Passes
 from .make import make_sparse_training
 from .masks import exact_count, grow_at_random, magnitude_pattern, newcomers_at_random, top_k
 from .moves import BrokenContract, Change, Move, Moves
-from .registry import POLICIES
+from .registry import GRADIENT_MASKS, POLICIES
 from .rigl import RigL
 from .set import SET
 from .static import Static
@@ -19,6 +19,7 @@ from .training import SparseTraining
 
 __all__ = [
     "DGM",
+    "GRADIENT_MASKS",
     "LAST",
     "NOTHING",
     "POLICIES",

@@ -12,6 +12,7 @@ from ..engine.base import Engine
 from ..errors import BadInput
 from ..methods.batch import Batch, Draw
 from ..methods.phase import Phase
+from ..options import Configurable
 from .event import PolicyContext
 from .look import NOTHING, Evidence, Look
 from .moves import Moves
@@ -40,7 +41,7 @@ class StepInfo:
     phase: int | None = None
 
 
-class SparsityPolicy:
+class SparsityPolicy(Configurable):
     """Base of sparsity policies: which weights live. As it stands it is a pattern that never moves.
 
     A policy never touches the model: it sees read-only `Tensor` views and returns `Moves`, which are checked whole
@@ -51,7 +52,7 @@ class SparsityPolicy:
 
     and at a task's borders `begin_task` and `end_task`, which may move patterns too (`PolicyContext.apply`) and ask
     for `Phase` s of training. In a phase patterns stand still. All randomness comes from the generator passed in; all
-    state between steps goes through `state` and `load`.
+    state between steps goes through `state` and `load`. Options are declared in the class (`edgecl.options.option`).
 
     Attributes
     ----------
@@ -70,7 +71,7 @@ class SparsityPolicy:
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments that make this policy again; plain values, for the run record."""
-        return {}
+        return self.hyper()
 
     def check(self, epochs: int | None, steps: int | None) -> None:
         """Raise `BadInput` when the schedule would never fire on a task of this many epochs and steps; both None is

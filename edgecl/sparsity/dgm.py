@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from ..engine.model import Parameter
-from ..errors import BadInput
+from ..options import Configurable, option
+from ..parsing import choice, count, fraction, real
 from .base import StepInfo
 from .masks import Array, exact_count, top_k
 
 
-class DGM:
+class DGM(Configurable):
     """keep : fraction of the target's living weights that are trained, (0, 1)
     refresh : iterations between refreshes; the count restarts with every epoch
     form : ``released``, by |gradient of the whole loss| at the refresh step; ``paper``, by
@@ -22,21 +25,13 @@ class DGM:
     every pattern change, as the old subset has lost its meaning.
     """
 
-    def __init__(
-        self,
-        keep: float,
-        *,
-        refresh: int = 30,
-        form: str = "released",
-        alpha: float = 0.5,
-        beta: float = 0.5,
-    ) -> None:
-        if not 0.0 < keep < 1.0:
-            raise BadInput(f"The gradient keep fraction is {keep}.", "Use a fraction above 0 and up to 1.")
-        if refresh < 1:
-            raise BadInput(f"The gradient mask's refresh is {refresh}.", "Use at least 1 iteration.")
-        self.keep, self.refresh, self.form = keep, refresh, form
-        self.alpha, self.beta = alpha, beta
+    name: ClassVar[str] = "dgm"
+
+    keep: float = option(0.8, fraction(True, True), "share of living weights that get a gradient", run="gradient_keep")
+    refresh: int = option(30, count(1), "iterations between refreshes of the gradient mask")
+    form: str = option("released", choice(("released", "paper")), "SparCL's schedule", run="sparse_schedule")
+    alpha: float = option(0.5, real(), "of the current data's gradient in the paper's importance")
+    beta: float = option(0.5, real(), "of the replayed data's gradient in the paper's importance")
 
     def due(self, info: StepInfo, pattern_changed: bool) -> bool:
         count = info.step if info.epoch_steps is None else info.iteration

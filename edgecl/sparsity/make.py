@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import BadInput, unknown_name
 from ..graph import Graph, ParameterSpec
+from ..options import options_of
 from .allocation import allocate
 from .base import SparsityPolicy
 from .dgm import DGM
@@ -26,7 +26,7 @@ def make_sparse_training(
     form: str = "released",
     allocation: str = "uniform",
     names: Sequence[str] | None = None,
-    refresh: int = 30,
+    masking: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SparseTraining:
     """Sparse training of ``names`` (default: the graph's prunable tensors).
@@ -35,7 +35,7 @@ def make_sparse_training(
     mask : a policy's name or a policy; ``none`` goes with sparsity 0
     gradient_keep : share of living weights that get a gradient (DGM), (0, 1]; 1 is no gradient masking
     form : ``released`` or ``paper``, of TDM and DGM;  allocation : ``uniform`` or ``erk``
-    refresh : see `DGM`;  options : of the policy, by its keyword arguments; alpha and beta are DGM's too
+    masking : options of `DGM`;  options : of the policy called ``mask``
     Raises `BadInput` for a value out of range, an unknown option or a name that is no weight of the graph.
     """
     if form not in ("released", "paper"):
@@ -47,7 +47,7 @@ def make_sparse_training(
     if mask == "none" and sparsity > 0:
         known = ", ".join(POLICIES.names())
         raise BadInput(f"Sparsity {sparsity} was asked for with no mask.", f"Use one of {known}, or sparsity 0.")
-    policy = _policy(mask, {"form": form, **options})
+    policy = _policy(mask, form, options)
     names = _weights(graph, names)
     if not names and (sparsity > 0 or gradient_keep < 1):
         raise BadInput(f"Network '{graph.name}' has no prunable tensor.", "Name the tensors to make sparse.")
@@ -55,8 +55,7 @@ def make_sparse_training(
     densities = _densities(allocation, specs, sparsity)
     dgm = None
     if gradient_keep < 1.0:
-        coefficients = {k: options[k] for k in ("alpha", "beta") if k in options}
-        dgm = DGM(gradient_keep, refresh=refresh, form=form, **coefficients)
+        dgm = DGM(**{"form": form, **(masking or {}), "keep": gradient_keep})
     return SparseTraining(
         {s.name: Target(s.name, tuple(s.shape), densities[s.name]) for s in specs if densities.get(s.name, 1.0) < 1.0},
         {s.name: s.size for s in specs},
@@ -71,25 +70,18 @@ def make_sparse_training(
             "allocation": allocation,
             "tensors": list(names),
             "densities": dict(densities),
-            **({} if dgm is None else {"alpha": dgm.alpha, "beta": dgm.beta}),
-            "refresh": refresh,
+            **({} if dgm is None else {"refresh": dgm.refresh, "alpha": dgm.alpha, "beta": dgm.beta}),
             **(policy.options() if densities else {}),
         },
     )
 
 
-def _policy(mask: str | SparsityPolicy, options: Mapping[str, Any]) -> SparsityPolicy:
-    """The policy of that name with those of the options that it knows; an option that nobody knows is refused."""
+def _policy(mask: str | SparsityPolicy, form: str, options: Mapping[str, Any]) -> SparsityPolicy:
+    """The policy itself, or the one of that name with its options."""
     if isinstance(mask, SparsityPolicy):
-        kind, known = type(mask), set()
-    else:
-        kind = Static if mask == "none" else POLICIES.get(mask)
-        known = set(inspect.signature(kind).parameters)
-    everyone = {p for c in (*(c for _, c in POLICIES.loaded()), DGM) for p in inspect.signature(c).parameters}
-    for name in options:
-        if name not in known | everyone:
-            raise unknown_name("option of sparse training", name, sorted(known | everyone))
-    return mask if isinstance(mask, SparsityPolicy) else kind(**{k: v for k, v in options.items() if k in known})
+        return mask
+    kind = Static if mask == "none" else POLICIES.get(mask)
+    return kind(**{**({"form": form} if "form" in options_of(kind) else {}), **options})
 
 
 def _densities(allocation: str, specs: Sequence[ParameterSpec], sparsity: float) -> dict[str, float]:

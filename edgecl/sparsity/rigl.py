@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import BadInput
+from ..options import option
+from ..parsing import count, fraction
 from .base import SparsityPolicy, StepInfo
 from .exchange import exchange_for_candidates
 from .look import NOTHING, Dense, Evidence, Look
@@ -29,18 +31,13 @@ class RigL(SparsityPolicy):
 
     name: ClassVar[str] = "rigl"
 
-    def __init__(self, *, exchanged: float = 0.3, update_every: int = 100, until: float = 0.75) -> None:
-        if not 0.0 < exchanged < 1.0:
-            raise BadInput(f"RigL exchanges {exchanged} of the weights.", "Use a fraction above 0 and below 1.")
-        if update_every < 1:
-            raise BadInput(f"RigL's update_every is {update_every}.", "Use at least 1 step.")
-        if not 0.0 < until <= 1.0:
-            raise BadInput(f"RigL exchanges until {until} of a task.", "Use a fraction above 0 and at most 1.")
-        self.exchanged, self.update_every, self.until = exchanged, update_every, until
-        self.looks = (Dense(top=exchanged),)
+    exchanged: float = option(0.3, fraction(True, True), "share of a tensor's living weights exchanged at the start")
+    update_every: int = option(100, count(1), "steps between exchanges")
+    until: float = option(0.75, fraction(low_open=True), "share of a task after which the pattern stands")
 
-    def options(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in ("exchanged", "update_every", "until")}
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.looks = (Dense(top=self.exchanged),)
 
     def share(self, step: int, steps: int | None) -> float:
         """Share exchanged before step ``step`` of ``steps``; 0 when none is due."""

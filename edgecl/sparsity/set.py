@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import BadInput
+from ..options import option
+from ..parsing import count, fraction
 from .base import SparsityPolicy, StepInfo
 from .exchange import drop_lowest
 from .masks import exact_count, newcomers_at_random
@@ -27,15 +29,8 @@ class SET(SparsityPolicy):
 
     name: ClassVar[str] = "set"
 
-    def __init__(self, *, exchanged: float = 0.3, update_every: int = 0) -> None:
-        if not 0.0 < exchanged < 1.0:
-            raise BadInput(f"SET exchanges {exchanged} of the weights.", "Use a fraction above 0 and below 1.")
-        if update_every < 0:
-            raise BadInput(f"SET's update_every is {update_every}.", "Use 0, once an epoch, or a number of steps.")
-        self.exchanged, self.update_every = exchanged, update_every
-
-    def options(self) -> dict[str, Any]:
-        return {"exchanged": self.exchanged, "update_every": self.update_every}
+    exchanged: float = option(0.3, fraction(True, True), "share of a tensor's living weights exchanged")
+    update_every: int = option(0, count(), "steps between exchanges; 0: once an epoch")
 
     def due(self, info: StepInfo) -> bool:
         """Whether an exchange comes before this step; never before the first of a task."""

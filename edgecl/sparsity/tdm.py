@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import BadInput
+from ..options import option
+from ..parsing import choice, count, fraction, real
 from . import timing
 from .base import SparsityPolicy, StepInfo
 from .exchange import exchange
@@ -40,28 +41,16 @@ class TDM(SparsityPolicy):
 
     name: ClassVar[str] = "tdm"
 
-    def __init__(
-        self,
-        *,
-        form: str = "released",
-        delta: float = 0.01,
-        weight: float = 0.5,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        update_every: int = 100,
-    ) -> None:
-        if form not in ("released", "paper"):
-            raise BadInput(f"The form of TDM is '{form}'.", "Use one of: released, paper.")
-        if not 0.0 < delta < 0.5:
-            raise BadInput(f"TDM's delta is {delta}.", "Use a fraction above 0 and below 0.5.")
-        if update_every < 1:
-            raise BadInput(f"update_every is {update_every}.", "Use at least 1 step.")
-        self.form, self.delta, self.weight = form, delta, weight
-        self.alpha, self.beta, self.update_every = alpha, beta, update_every
-        self.looks = (TWO,) if form == "paper" else (LAST,)
+    form: str = option("released", choice(("released", "paper")), "SparCL's schedule", run="sparse_schedule")
+    delta: float = option(0.01, fraction(True, True, 0.5), "fraction of a tensor's weights exchanged and expanded")
+    weight: float = option(0.5, real(), "of the gradient in the released importance")
+    alpha: float = option(0.5, real(), "of the current data's gradient in the paper's importance")
+    beta: float = option(0.5, real(), "of the replayed data's gradient in the paper's importance")
+    update_every: int = option(100, count(1), "steps between updates in an open-ended stream")
 
-    def options(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in ("form", "delta", "weight", "alpha", "beta", "update_every")}
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.looks = (TWO,) if self.form == "paper" else (LAST,)
 
     def due(self, info: StepInfo, density: float) -> Move | None:
         """The exchange before this step for a tensor of target ``density``, or None."""

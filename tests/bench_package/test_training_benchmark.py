@@ -86,11 +86,16 @@ def test_the_open_division_may_use_another_network():
 
 @pytest.mark.parametrize(
     "division, name",
-    [("closed", "model"), ("closed", "epochs"), ("open", "epochs"), ("open", "limit_train"), ("closed", "seed")],
+    [("closed", "network"), ("closed", "epochs"), ("open", "epochs"), ("open", "limit_train"), ("closed", "seed")],
 )
 def test_what_the_division_fixes_cannot_be_set(division, name):
     with pytest.raises(BadInput, match=name):
         options_of("keyword", division, {name: "1"}, False)
+
+
+def test_a_former_name_is_fixed_as_its_present_one():
+    with pytest.raises(BadInput, match="'network'"):
+        options_of("keyword", "closed", {"model": "mlp"}, False)
 
 
 def test_what_it_leaves_open_can():

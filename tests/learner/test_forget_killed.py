@@ -35,12 +35,13 @@ CHILD = """
     ours.forget(2)
 """
 REWRITE, OVERWRITE, WRITE = (
-    ("erasure/overwriting.py", "rewrite_saved"), ("erasure/overwriting.py", "overwrite"), ("checkpoint.py", "write"),
+    ("erasure/overwriting.py", "rewrite_saved"), ("erasure/overwriting.py", "overwrite"),
+    ("checkpoint.py", "write_tensors"),
 )  # fmt: skip
 # before the first file, with a new one beside the old, replaced, half overwritten; then the same with the second file
 MOMENTS = [
-    (*REWRITE, 0), (*REWRITE, 14), (*WRITE, 7), (*WRITE, 13), (*WRITE, 19), (*OVERWRITE, 2), (*OVERWRITE, 5),
-    (*REWRITE, 20), (*WRITE, 30), (*OVERWRITE, 11), (*OVERWRITE, 14),
+    (*REWRITE, 0), (*REWRITE, 14), (*WRITE, 4), (*WRITE, 10), (*WRITE, 16), (*OVERWRITE, 2), (*OVERWRITE, 5),
+    (*REWRITE, 20), (*WRITE, 24), (*OVERWRITE, 11), (*OVERWRITE, 14),
 ]  # fmt: skip
 
 

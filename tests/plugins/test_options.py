@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from edgecl.choices import Choice, own_options
@@ -11,6 +13,7 @@ from edgecl.methods import ER, METHODS
 from edgecl.options import Configurable, option, options_of
 from edgecl.parsing import choice, count, real
 from edgecl.registry import Registry
+from edgecl.sparsity import POLICIES, TDM, SparsityPolicy
 
 
 class Base(Configurable):
@@ -91,6 +94,73 @@ def test_options_of_policies_carry_the_policys_name_so_that_no_two_classes_share
     assert Choice("method", METHODS, prefixed=False).flat("der++", "alpha") == "alpha"
 
 
+@pytest.mark.parametrize(
+    ("options", "seat", "made"),
+    [
+        ({"sparsity": 0.5, "tdm_delta": "0.02"}, "sparsity_policy", {"form": "released", "delta": 0.02}),
+        ({"sparse_schedule": "paper", "tdm_alpha": 1}, "sparsity_policy", {"form": "paper", "alpha": 1.0}),
+        ({"sparsity_policy": "rigl", "rigl_until": 0.5}, "sparsity_policy", {"until": 0.5}),
+        ({"gradient_keep": "0.8", "dgm_refresh": 7}, "gradient_keep", {"keep": 0.8, "form": "released", "refresh": 7}),
+        ({"sparsity_policy": "none"}, "sparsity_policy", {}),
+        ({}, "gradient_keep", {}),
+    ],
+)
+def test_policies_and_gradient_masks_are_made_with_their_options(options, seat, made):
+    config = Config.make(options)
+    assert config.of(seat) == made and Config.make(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sparsity_policy": "static", "tdm_delta": 0.02}, ["'static' has no option 'tdm_delta'", "policy tdm"]),
+        ({"dgm_refresh": 7}, ["No gradient mask", "--gradient-keep below 1"]),
+        ({"sparsity_policy": "none", "set_exchanged": 0.1}, ["No sparsity policy", "--sparsity-policy set"]),
+        ({"tdm_delta": 0.5}, ["tdm delta", "below 0.5"]),
+        ({"method": "er", "alpha": 0.5}, ["'er' has no option 'alpha'"]),  # TDM's is tdm_alpha
+    ],
+)
+def test_a_policys_option_without_the_policy_is_refused(options, words):
+    with pytest.raises(BadInput) as refused:
+        Config.make(options)
+    assert all(word in str(refused.value) for word in words)
+
+
+def test_what_replace_makes_unused_is_dropped():
+    config = Config.make({"gradient_keep": 0.8, "dgm_refresh": 7, "sparsity": 0.5, "tdm_delta": 0.02})
+    assert config.replace(sparsity=0.0, sparsity_policy="none", gradient_keep=1.0).own == {}
+
+
+def test_an_object_of_a_policy_gives_its_options_and_one_that_declares_none_is_refused():
+    assert Config.make({"sparsity_policy": TDM(delta=0.03, form="paper")}).to_json()["tdm_delta"] == 0.03
+    assert Config.make({"sparsity_policy": TDM(form="paper")}).sparse_schedule == "paper"
+    before = dict(POLICIES.loaded()), dict(POLICIES._origins)
+
+    class Undeclared(SparsityPolicy):
+        name = "undeclared"
+
+        def __init__(self, share=0.3):
+            self.share = share
+
+        def options(self):
+            return {"share": self.share}
+
+    try:
+        with pytest.raises(BadInput, match="not declared"):
+            Config.make({"sparsity_policy": Undeclared(0.1)})
+    finally:
+        POLICIES._entries, POLICIES._origins = before
+
+
+def test_a_contract_is_the_plugins_own_word_not_its_bases():
+    class Silent(SparsityPolicy):
+        name = "silent"
+
+    registry = Registry("policy", "edgecl.no_such_group")
+    with pytest.raises(BadInput, match="does not say its contract"):
+        registry._check(Silent, "package silent 1.0")
+
+
 def test_no_built_in_class_clashes_with_a_run_or_another_class():
-    for method in METHODS.names():
-        own_options({"method": method, "sparsity_policy": "tdm", "memory_policy": "balanced"}, OPTIONS)
+    for method, policy in itertools.product(METHODS, POLICIES):
+        own_options({"method": method, "sparsity_policy": policy, "gradient_keep": 0.5}, OPTIONS)

@@ -90,7 +90,7 @@ def test_the_pattern_moves_at_every_update_until_it_freezes(setup):
 
 
 def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(setup):
-    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
+    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, masking={"refresh": 10})
     rng = np.random.default_rng(1)
     run(sparse, engine, rng, 0, 5)
     for s in range(5, 21):
@@ -107,7 +107,7 @@ def test_weights_outside_the_gradient_mask_are_bit_equal_after_the_step(setup):
 
 
 def test_a_refresh_chooses_the_largest_gradients_of_all_living_weights(setup):
-    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, refresh=10)
+    sparse, engine = setup(sparsity=0.5, mask="static", gradient_keep=0.6, masking={"refresh": 10})
     free, reference = setup(sparsity=0.5, mask="static")
     rng, found = np.random.default_rng(1), {}
     run(sparse, engine, rng, 0, 10)
@@ -131,7 +131,7 @@ def test_a_refresh_chooses_the_largest_gradients_of_all_living_weights(setup):
 
 
 def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(setup):
-    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, refresh=1000)
+    sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, masking={"refresh": 1000})
     trained = {}
     run(
         sparse,
@@ -147,7 +147,7 @@ def test_a_pattern_change_between_refreshes_chooses_a_new_gradient_subset(setup)
 
 @pytest.mark.parametrize("refresh", [1, 1000])
 def test_an_update_keeps_what_the_released_importance_says(setup, refresh):
-    sparse, engine = setup(sparsity=0.5, gradient_keep=0.5, refresh=refresh, weight=40.0)
+    sparse, engine = setup(sparsity=0.5, gradient_keep=0.5, masking={"refresh": refresh}, weight=40.0)
     rng, score, by_weight = np.random.default_rng(1), {}, {}
     run(sparse, engine, rng, 0, 3)
 
@@ -202,7 +202,7 @@ def test_the_papers_gradients_are_single_head_and_leave_no_trace(setup):
 @pytest.mark.parametrize("form", ["released", "paper"])
 @pytest.mark.parametrize("stop", [0, 3, 7, 8, 33, 40])
 def test_stopping_and_resuming_gives_the_same_bits(setup, form, stop):
-    choices = {"sparsity": 0.75, "gradient_keep": 0.8, "form": form, "refresh": 6}
+    choices = {"sparsity": 0.75, "gradient_keep": 0.8, "form": form, "masking": {"refresh": 6}}
     straight, engine = setup(**choices)
     rng = np.random.default_rng(1)
     run(straight, engine, rng, 0, stop)
