@@ -1,5 +1,6 @@
 """Which weights live (policies: TDM, static, SET, RigL) and which living weights get a gradient (DGM)."""
 
+from ..methods.phase import Phase
 from .allocation import allocate, erk, uniform
 from .base import SparsityPolicy, StepInfo
 from .dgm import DGM
@@ -34,6 +35,7 @@ __all__ = [
     "Move",
     "Moves",
     "Passes",
+    "Phase",
     "PolicyContext",
     "RigL",
     "SparseTraining",

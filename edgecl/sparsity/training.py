@@ -153,11 +153,11 @@ class SparseTraining:
             if moves is not None:
                 self._apply(engine, moves)
                 self._gathered.used()
-            self._gathered.watch(engine)
         changed, self._changed = self._changed, False
         self._refresh = False
         if self.dgm is not None and self.dgm.due(info, changed):
             self._refresh_subsets(self.dgm, engine, batch, replay, micro_batch)
+        self._gathered.watch(engine)  # last: passes of gradient masking end a visit
         return changed
 
     def before_step(self, engine: Engine) -> None:

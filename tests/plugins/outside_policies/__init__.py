@@ -1,0 +1,1 @@
+"""Sparsity policies made outside edgecl."""
