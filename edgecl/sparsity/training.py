@@ -196,17 +196,16 @@ class SparseTraining:
         for name, positions in moves.trains.items():
             if positions is not None and not are_positions(positions, model[name].spec.size):
                 raise self._broken(f"trains positions of '{name}' that are no sorted int32 list of distinct ones")
-        changes = {
-            n: stages(self.policy.name, model[n], change, peaks[n])
-            for n, change in moves.changes.items()
-            if not model[n].frozen
-        }
-        for name, patterns in changes.items():
-            for pattern in patterns:
+        changes = {n: change for n, change in moves.changes.items() if not model[n].frozen}
+        for name, change in changes.items():  # all are checked before one is applied, and none of the patterns kept
+            stages(self.policy.name, model[name], change, peaks[name])
+        moved = set()
+        for name, change in changes.items():
+            for pattern in stages(self.policy.name, model[name], change, peaks[name]):
                 engine.set_pattern(name, pattern)
-            if patterns:
-                self._changed = True
+                moved.add(name)
                 self._subsets.pop(name, None)
+        self._changed = self._changed or bool(moved)
         if moves.freeze:
             engine.freeze(moves.freeze)
         if moves.unfreeze:
@@ -216,8 +215,7 @@ class SparseTraining:
             if positions is not None:
                 self._trains[name] = np.array(positions, np.int32)
             self._changed = self._changed or name in self.masked_gradients
-        touched = {n for n, patterns in changes.items() if patterns and n in self._trains}
-        self._set_masks(engine, [*moves.trains, *sorted(touched - set(moves.trains))])
+        self._set_masks(engine, [*moves.trains, *sorted((moved & set(self._trains)) - set(moves.trains))])
 
     def _broken(self, what: str) -> BrokenContract:
         return BrokenContract(f"Policy '{self.policy.name}' {what}.", "See edgecl.sparsity.Moves for what it may do.")
