@@ -94,8 +94,8 @@ class Parameter:
 
 
 def _places(old: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """int32 [target]: where each of ``target`` stands in the sorted ``old``, -1 for newcomers; 64-bit indices would take
-    three times the pattern, so they are made a piece at a time.
+    """int32 [target]: where each of ``target`` stands in the sorted ``old``, -1 for newcomers. Made a piece at a time:
+    numpy's indices take 8 bytes each.
     """
     source = np.full(target.size, -1, np.int32)
     for i in range(0, target.size if old.size else 0, PIECE):

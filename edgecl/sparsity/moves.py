@@ -103,7 +103,8 @@ def stages(policy: str, parameter: Parameter, change: Change, peak: float) -> li
     if change.grown is not None and change.grown.size:
         if kept is None or contains(kept, change.grown).any():
             raise broken("grows a weight that lives and stays")
-        result = np.sort(np.concatenate([kept, change.grown]))
+        result = np.concatenate([kept, change.grown])
+        result.sort()
         found.append(result if result.size < spec.size else None)
     living = spec.size if result is None else int(result.size)
     if living != exact_count(change.to, spec.size):

@@ -85,8 +85,7 @@ class SparseTraining:
 
     def passing_bytes(self, trained: Mapping[str, int]) -> int:
         """Bytes taken while evidence is gathered and patterns change. ``trained``: size of every trained parameter."""
-        gathering = footprint.pass_bytes(self.policy, self.targets)
-        return gathering + footprint.change_bytes(self.policy, self.targets, trained)
+        return footprint.passing_bytes(self.policy, self.targets, trained)
 
     def check(self, epochs: int | None, steps: int | None) -> None:
         """Plan time: `BadInput` when a technique that was asked for would never fire on such a task."""

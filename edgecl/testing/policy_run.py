@@ -32,7 +32,7 @@ class Setting:
     net : ``cnn`` with convolutions and group normalisation, or ``mlp``
     """
 
-    tasks: int = 3
+    tasks: int = 2
     epochs: int = 10
     epoch_steps: int = 6
     density: float = 0.25
@@ -82,7 +82,6 @@ class PolicyRun:
             sparsity=1 - setting.density,
             mask=policy,
             gradient_keep=setting.gradient_keep,
-            refresh=7,
         )
         model = Model(self.graph, np.random.default_rng(seed), self.sparse.prune)
         rows = BATCH + REPLAY
@@ -164,9 +163,7 @@ class PolicyRun:
         shut = [] if segment.only is None else [n for n in self.graph.parameters if n not in segment.only]
         shut = [n for n in shut if not self.engine.model[n].frozen]
         self.engine.freeze(shut)
-        self.moved = self.sparse.before_forward(
-            self.engine, info, batch, replay, self.rng, micro_batch=s.micro_batch
-        )
+        self.moved = self.sparse.before_forward(self.engine, info, batch, replay, self.rng, micro_batch=s.micro_batch)
         self.after_move()
         self.method.train_step(
             self.engine,

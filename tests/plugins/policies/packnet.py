@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgecl.errors import BadInput
-from edgecl.sparsity import Change, Moves, Phase, SparsityPolicy, exact_count, top_k
+from edgecl.sparsity import Change, Moves, Phase, SparsityPolicy, exact_count, positions_of, top_k
 
 
 class PackNet(SparsityPolicy):
@@ -41,51 +41,51 @@ class PackNet(SparsityPolicy):
     def kept_bytes(self, tensors):
         return sum(t.size * (1 + 8) for t in tensors.values())  # the owner, and two index arrays of what trains
 
+    def moving_bytes(self, tensors):
+        return 8 * max(t.size for t in tensors.values())
+
     def begin_task(self, c):
         if c.task.number is None:
             raise BadInput("PackNet gives weights to tasks, and this stream has none.", "Use another mask.")
         for name, t in c.tensors.items():
             self._owner.setdefault(name, np.zeros(t.size, np.uint8))
-        size = sum(t.size for t in c.tensors.values())
-        free = sum(np.count_nonzero(self._owner[n] == 0) for n in c.tensors)
-        wanted = sum(t.count for t in c.tensors.values())
+        self._refuse_without_room(c.tensors)
+        head = self._head(c)
+        others = () if c.task.first else tuple(n for n in c.engine.model.graph.parameters if n not in c.tensors)
+        c.apply(Moves(freeze=tuple(n for n in others if n not in head), trains=head))
+        for name in c.tensors if self._tasks else ():
+            unowned = positions_of(self._owner[name] == 0)
+            c.apply(Moves({name: Change(1.0, grown=unowned)}, trains={name: unowned}))
+        return ()
+
+    def _refuse_without_room(self, tensors):
+        size = sum(t.size for t in tensors.values())
+        free = sum(np.count_nonzero(self._owner[n] == 0) for n in tensors)
+        wanted = sum(t.count for t in tensors.values())
         if free < 0.99 * wanted or self._tasks == 255:
             raise BadInput(
-                f"PackNet's capacity has ended after {self._tasks} tasks: {free / size:.1%} of the weights are nobody's, "
-                f"a task takes {wanted / size:.1%}.",
+                f"PackNet's capacity has ended after {self._tasks} tasks: {free / size:.1%} of the weights are "
+                f"nobody's, a task takes {wanted / size:.1%}.",
                 "Use a higher sparsity or a larger network from the start.",
             )
-        changes, trains = {}, self._head(c)
-        for name, t in c.tensors.items():
-            unowned = np.flatnonzero(self._owner[name] == 0).astype(np.int32)
-            trains[name] = unowned if unowned.size < t.size else None
-            if t.pattern is not None:
-                changes[name] = Change(1.0, grown=np.setdiff1d(unowned, t.pattern).astype(np.int32))
-        parameters = c.engine.model.graph.parameters
-        others = () if c.task.first else tuple(n for n in parameters if n not in c.tensors and n not in self._head(c))
-        c.apply(Moves(changes, freeze=others, trains=trains))
-        return ()
 
     def end_task(self, c):
         self._tasks += 1
-        changes, trains = {}, {}
         for name, t in c.tensors.items():
             owner = self._owner[name]
             share = self.final_density(t.density, self._tasks - 1)
-            unowned = np.flatnonzero(owner == 0).astype(np.int32)
-            weights = np.abs(t.values[owner[t.positions()] == 0])
-            owned = t.size - unowned.size
-            mine = unowned[top_k(weights, exact_count(share, t.size) - owned)]
+            magnitude = np.abs(t.values)  # every weight lives now
+            magnitude[owner > 0] = -1
+            mine = top_k(magnitude, exact_count(share, t.size) - np.count_nonzero(owner))
+            del magnitude
             owner[mine] = self._tasks
-            changes[name] = Change(share, kept=np.flatnonzero(owner).astype(np.int32))
-            trains[name] = mine
-        c.apply(Moves(changes, trains=trains))
+            c.apply(Moves({name: Change(share, kept=positions_of(owner > 0))}, trains={name: mine}))
         return [Phase("task", epochs=self.retrain)] if self.retrain else []
 
     def patterns_at(self, task):
         found = {}
         for name, owner in self._owner.items():
-            found[name] = np.flatnonzero((owner > 0) & (owner <= task + 1)).astype(np.int32)
+            found[name] = positions_of((owner > 0) & (owner <= task + 1))
         return found if task < self._tasks else None
 
     @staticmethod

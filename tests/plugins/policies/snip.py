@@ -39,16 +39,20 @@ class SNIP(SparsityPolicy):
         for batch in c.task_samples(rows, limit=rows * self.batches):
             logits = engine.forward({engine.model.graph.input: batch.x}, training=True)["logits"]
             engine.backward({"logits": cross_entropy(logits, batch.y)[1]})  # adds to the gradients of those before
-        scores = {n: np.abs(t.values * engine.gradients[n]) for n, t in c.tensors.items()}
+        scores = {n: t.values * engine.gradients[n] for n, t in c.tensors.items()}
         engine.discard()
         for name, t in c.tensors.items():
-            count = exact_count(t.density, t.size)
-            c.apply(Moves({name: Change(t.density, kept=t.positions()[top_k(scores.pop(name), count)])}))
+            score = scores.pop(name)
+            kept = top_k(np.abs(score, out=score), exact_count(t.density, t.size))
+            c.apply(Moves({name: Change(t.density, kept=kept)}))
         self._scored = True
         return ()
 
     def kept_bytes(self, tensors):
         return 1
+
+    def moving_bytes(self, tensors):
+        return sum(4 * t.size for t in tensors.values()) + 2 * max(t.size for t in tensors.values())
 
     def state(self):
         return {"scored": np.array([self._scored], np.uint8)}

@@ -1,1 +1,0 @@
-"""Sparsity policies made outside edgecl."""
