@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import SparsityPolicy
-from .dense import BLOCK
+from .dense import BLOCK, GATHER_BYTES
 from .look import LAST, TWO, Dense
 from .masks import exact_count
 from .tensor import Target
@@ -25,8 +25,8 @@ def evidence_bytes(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int
 
 
 def passing_bytes(policy: SparsityPolicy, targets: Mapping[str, Target], trained: Mapping[str, int]) -> int:
-    """What is taken and given back: a visited block on its way, or two gradients and then a move, with the gradients of
-    the network laid out anew beside the old ones.
+    """What is taken and given back: a visited block on its way, and the larger of candidates over a step, and two
+    gradients and then a move, with the gradients of the network laid out anew beside the old ones.
 
     trained : size of every trained parameter of the network
     """
@@ -37,8 +37,12 @@ def passing_bytes(policy: SparsityPolicy, targets: Mapping[str, Target], trained
     moving += policy.moving_bytes(targets)
     if TWO in policy.looks:
         moving += 8 * _peak(policy, targets)
-    visiting = VISIT_BYTES * min(BLOCK, max(t.size for t in targets.values()))
-    return max(moving, visiting if any(isinstance(look, Dense) for look in policy.looks) else 0)
+    gathering = block = 0
+    for look in policy.looks:
+        if isinstance(look, Dense):
+            gathering = GATHER_BYTES * sum(exact_count(look.top * t.density, t.size) for t in targets.values())
+            block = VISIT_BYTES * min(BLOCK, max(t.size for t in targets.values()))
+    return max(moving, gathering) + block  # the heap keeps the small pieces of a block
 
 
 def _peak(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:

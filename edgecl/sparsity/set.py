@@ -73,7 +73,7 @@ class SET(SparsityPolicy):
             length = f"{steps} steps" if self.update_every else "1 epoch"
             raise BadInput(
                 f"SET was asked for but would never exchange a weight: it does so {every}, a task has {length}.",
-                "Train for more epochs a task, set a smaller update_every, or use the static mask.",
+                "Train for more epochs a task, set a smaller update_every, or use the policy static.",
             )
 
 

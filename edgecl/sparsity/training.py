@@ -96,7 +96,7 @@ class SparseTraining:
             raise BadInput(
                 f"Policy '{self.policy.name}' was asked for but would never move a weight: what it exchanges is below "
                 "one weight of each tensor.",
-                "Let it exchange more, use a larger network, or the static mask.",
+                "Let it exchange more, use a larger network, or the policy static.",
             )
 
     # -- for the learner
