@@ -114,12 +114,12 @@ class SparseTraining:
             if density < 1.0:
                 parameter.set_pattern(magnitude_pattern(parameter.values, density))
 
-    def begin_task(self, c: Context | int | None) -> Sequence[Phase]:
-        """Before a task's first step. The last task's final gradient stays for the first move. Returns the phases that
-        the policy wants to run before the task's epochs; a driver without a `Context` gives the task's number.
+    def begin_task(self, c: Context) -> Sequence[Phase]:
+        """Before a task's first step: the phases that the policy wants to run before the task's epochs. The last task's
+        final gradient stays for the first move.
         """
         self._gathered.stop()
-        return () if c is None or isinstance(c, int) else self._event("begin_task", c)
+        return self._event("begin_task", c)
 
     def end_task(self, c: Context) -> Sequence[Phase]:
         """After a task's last step: the phases that the policy wants to run before the evaluation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from ..engine.model import Model
 from ..engine.select import compile_for, make_engine
 from ..graph import Graph
 from ..graph.builders import build
+from ..learning.context import EventContext
 from ..methods import Batch, Draw, make_method
-from ..methods.context import TaskInfo
 from ..methods.phase import Phase
 from ..sparsity import SparseTraining, SparsityPolicy, StepInfo, make_sparse_training
+from .context import context_of
 
 Array = np.ndarray
 CLASSES_A_TASK, BATCH, REPLAY = 2, 12, 6
@@ -166,10 +167,9 @@ class PolicyRun:
         self.moved = self.sparse.before_forward(self.engine, info, batch, replay, self.rng, micro_batch=s.micro_batch)
         self.after_move()
         self.method.train_step(
-            self.engine,
+            context_of(self.engine, 0, task=self.task, units=units),
             batch,
             replay,
-            np.random.default_rng(0),
             segment.lr,
             micro_batch=s.micro_batch,
             before_step=self.sparse.before_step,
@@ -200,33 +200,23 @@ class PolicyRun:
 
     # -- what a task's border sees
 
-    def context(self) -> TaskContext:
+    def context(self) -> EventContext:
+        """What the task's events see; there is no memory."""
         units = np.arange(CLASSES_A_TASK * self.task, CLASSES_A_TASK * (self.task + 1))
-        return TaskContext(self, TaskInfo(self.task, self.task == 0, units))
+        x, y = self.setting.samples(self.task, 99, self.setting.epoch_steps * BATCH)
+        return context_of(self.engine, self.rng, task=self.task, units=units, data=TaskSamples(x, y))
 
 
-class TaskContext:
-    """A `Context` over the run's made-up samples; it has no memory."""
+class TaskSamples:
+    """A task's data in arrays; see `learning.task_data.TaskData`."""
 
-    memory = None
+    subjects = None
 
-    def __init__(self, run: PolicyRun, task: TaskInfo) -> None:
-        self._run, self.task = run, task
-        self.engine, self.rng = run.engine, run.rng
-        self.seen = np.arange(run.graph.classes) < CLASSES_A_TASK * (run.task + 1)
+    def __init__(self, x: Array, labels: Array) -> None:
+        self._x, self.labels, self.ids = x, labels, np.full(len(labels), -1, np.int64)
 
-    def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
-        s = self._run.setting
-        total = s.epoch_steps * BATCH if limit is None else min(limit, s.epoch_steps * BATCH)
-        x, y = s.samples(self._run.task, 99, total)
-        for i in range(0, total, rows):
-            yield Batch(x[i : i + rows], y[i : i + rows], task=self.task.number, task_units=self.task.units)
+    def read(self, positions: Array) -> Array:
+        return self._x[positions]
 
-    def memory_samples(self, rows: int) -> Iterator[Draw]:
-        return iter(())
-
-    def holdout(self, rows: int) -> Iterator[Batch]:
-        return iter(())
-
-    def evaluate(self, x: Array, fetch: Sequence[str] = ("logits",), side: str | None = None) -> dict[str, Array]:
-        return self.engine.forward({self._run.graph.input: x}, fetch=fetch, training=False)
+    def expect(self, positions: Array) -> None:
+        """Nothing to read ahead."""

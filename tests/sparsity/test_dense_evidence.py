@@ -11,6 +11,7 @@ from edgecl.graph.builders import build
 from edgecl.methods import Batch, Draw, make_method
 from edgecl.sparsity import RigL, StepInfo, exact_count, make_sparse_training, top_k
 from edgecl.sparsity.dense import DeadGradients
+from edgecl.testing.context import context_of
 
 
 class _Engine:
@@ -82,11 +83,11 @@ def test_a_step_shows_the_dense_gradient_of_all_its_forwards(engine_for, case):
     engine, dense = engine_for(model, Optimizer(), sparse.max_densities()), engine_for(twin)
     whole = {}
     method.train_step(
-        dense, batch, replay, rng, 0.0, micro_batch=micro,
+        context_of(dense), batch, replay, 0.0, micro_batch=micro,
         before_step=lambda e: whole.update({n: np.abs(e.gradients[n]) for n in sparse.densities}),
     )  # fmt: skip
     sparse.before_forward(engine, StepInfo(0, 1, 100), batch, replay, rng, micro_batch=micro)
-    method.train_step(engine, batch, replay, rng, 0.0, micro_batch=micro, before_step=sparse.before_step)
+    method.train_step(context_of(engine), batch, replay, 0.0, micro_batch=micro, before_step=sparse.before_step)
     state = sparse.state()
     for name, density in sparse.densities.items():
         found, scores = state[f"candidates/{name}"], state[f"scores/{name}"]

@@ -7,6 +7,7 @@ from edgecl.compiler import Optimizer
 from edgecl.engine.model import Model
 from edgecl.methods import Batch, Draw, cross_entropy, make_method
 from edgecl.sparsity import StepInfo, exact_count, make_sparse_training, top_k
+from edgecl.testing.context import context_of
 
 NAMES = ("fc1.weight", "fc2.weight")
 METHOD = make_method("er")
@@ -42,7 +43,7 @@ def run(sparse, engine, rng, first, last, task=0, steps=40, watch=None):
             if watch is not None:
                 watch(s, e)
 
-        METHOD.train_step(engine, batch, replay, rng, 0.05, before_step=hook)
+        METHOD.train_step(context_of(engine), batch, replay, 0.05, before_step=hook)
 
 
 def living(engine):
@@ -64,7 +65,7 @@ def test_counts_follow_the_schedule_exactly(setup, form):
     sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, form=form)
     rng, seen = np.random.default_rng(1), {}
     for task in (0, 1):
-        sparse.begin_task(task)
+        sparse.begin_task(context_of(engine, task=task))
         run(sparse, engine, rng, 0, 40, task, watch=lambda s, e, t=task: seen.update({(t, s): living(e)}))
     sizes = {n: engine.model[n].spec.size for n in NAMES}
     for (task, step), found in seen.items():
