@@ -11,6 +11,7 @@ from ..errors import BadInput
 from ..graph import Graph, ParameterSpec
 
 INIT_PIECE = 65536  # initial values drawn at a time
+PIECE = 16384  # weights whose places are looked up at a time
 
 
 @dataclass
@@ -71,18 +72,11 @@ class Parameter:
             return
         old = np.arange(self.spec.size, dtype=np.int32) if self.pattern is None else self.pattern
         target = np.arange(self.spec.size, dtype=np.int32) if new is None else new
-        place = np.searchsorted(old, target)
-        place[place == old.size] = 0
-        kept = old[place] == target if old.size else np.zeros(target.size, bool)
-
-        def carry(array: np.ndarray) -> np.ndarray:
-            fresh = np.zeros(target.size, array.dtype)
-            fresh[kept] = array[place[kept]]
-            return fresh
-
-        self.values = carry(self.values)
-        self.moments = {k: carry(v) for k, v in self.moments.items()}
-        self.per_weight = {k: carry(v) for k, v in self.per_weight.items()}
+        source = _places(old, target)
+        self.values = _carried(self.values, source)
+        for arrays in (self.moments, self.per_weight):
+            for name in arrays:
+                arrays[name] = _carried(arrays[name], source)
         self.pattern = new
         self.gradient_subset = None
 
@@ -99,11 +93,34 @@ class Parameter:
         self.moments, self.step_count = {}, 0
 
 
+def _places(old: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """int32 [target]: where each of ``target`` stands in the sorted ``old``, -1 for newcomers. Made a piece at a time:
+    numpy's indices take 8 bytes each.
+    """
+    source = np.full(target.size, -1, np.int32)
+    for i in range(0, target.size if old.size else 0, PIECE):
+        wanted = target[i : i + PIECE]
+        place = np.searchsorted(old, wanted)
+        place[place == old.size] = 0
+        source[i : i + PIECE] = np.where(old[place] == wanted, place, -1)
+    return source
+
+
+def _carried(array: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """``array`` at the places of ``source``, 0 for newcomers."""
+    fresh = np.zeros(source.size, array.dtype)
+    for i in range(0, source.size, PIECE):
+        place = source[i : i + PIECE]
+        stays = place >= 0
+        fresh[i : i + PIECE][stays] = array[place[stays]]
+    return fresh
+
+
 def check_pattern(pattern: np.ndarray, spec: ParameterSpec) -> np.ndarray:
     """The pattern as sorted unique int32 within the tensor; raises `BadInput` otherwise."""
     pattern = np.ascontiguousarray(pattern, np.int32)
     if pattern.ndim != 1 or (
-        pattern.size and (pattern[0] < 0 or pattern[-1] >= spec.size or np.any(np.diff(pattern) <= 0))
+        pattern.size and (pattern[0] < 0 or pattern[-1] >= spec.size or np.any(pattern[1:] <= pattern[:-1]))
     ):
         raise BadInput(
             f"The pattern for '{spec.name}' is not a sorted list of distinct indices below {spec.size}.",

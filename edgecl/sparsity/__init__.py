@@ -1,5 +1,6 @@
 """Which weights live (policies: TDM, static, SET, RigL) and which living weights get a gradient (DGM)."""
 
+from ..methods.phase import Phase
 from .allocation import allocate, erk, uniform
 from .base import SparsityPolicy, StepInfo
 from .dgm import DGM
@@ -7,7 +8,7 @@ from .event import PolicyContext
 from .exchange import drop_lowest, exchange, exchange_for_candidates
 from .look import LAST, NOTHING, TWO, Candidates, Dense, Evidence, Look, Passes
 from .make import make_sparse_training
-from .masks import exact_count, grow_at_random, magnitude_pattern, newcomers_at_random, top_k
+from .masks import exact_count, grow_at_random, magnitude_pattern, newcomers_at_random, positions_of, top_k
 from .moves import BrokenContract, Change, Move, Moves
 from .registry import GRADIENT_MASKS, POLICIES
 from .rigl import RigL
@@ -35,6 +36,7 @@ __all__ = [
     "Move",
     "Moves",
     "Passes",
+    "Phase",
     "PolicyContext",
     "RigL",
     "SparseTraining",
@@ -53,6 +55,7 @@ __all__ = [
     "magnitude_pattern",
     "make_sparse_training",
     "newcomers_at_random",
+    "positions_of",
     "top_k",
     "uniform",
 ]

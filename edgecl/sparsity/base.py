@@ -15,8 +15,11 @@ from ..methods.phase import Phase
 from ..options import Configurable
 from .event import PolicyContext
 from .look import NOTHING, Evidence, Look
+from .masks import exact_count
 from .moves import Moves
 from .tensor import Array, Target, Tensor
+
+MOVE_BYTES = 28  # a living weight of the tensor that moves: scores, the choice among them, old and new arrays
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,19 @@ class SparsityPolicy(Configurable):
         return density
 
     def kept_bytes(self, tensors: Mapping[str, Target]) -> int:
-        """Bytes of the arrays that the policy itself keeps between steps, at most."""
+        """Bytes of the arrays that the policy itself keeps between steps, at most, and 8 for each weight it names in
+        `Moves.trains`. Evidence that it looks for is counted by the core.
+        """
         return 0
+
+    def moving_bytes(self, tensors: Mapping[str, Target]) -> int:
+        """Bytes that a move, or an event at a task's border, takes and gives back, at most; the evidence and the
+        gradients laid out anew are counted by the core. By default scores, a choice among them and the exchange of one
+        tensor after the other.
+        """
+        if not self.moves:
+            return 0
+        return MOVE_BYTES * max(exact_count(self.peak_density(t.density), t.size) for t in tensors.values())
 
     # -- training
 

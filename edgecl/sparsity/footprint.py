@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import SparsityPolicy
-from .dense import BLOCK
+from .dense import BLOCK, GATHER_BYTES
 from .look import LAST, TWO, Dense
 from .masks import exact_count
 from .tensor import Target
@@ -24,26 +24,25 @@ def evidence_bytes(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int
     return found
 
 
-def pass_bytes(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:
-    """What gathering takes and gives back: two gradients, or a block on its way."""
-    found = 0
-    for look in policy.looks:
-        if look == TWO:
-            found = max(found, 8 * _peak(policy, targets))
-        elif isinstance(look, Dense):
-            found = max(found, VISIT_BYTES * min(BLOCK, max((t.size for t in targets.values()), default=0)))
-    return found
-
-
-def change_bytes(policy: SparsityPolicy, targets: Mapping[str, Target], trained: Mapping[str, int]) -> int:
-    """While patterns change: the gradients laid out anew beside the old ones.
+def passing_bytes(policy: SparsityPolicy, targets: Mapping[str, Target], trained: Mapping[str, int]) -> int:
+    """What is taken and given back: a visited block on its way, and the larger of candidates over a step, and two
+    gradients and then a move, with the gradients of the network laid out anew beside the old ones.
 
     trained : size of every trained parameter of the network
     """
     if not policy.moves or not targets:
         return 0
     peak = {n: policy.peak_density(t.density) for n, t in targets.items()}
-    return sum(int(4 * size * peak.get(name, 1.0)) for name, size in trained.items())
+    moving = sum(int(4 * size * peak.get(name, 1.0)) for name, size in trained.items())
+    moving += policy.moving_bytes(targets)
+    if TWO in policy.looks:
+        moving += 8 * _peak(policy, targets)
+    gathering = block = 0
+    for look in policy.looks:
+        if isinstance(look, Dense):
+            gathering = GATHER_BYTES * sum(exact_count(look.top * t.density, t.size) for t in targets.values())
+            block = VISIT_BYTES * min(BLOCK, max(t.size for t in targets.values()))
+    return max(moving, gathering) + block  # the heap keeps the small pieces of a block
 
 
 def _peak(policy: SparsityPolicy, targets: Mapping[str, Target]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 Array = np.ndarray
+PIECE = 65536
+RANK_BLOCK = 8192  # below numpy's own limit for drawing without a set
 
 
 def exact_count(fraction: float, size: int) -> int:
@@ -28,9 +30,20 @@ def top_k(scores: Array, k: int) -> Array:
         return np.arange(scores.size, dtype=np.int32)
     threshold = np.partition(scores, scores.size - k)[scores.size - k]
     keep = scores > threshold
-    ties = np.flatnonzero(scores == threshold)
+    ties = positions_of(scores == threshold)
     keep[ties[: k - np.count_nonzero(keep)]] = True
-    return np.flatnonzero(keep).astype(np.int32)
+    return positions_of(keep)
+
+
+def positions_of(mask: Array) -> Array:
+    """int32, sorted: where a bool array [n] is true; numpy's 64-bit indices exist a piece at a time only."""
+    found = np.empty(np.count_nonzero(mask), np.int32)
+    at = 0
+    for i in range(0, mask.size, PIECE):
+        piece = np.flatnonzero(mask[i : i + PIECE])
+        found[at : at + piece.size] = piece + i
+        at += piece.size
+    return found
 
 
 def magnitude_pattern(weights: Array, density: float) -> Array:
@@ -41,7 +54,8 @@ def magnitude_pattern(weights: Array, density: float) -> Array:
 
 def dead_positions(pattern: Array, ranks: Array) -> Array:
     """Flat position of the r-th dead weight (0-based) for each of ``ranks``, without a dense mask."""
-    dead_before = pattern - np.arange(pattern.size)
+    dead_before = np.arange(pattern.size, dtype=np.int32)
+    np.subtract(pattern, dead_before, out=dead_before)
     return (ranks + np.searchsorted(dead_before, ranks, side="right")).astype(np.int32)
 
 
@@ -51,8 +65,20 @@ def newcomers_at_random(pattern: Array, size: int, count: int, rng: np.random.Ge
     count = min(count, dead)
     if count <= 0:
         return np.zeros(0, np.int32)
-    ranks = rng.choice(dead, count, replace=False, shuffle=False)
+    if count > dead // 20 and dead > max(10_000, pattern.size):
+        ranks = _ranks_by_block(dead, count, rng)  # numpy would shuffle all of them, 8 bytes each
+    else:
+        ranks = rng.choice(dead, count, replace=False, shuffle=False)
     return np.sort(dead_positions(pattern, ranks))
+
+
+def _ranks_by_block(dead: int, count: int, rng: np.random.Generator) -> Array:
+    """``count`` of range(dead), uniformly without replacement: first how many in each block, then which."""
+    starts = np.arange(0, dead, RANK_BLOCK)
+    sizes = np.minimum(RANK_BLOCK, dead - starts)
+    shares = rng.multivariate_hypergeometric(sizes, count, method="marginals")
+    drawn = [s + rng.choice(n, k, replace=False, shuffle=False) for s, n, k in zip(starts, sizes, shares) if k]
+    return np.concatenate(drawn).astype(np.int32)
 
 
 def grow_at_random(pattern: Array, size: int, count: int, rng: np.random.Generator) -> Array:

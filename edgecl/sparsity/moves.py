@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine.model import Parameter
 from ..errors import EdgeclError
-from .masks import exact_count
+from .masks import PIECE, exact_count, positions_of
 
 Array = np.ndarray
 
@@ -95,7 +95,7 @@ def stages(policy: str, parameter: Parameter, change: Change, peak: float) -> li
             raise broken("drops a weight that does not live")
         stays = np.ones(parameter.living, bool)
         stays[change.dropped if old is None else np.searchsorted(old, change.dropped)] = False
-        kept = np.flatnonzero(stays).astype(np.int32) if old is None else old[stays]
+        kept = positions_of(stays) if old is None else old[stays]
     found: list[Array | None] = []
     if kept is not None and kept.size < parameter.living:
         found.append(kept)
@@ -103,7 +103,8 @@ def stages(policy: str, parameter: Parameter, change: Change, peak: float) -> li
     if change.grown is not None and change.grown.size:
         if kept is None or contains(kept, change.grown).any():
             raise broken("grows a weight that lives and stays")
-        result = np.sort(np.concatenate([kept, change.grown]))
+        result = np.concatenate([kept, change.grown])
+        result.sort()
         found.append(result if result.size < spec.size else None)
     living = spec.size if result is None else int(result.size)
     if living != exact_count(change.to, spec.size):
@@ -115,11 +116,13 @@ def stages(policy: str, parameter: Parameter, change: Change, peak: float) -> li
 
 def contains(pattern: Array, positions: Array) -> Array:
     """bool [n]: which of ``positions`` are in the sorted ``pattern``."""
-    if not pattern.size:
-        return np.zeros(positions.size, bool)
-    at = np.searchsorted(pattern, positions)
-    at[at == pattern.size] = 0
-    return pattern[at] == positions
+    found = np.zeros(positions.size, bool)
+    for i in range(0, positions.size if pattern.size else 0, PIECE):  # 64-bit indices a piece at a time
+        wanted = positions[i : i + PIECE]
+        at = np.searchsorted(pattern, wanted)
+        at[at == pattern.size] = 0
+        found[i : i + PIECE] = pattern[at] == wanted
+    return found
 
 
 def within(pattern: Array | None, positions: Array) -> Array:
@@ -134,4 +137,4 @@ def are_positions(positions: Array, size: int) -> bool:
     if positions.ndim != 1 or positions.dtype != np.int32:
         return False
     inside = not positions.size or (positions[0] >= 0 and positions[-1] < size)
-    return bool(inside and np.all(np.diff(positions) > 0))
+    return bool(inside and np.all(positions[1:] > positions[:-1]))

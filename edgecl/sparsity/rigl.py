@@ -75,5 +75,5 @@ class RigL(SparsityPolicy):
             raise BadInput(
                 f"RigL was asked for but would never exchange a weight: it does so every {self.update_every} steps in "
                 f"the first {self.until:.0%} of a task, a task has {steps} steps.",
-                "Train for more epochs a task, set a smaller update_every, or use the static mask.",
+                "Train for more epochs a task, set a smaller update_every, or use the policy static.",
             )

@@ -11,8 +11,7 @@ from ..errors import BadInput
 from ..options import option
 from ..parsing import count, fraction
 from .base import SparsityPolicy, StepInfo
-from .exchange import drop_lowest
-from .masks import exact_count, newcomers_at_random
+from .masks import exact_count, newcomers_at_random, positions_of, top_k
 from .moves import Change, Moves
 from .tensor import Array, Target, Tensor
 
@@ -47,10 +46,13 @@ class SET(SparsityPolicy):
         return Moves({name: change for name, t in tensors.items() if (change := self._exchange(t, rng)) is not None})
 
     def _exchange(self, tensor: Tensor, rng: np.random.Generator) -> Change | None:
-        scores, count = _ranks_by_sign(tensor.values, self.exchanged)
-        dropped, kept = drop_lowest(tensor, scores, tensor.living - count)
-        grown = newcomers_at_random(kept, tensor.size, count, rng)
-        return Change(tensor.living / tensor.size, dropped=dropped, grown=grown) if count else None
+        stays = _far_from_zero(tensor.values, self.exchanged)
+        pattern = tensor.positions()
+        dropped, kept = pattern[~stays], pattern[stays]
+        if not dropped.size:
+            return None
+        grown = newcomers_at_random(kept, tensor.size, dropped.size, rng)
+        return Change(tensor.living / tensor.size, dropped=dropped, grown=grown)
 
     def can_move(self, tensor: Target) -> bool:
         return exact_count(self.exchanged, tensor.count) >= 1
@@ -66,18 +68,15 @@ class SET(SparsityPolicy):
             length = f"{steps} steps" if self.update_every else "1 epoch"
             raise BadInput(
                 f"SET was asked for but would never exchange a weight: it does so {every}, a task has {length}.",
-                "Train for more epochs a task, set a smaller update_every, or use the static mask.",
+                "Train for more epochs a task, set a smaller update_every, or use the policy static.",
             )
 
 
-def _ranks_by_sign(values: Array, share: float) -> tuple[Array, int]:
-    """(scores [living], how many leave): the ``share`` of each sign that lies nearest to zero scores 0, others 1. A
-    weight at 0 counts as positive and goes first.
-    """
-    scores = np.ones(values.size, np.float32)
+def _far_from_zero(values: Array, share: float) -> Array:
+    """bool [living]: False for the ``share`` of each sign that lies nearest to zero; 0 counts as positive."""
+    stays = np.zeros(values.size, bool)
     negative = values < 0
-    for side in (np.flatnonzero(negative), np.flatnonzero(~negative)):
-        count = exact_count(share, side.size)
-        if count:
-            scores[side[np.argsort(np.abs(values[side]), kind="stable")[:count]]] = 0
-    return scores, int(np.count_nonzero(scores == 0))
+    for positions in (positions_of(negative), positions_of(~negative)):
+        keep = positions.size - exact_count(share, positions.size)
+        stays[positions[top_k(np.abs(values[positions]), keep)]] = True
+    return stays

@@ -85,8 +85,7 @@ class SparseTraining:
 
     def passing_bytes(self, trained: Mapping[str, int]) -> int:
         """Bytes taken while evidence is gathered and patterns change. ``trained``: size of every trained parameter."""
-        gathering = footprint.pass_bytes(self.policy, self.targets)
-        return gathering + footprint.change_bytes(self.policy, self.targets, trained)
+        return footprint.passing_bytes(self.policy, self.targets, trained)
 
     def check(self, epochs: int | None, steps: int | None) -> None:
         """Plan time: `BadInput` when a technique that was asked for would never fire on such a task."""
@@ -97,7 +96,7 @@ class SparseTraining:
             raise BadInput(
                 f"Policy '{self.policy.name}' was asked for but would never move a weight: what it exchanges is below "
                 "one weight of each tensor.",
-                "Let it exchange more, use a larger network, or the static mask.",
+                "Let it exchange more, use a larger network, or the policy static.",
             )
 
     # -- for the learner
@@ -115,12 +114,12 @@ class SparseTraining:
             if density < 1.0:
                 parameter.set_pattern(magnitude_pattern(parameter.values, density))
 
-    def begin_task(self, c: Context | int | None) -> Sequence[Phase]:
-        """Before a task's first step. The last task's final gradient stays for the first move. Returns the phases that
-        the policy wants to run before the task's epochs; a driver without a `Context` gives the task's number.
+    def begin_task(self, c: Context) -> Sequence[Phase]:
+        """Before a task's first step: the phases that the policy wants to run before the task's epochs. The last task's
+        final gradient stays for the first move.
         """
         self._gathered.stop()
-        return () if c is None or isinstance(c, int) else self._event("begin_task", c)
+        return self._event("begin_task", c)
 
     def end_task(self, c: Context) -> Sequence[Phase]:
         """After a task's last step: the phases that the policy wants to run before the evaluation."""
@@ -153,11 +152,11 @@ class SparseTraining:
             if moves is not None:
                 self._apply(engine, moves)
                 self._gathered.used()
-            self._gathered.watch(engine)
         changed, self._changed = self._changed, False
         self._refresh = False
         if self.dgm is not None and self.dgm.due(info, changed):
             self._refresh_subsets(self.dgm, engine, batch, replay, micro_batch)
+        self._gathered.watch(engine)  # last: passes of gradient masking end a visit
         return changed
 
     def before_step(self, engine: Engine) -> None:
@@ -196,17 +195,16 @@ class SparseTraining:
         for name, positions in moves.trains.items():
             if positions is not None and not are_positions(positions, model[name].spec.size):
                 raise self._broken(f"trains positions of '{name}' that are no sorted int32 list of distinct ones")
-        changes = {
-            n: stages(self.policy.name, model[n], change, peaks[n])
-            for n, change in moves.changes.items()
-            if not model[n].frozen
-        }
-        for name, patterns in changes.items():
-            for pattern in patterns:
+        changes = {n: change for n, change in moves.changes.items() if not model[n].frozen}
+        for name, change in changes.items():  # all are checked before one is applied, and none of the patterns kept
+            stages(self.policy.name, model[name], change, peaks[name])
+        moved = set()
+        for name, change in changes.items():
+            for pattern in stages(self.policy.name, model[name], change, peaks[name]):
                 engine.set_pattern(name, pattern)
-            if patterns:
-                self._changed = True
+                moved.add(name)
                 self._subsets.pop(name, None)
+        self._changed = self._changed or bool(moved)
         if moves.freeze:
             engine.freeze(moves.freeze)
         if moves.unfreeze:
@@ -216,8 +214,7 @@ class SparseTraining:
             if positions is not None:
                 self._trains[name] = np.array(positions, np.int32)
             self._changed = self._changed or name in self.masked_gradients
-        touched = {n for n, patterns in changes.items() if patterns and n in self._trains}
-        self._set_masks(engine, [*moves.trains, *sorted(touched - set(moves.trains))])
+        self._set_masks(engine, [*moves.trains, *sorted((moved & set(self._trains)) - set(moves.trains))])
 
     def _broken(self, what: str) -> BrokenContract:
         return BrokenContract(f"Policy '{self.policy.name}' {what}.", "See edgecl.sparsity.Moves for what it may do.")

@@ -1,1 +1,5 @@
-"""Conformance suites for classes of your own: methods and policies."""
+"""Conformance suites for classes of your own: run one in your own tests."""
+
+from .check_policy import check_policy
+
+__all__ = ["check_policy"]

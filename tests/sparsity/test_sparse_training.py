@@ -65,7 +65,7 @@ def test_counts_follow_the_schedule_exactly(setup, form):
     sparse, engine = setup(sparsity=0.75, gradient_keep=0.8, form=form)
     rng, seen = np.random.default_rng(1), {}
     for task in (0, 1):
-        sparse.begin_task(task)
+        sparse.begin_task(context_of(engine, task=task))
         run(sparse, engine, rng, 0, 40, task, watch=lambda s, e, t=task: seen.update({(t, s): living(e)}))
     sizes = {n: engine.model[n].spec.size for n in NAMES}
     for (task, step), found in seen.items():
