@@ -106,7 +106,7 @@ class Carousel:
             ]
             rows = m.samples.reshape(m.slots, -1).view(np.uint8)
             self._slots = _storage.Slots(
-                rows, m.classes, m.ids, m.subjects, m.versions, fields, self.store.schema.sample_bytes
+                rows, m.classes, m.ids, m.subjects, m.versions, m.edits, fields, self.store.schema.sample_bytes
             )
             self._generation = m.generation
         return self._slots

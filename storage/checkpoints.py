@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .errors import StoreDamaged
-from .files import typed
+from .files import changes, typed
 from .writing import Writing
 
 
@@ -21,22 +21,20 @@ class Checkpoints(Writing):
         self._check()
         return self._db.meta(key)
 
-    @typed
+    @changes
     def meta_set(self, values: Mapping[str, bytes]) -> None:
         """Sets small values in one transaction; on flash when it returns."""
-        self._check(write=True)
         with self._lock:
             self._commit(meta=values)
             self._keep_values()
 
-    @typed
+    @changes
     def state(self) -> dict[str, Any]:
         """The view as of now, for a checkpoint; everything in it is on flash when this returns.
 
         From the first call on, evicted samples stay on flash until the second next call, so that a run
         resumed from either of the two newest checkpoints sees what the first one saw.
         """
-        self._check(write=True)
         assert self._flusher is not None
         with self._lock:
             self._cleaner.compact_fields()
@@ -59,7 +57,7 @@ class Checkpoints(Writing):
                 "field_epoch": self._field_epoch,
             }
 
-    @typed
+    @changes
     def load(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Rewinds the view to a checkpoint. Later samples stay on flash, hidden; appending them again shows
         them.
@@ -69,7 +67,6 @@ class Checkpoints(Writing):
         Only for a run that repeats its stream: samples that differ from the hidden ones raise
         `ReplayMismatch`.
         """
-        self._check(write=True)
         assert self._flusher is not None
         with self._lock:
             if self._index.physical_next < int(state["next_id"]):

@@ -10,6 +10,7 @@ class StoreError(Exception):
         super().__init__(f"{cause} {remedy}".strip())
         self.cause = cause
         self.remedy = remedy
+        self.unchanged = False  # True: nothing on flash or in RAM is other than before the call
 
 
 class StoreLocked(StoreError):
@@ -26,6 +27,10 @@ class StoreDamaged(StoreError):
     """The store cannot be used as it is on flash, the device reported an I/O error, or a write was interrupted
     (Ctrl-C); after the last it is whole when it is opened again.
     """
+
+
+class CannotRead(StoreDamaged):
+    """The device did not give a record that may be sound: what was to replace its file is not done, nothing is dropped."""
 
 
 class StoreFull(StoreError):

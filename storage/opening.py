@@ -6,20 +6,26 @@ import os
 import secrets
 from collections import deque
 from dataclasses import replace
+from functools import partial
 
+import lmdb
 import numpy as np
 
 from . import _storage, replacing
+from .aside import blank, set_aside
 from .cleaning import Cleaner
 from .codecs import make_decoder
+from .core import UNREAD_REASON
 from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
 from .files import Lock, Writer, io_error, segment_name
-from .forgetting import Forgetting
-from .index import Commit, Entry, IndexFile
+from .forgetting import Forgetting, Note
+from .index import Commit, Entry, IndexDamaged, IndexFile
 from .layout import FORMAT, HEADER_BYTES, Description, Footer, Header
+from .probe import probe
 from .recovery import NO_OFFSETS, Survey, survey
 from .schema import StreamSchema
 from .ticket import Flusher
+from .whole import make_folder, overwrite, sweep
 
 FILE_BYTES = 16 << 20
 _LOOKS = 20  # of a reader, while the owner keeps removing what it is looking at
@@ -38,11 +44,14 @@ class Opening(Forgetting):
                 raise StoreError(f"There is no store in '{self.path}'.", "Check the path.")
         else:
             try:
-                self._directory.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path)
+                make_folder(self._directory)
             except OSError as error:
                 raise io_error(error, f"Cannot make the store '{self.path}'") from error
             self._lockfile = Lock(self.path)
             try:
+                probe(self.path)
+                sweep(self.path, "*")
                 replacing.finish(self.path)
                 description = Description.read(self.path)
                 if description is None:
@@ -107,20 +116,42 @@ class Opening(Forgetting):
             try:
                 return self._open(durability)
             except FileNotFoundError as error:
-                self._db.close()
+                if getattr(self, "_db", None) is not None:
+                    self._db.close()
                 if not self.read_only or not left:
                     raise StoreDamaged(
                         f"'{error.filename}' vanished while the store was opened.", "Open it again."
                     ) from error
 
-    def _open(self, durability: str) -> None:
+    def _open(self, durability: str, end: bool = True) -> None:
+        """end: also forgetting that was begun and not ended. Where that fails, all is loaded again without it: a card
+        that is full or cannot be read keeps nobody from opening a store.
+        """
+        self._load_all(durability)
+        notes = self._forget_again()
+        self._unended = {note.subject for note in notes if not note.done}
+        if self.read_only:
+            return
+        self._settle_files(notes)
+        if not end or not notes:
+            return
+        try:
+            self._end_forgetting(notes)
+            self._unended = set()
+        except (OSError, lmdb.Error, StoreError):
+            self._release_files()
+            self._flusher = None
+            self._open(durability, end=False)
+
+    def _load_all(self, durability: str) -> None:
+        """Index, segments and fields as they are on flash."""
         self.rebuilt = False
         if self.read_only and not (self.path / "index").exists():
             raise StoreDamaged(f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it.")
         try:
             self._db = IndexFile(self.path, self.read_only)
             commit, entries = self._db.load()
-        except StoreDamaged:
+        except IndexDamaged:
             if self.read_only:
                 raise
             commit, entries = self._rebuild_index()
@@ -155,9 +186,10 @@ class Opening(Forgetting):
             self.wear.restore(self._db.wear)
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
-        found = survey(self._directory, self._description, commit, entries, self._db.ids_of)
+        gone = partial(self._gone, commit, self._notes())
+        found = self._found = survey(self._directory, self._description, commit, entries, self._db.ids_of, gone)
+        self._unread = {item.header.no for item in found.segments if item.unread}
         physical = self._load(found, known)
-        unended = self._forget_again()
         self._tail = None
         self._tail_tables = []
         if not self.read_only:
@@ -166,19 +198,47 @@ class Opening(Forgetting):
         if not self.read_only:
             self._flusher = Flusher(durability, self._dirty_files)
             self._cleaner = Cleaner(self)
-            self._commit(put=found.new_entries, drop=[n for n in found.lost_entries if n in entries])
-            for no in found.lost_entries:
-                self._entries.pop(no, None)
-            self._entries.update(found.new_entries)
-            self._fit_capacity()
-            for path in found.orphans:
-                path.unlink(missing_ok=True)
-            if self._description.format != FORMAT:
-                self._description = replace(self._description, format=FORMAT)
-                self._description.write(self.path)
-            if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
-                self._keep_values()
-            self._end_forgetting(unended)
+
+    def _settle_files(self, notes: list[Note]) -> None:
+        """The commit point after an opening; what no entry names goes, or is set aside."""
+        found = self._found
+        self._commit(put=found.new_entries, drop=[n for n in found.lost_entries if n in self._entries])
+        for no in found.lost_entries:
+            self._entries.pop(no, None)
+        self._entries.update(found.new_entries)
+        self._fit_capacity()
+        for item in found.orphans:
+            if notes and self._sealing is None:
+                overwrite(item.path)
+            else:
+                item.path.unlink(missing_ok=True)
+        for item in found.aside:
+            set_aside(self.path, item)
+        if found.aside and self._sealing is None:
+            for note in self._notes():
+                blank(self.path, self._codec.variable, note.subject, note.below)
+        if self._description.format != FORMAT:
+            self._description = replace(self._description, format=FORMAT)
+            self._description.write(self.path)
+        if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
+            self._keep_values()
+        del self._found
+
+    def _gone(
+        self, commit: Commit | None, notes: list[Note], ids: np.ndarray, classes: np.ndarray, subjects: np.ndarray
+    ) -> np.ndarray:
+        """Which records nobody misses: evicted at the commit point, or of subjects that were forgotten."""
+        gone = np.zeros(len(ids), bool)
+        for note in notes:
+            gone |= (subjects == note.subject) & (ids < note.below)
+        if commit is None:
+            return gone
+        view = dict(zip(commit.view_classes.tolist(), commit.view_first.tolist()))
+        if _storage.THRESHOLD in view:
+            limit = view[_storage.THRESHOLD] % 2**64
+            return gone | np.array([self._index.evicted_by_key(int(i), limit) for i in ids], bool)
+        first = np.array([view.get(int(c), 0) for c in classes], np.int64)
+        return gone | (ids < first)
 
     def _load(self, found: Survey, known: Commit) -> int:
         """Brings the segments into the index one by one; the next id on flash.
@@ -210,7 +270,7 @@ class Opening(Forgetting):
                 self._index.seal_segment(head.no, item.end, at)
             self._files[segment_name(head.no)] = item.size
             for pos in np.flatnonzero(table.ok == 0):
-                self._note_damage(head.first_id + int(table.rel[pos]), "checksum")
+                self._note_damage(head.first_id + int(table.rel[pos]), UNREAD_REASON if item.unread else "checksum")
             if not len(table):
                 continue
             end = head.first_id + int(table.rel[-1]) + 1
