@@ -16,8 +16,8 @@ import numpy as np
 
 from . import _storage, fork
 from .codecs import Codec
-from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
-from .files import Lock, Writer, segment_name, typed
+from .errors import BadRecord, ReadOnly, StoreClosed, StoreDamaged, UseAfterFork, WriteBudgetSpent
+from .files import Lock, Writer, as_typed, segment_name, typed
 from .index import Commit, Entry, IndexFile
 from .jsonfile import read_json, write_json
 from .keys import RootKey
@@ -89,6 +89,7 @@ class StoreCore:
     _pins: deque[tuple[np.ndarray, np.ndarray]]  # views of the two newest checkpoints
     _payload_written: int
     _field_epoch: int
+    _unended: set[int]  # subjects whose forgetting the opening could not end
     _unread: set[int]  # segments that the device did not give whole at the opening
     _last_no: int  # of the newest sample segment
     _last_field: int  # of the newest field file
@@ -176,6 +177,18 @@ class StoreCore:
         assert self._flusher is not None
         self._flusher.flush()
 
+    def _give_up(self, error: BaseException) -> BaseException:
+        """Nothing is written from here on, since a change that failed may be on flash and not in RAM, or the other way
+        round; ``error``, with a type.
+        """
+        error = as_typed(error, f"The store '{self.path}' failed")
+        why = getattr(error, "cause", None) or "it was interrupted"
+        if self._flusher is not None:
+            self._flusher.give_up(
+                StoreDamaged(f"A change of the store '{self.path}' failed: {why}", "Close it and open it again.")
+            )
+        return error
+
     def _here(self) -> None:
         """Raises `UseAfterFork` in a fork of the process, where locks may be held by threads that do not exist."""
         if fork.generation != self._born:
@@ -194,6 +207,11 @@ class StoreCore:
         """
         self._note_damage(id_, UNREAD_REASON if status == UNREAD else "checksum")
         self._index.remove_id(id_, unread=status == UNREAD)
+
+    @property
+    def unreadable(self) -> set[int]:
+        """Ids of samples that the device did not give since the store was opened; they may be sound."""
+        return {i for i, d in list(self._damaged.items()) if d.reason == UNREAD_REASON}
 
     @property
     def bytes(self) -> int:

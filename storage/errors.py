@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class StoreError(Exception):
     """A condition of the store that the caller has to deal with: ``cause`` and ``remedy``, one line each."""
@@ -75,3 +77,12 @@ class BadRecord(StoreError, ValueError):
 
 class ReplayMismatch(StoreError):
     """A sample appended again during a resume is not the one on flash."""
+
+
+def io_error(error: OSError, what: str) -> StoreError:
+    """The typed error for a failed system call."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
+    return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")

@@ -29,6 +29,7 @@ from .errors import (
     UseAfterFork,
     WriteBudgetSpent,
 )
+from .errors import io_error as io_error
 from .layout import HEADER_BYTES, Header
 from .whole import OWN, create, sync_directory
 
@@ -39,15 +40,6 @@ def segment_name(no: int) -> str:
 
 def field_name(no: int) -> str:
     return f"{no:08x}.fld"
-
-
-def io_error(error: OSError, what: str) -> StoreError:
-    """The typed error for a failed system call."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
-    return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")
 
 
 Call = TypeVar("Call", bound=Callable[..., Any])
@@ -89,12 +81,8 @@ def settling(store: Any, appending: bool = False) -> Iterator[None]:
         raise
     except BaseException as failed:
         error = as_typed(failed, f"The store '{store.path}' failed")
-        calm = isinstance(error, StoreError) and (error.unchanged or appending)
-        if not calm and store._flusher is not None:
-            why = getattr(error, "cause", None) or "it was interrupted"
-            store._flusher.give_up(
-                StoreDamaged(f"A change of the store '{store.path}' failed: {why}", "Close it and open it again.")
-            )
+        if not (isinstance(error, StoreError) and (error.unchanged or appending)):
+            store._give_up(error)
         if error is failed:
             raise
         raise error from failed

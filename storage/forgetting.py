@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .aside import blank
-from .errors import BadRecord, StoreDamaged, StoreError
+from .errors import BadRecord, StoreDamaged
 from .files import changes
 from .jsonfile import read_json, write_json
 from .scrub import Scrub
@@ -56,7 +56,6 @@ class Note(NamedTuple):
 class Forgetting(Writing):
     """Takes a subject's samples out of the store."""
 
-    _unended: set[int]  # subjects whose request the opening could not end
 
     @changes
     def forget(self, subject: int) -> Forgotten:
@@ -79,9 +78,8 @@ class Forgetting(Writing):
             try:
                 holds, ids, files = self._erase(subject, below)
                 self._note(subject, below, now, live, done=True)
-            except StoreError as error:
-                error.unchanged = False  # it was begun
-                raise
+            except BaseException as error:  # it was begun: what follows has to know
+                raise self._give_up(error) from error
             self._unended.discard(subject)
             return Forgotten(subject, np.union1d(gone, ids), now, holds, files)
 

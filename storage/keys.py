@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .bounded import read_bounded
-from .errors import BadRecord, StoreDamaged, WrongKey
+from .errors import BadRecord, StoreDamaged, WrongKey, io_error
 from .jsonfile import read_json, write_json
 from .whole import sweep, write_whole
 
@@ -55,7 +55,9 @@ class KeyFile:
     def keys(self) -> list[bytes]:
         try:
             return [checked(bytes.fromhex(line)) for line in read_bounded(self.path, _MOST_BYTES).decode().split()]
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise io_error(error, f"The key file '{self.path}' cannot be read") from error
+        except ValueError as error:
             raise BadRecord(f"The key file '{self.path}' cannot be used: {error}.", "Give another one.") from error
 
     def add(self) -> bytes:

@@ -50,13 +50,13 @@ class Opening(Forgetting):
                 raise io_error(error, f"Cannot make the store '{self.path}'") from error
             self._lockfile = Lock(self.path)
             try:
-                probe(self.path)
                 sweep(self.path, "*")
                 replacing.finish(self.path)
                 description = Description.read(self.path)
                 if description is None:
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
+                    probe(self.path)
                     size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
                     sealed = self._root is not None
                     description = Description(secrets.token_bytes(16), schema, size // 8 * 8, sealed=sealed)
@@ -132,6 +132,7 @@ class Opening(Forgetting):
         self._unended = {note.subject for note in notes if not note.done}
         if self.read_only:
             return
+        probe(self.path)  # it may have been moved to another file system
         self._settle_files(notes)
         if not end or not notes:
             return

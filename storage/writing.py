@@ -10,7 +10,7 @@ import numpy as np
 from . import _storage
 from .arguments import ids_of, ints_of, rows_of, times_of, values_of
 from .codecs import round_trip
-from .errors import BadRecord, ReplayMismatch, StoreFull
+from .errors import BadRecord, ReplayMismatch, StoreError, StoreFull
 from .fieldfiles import FieldFiles
 from .files import Writer, segment_name, settling, typed
 from .index import Entry
@@ -66,6 +66,11 @@ class Writing(FieldFiles):
             self._afford((n - skip - again) * self._stride)
             if again:
                 self._replay(first, rows[:again], labels[:again])
+            if self._unended and self._sealing and (waiting := self._unended.intersection(people.tolist())):
+                raise StoreError(
+                    f"Forgetting subject {min(waiting)} was begun and could not be ended.",
+                    "Forget it again once the device reads and has room.",
+                )
             with settling(self, appending=True):
                 if self._sealing is not None:
                     with settling(self):

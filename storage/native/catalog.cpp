@@ -45,6 +45,7 @@ void Catalog::release_list(List &c, size_t to) {
 void Catalog::evict_front(List &c) {
     --count, ++evicted;
     uint32_t id = c.oldest();
+    outlive_unread(c, id);
     if (c.late.size()) {
         c.late.erase(0);
         c.late_floor = id + 1;
@@ -55,6 +56,11 @@ void Catalog::evict_front(List &c) {
     ++c.lo;
     c.floor = id + 1;
     if (!pinned) release_list(c, c.lo);
+}
+
+void Catalog::outlive_unread(const List &c, uint32_t id) {
+    for (auto &[other, u] : unread_)
+        if (u.cls == c.cls && other < id) u.live = false;
 }
 
 void Catalog::evict_at(List &c, size_t position) {
@@ -194,10 +200,18 @@ void Catalog::get_view(std::vector<int32_t> &cls, std::vector<int64_t> &first_li
     for (const auto &[key, at] : std::map<int32_t, size_t>(index_.begin(), index_.end())) {
         const List &c = lists_[at];
         cls.push_back(key);
-        first_live.push_back(c.lo < c.hi ? c.ids[c.lo] : next_id);
-        if (!c.late.size() && !c.late_floor) continue;
+        int64_t first = c.lo < c.hi ? c.ids[c.lo] : next_id;
+        int64_t late = c.late.size() ? c.late[0] : static_cast<int64_t>(c.late_floor);
+        bool any_late = c.late.size() || c.late_floor;
+        for (const auto &[id, u] : unread_) {
+            if (u.cls != key || !u.live) continue;
+            if (id >= c.floor) first = std::min<int64_t>(first, id);
+            else late = any_late ? std::min<int64_t>(late, id) : id, any_late = true;
+        }
+        first_live.push_back(first);
+        if (!any_late) continue;
         cls.push_back(late_code(key));
-        first_live.push_back(c.late.size() ? c.late[0] : static_cast<int64_t>(c.late_floor));
+        first_live.push_back(late);
     }
     if (policy_ == Eviction::kReservoir) cls.push_back(kThreshold), first_live.push_back(static_cast<int64_t>(threshold_));
 }
@@ -224,14 +238,14 @@ void Catalog::release_all() {
 }
 
 void Catalog::remove(int64_t id, int32_t cls, bool unread) {
-    auto gone = [&](int32_t of) {
-        if (unread) unread_[static_cast<uint32_t>(id)] = of;
+    auto gone = [&](int32_t of, bool live) {
+        if (unread) unread_[static_cast<uint32_t>(id)] = {of, live};
         else segments_->released(id);
     };
     if (auto at = kept_.find(static_cast<uint32_t>(id)); at != kept_.end()) {
         int32_t of = at->second.cls;
         kept_.erase(at);
-        return gone(of);
+        return gone(of, false);
     }
     if (!unread && unread_.erase(static_cast<uint32_t>(id))) return segments_->released(id);
     for (List &c : lists_) {
@@ -239,12 +253,12 @@ void Catalog::remove(int64_t id, int32_t cls, bool unread) {
         if (c.late.has(static_cast<uint64_t>(id))) {
             c.late.erase(c.late.lower_bound(static_cast<uint64_t>(id)));
             --count;
-            return gone(c.cls);
+            return gone(c.cls, true);
         }
         size_t k = c.ids.lower_bound(static_cast<uint64_t>(id));
         if (k >= c.ids.size() || c.ids[k] != id) continue;
         c.ids.erase(k);
-        if (k >= c.keep) gone(c.cls);
+        if (k >= c.keep) gone(c.cls, k >= c.lo && k < c.hi);
         if (k >= c.lo && k < c.hi) --count;
         c.keep -= k < c.keep, c.lo -= k < c.lo, c.hi -= k < c.hi;
         return;
@@ -362,7 +376,7 @@ std::vector<int64_t> Catalog::retained_between(uint64_t from, uint64_t to) const
     }
     for (const auto &[id, e] : kept_)
         if (id >= from && id < to) out.push_back(id);
-    for (const auto &[id, cls] : unread_)
+    for (const auto &[id, u] : unread_)
         if (id >= from && id < to) out.push_back(id);
     std::sort(out.begin(), out.end());
     return out;
@@ -432,7 +446,7 @@ std::vector<bool> Catalog::live_window(uint64_t from, size_t n, bool retained) c
     }
     for (const auto &[id, e] : kept_)
         if (retained && id >= from && id < from + n) in[id - from] = true;
-    for (const auto &[id, cls] : unread_)
+    for (const auto &[id, u] : unread_)
         if (retained && id >= from && id < from + n) in[id - from] = true;
     return in;
 }

@@ -93,6 +93,7 @@ class Catalog {
     void release_list(List &c, size_t to);
     bool take_live(List &c, uint32_t id); // out of its class, still on flash
     void put_live(List &c, uint32_t id);
+    void outlive_unread(const List &c, uint32_t id);
     void view_list(List &c, int64_t first, int64_t first_late);
     std::vector<bool> live_window(uint64_t from, size_t n, bool retained) const;
 
@@ -112,7 +113,13 @@ class Catalog {
     };
     std::vector<Keyed> candidates_; // ascending: the live ids with the largest keys, as far as known
     std::unordered_map<uint32_t, Keyed> kept_; // evicted, waiting for release
-    std::unordered_map<uint32_t, int32_t> unread_; // what the device did not give, by class: it may, another time
+    // What the device did not give, with its class: it may, another time. live: it was when it was taken out, and nothing
+    // newer of its class has been evicted since.
+    struct Unread {
+        int32_t cls;
+        bool live;
+    };
+    std::unordered_map<uint32_t, Unread> unread_;
     FieldMap now_;                                // classes of relabelled ids, + 1
 };
 
