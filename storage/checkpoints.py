@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from .bounded import parse_json
 from .errors import StoreDamaged
 from .files import changes, typed
 from .writing import Writing
+
+
+_MARK = "edgecl.mark"
 
 
 class Checkpoints(Writing):
@@ -27,6 +32,23 @@ class Checkpoints(Writing):
         with self._lock:
             self._commit(meta=values)
             self._keep_values()
+
+    @changes
+    def set_mark(self, lineage: str, generation: int) -> None:
+        """Notes that the saved state ``generation`` of a learner ``lineage`` covers all samples stored so far; on flash
+        when it returns. It is the caller's to say when, after that state is.
+        """
+        self._flusher.flush()  # type: ignore[union-attr]
+        with self._lock:
+            mark = {"lineage": str(lineage), "generation": int(generation), "next_id": self.next_id}
+            self._commit(meta={_MARK: json.dumps(mark).encode()})
+            self._keep_values()
+
+    @property
+    def mark(self) -> dict[str, Any] | None:
+        """{"lineage", "generation", "next_id": of the samples it covers} of the newest `set_mark`; None: there is none."""
+        found = self.meta_get(_MARK)
+        return None if found is None else dict(parse_json(found))
 
     @changes
     def state(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 VALUES = "values.json"  # beside the index
+CHANGES_END = -3  # in the view of a commit: the "class" whose value is how far the log of changes had been written
 DAMAGED, UNREAD = 2, 5  # what native reading says of a record
 UNREAD_REASON = "the device did not give it"
 
@@ -91,6 +92,7 @@ class StoreCore:
     _field_epoch: int
     _unended: set[int]  # subjects whose forgetting the opening could not end
     _unread: set[int]  # segments that the device did not give whole at the opening
+    _log_end: int  # of the log of changes
     _last_no: int  # of the newest sample segment
     _last_field: int  # of the newest field file
     _tail: Writer | None  # the segment appended to
@@ -137,6 +139,7 @@ class StoreCore:
         with self._flusher.lock:
             self._tail.sync()  # a commit point vouches only for what is on flash
         classes, first = self._index.get_view()
+        classes, first = np.append(classes, np.int32(CHANGES_END)), np.append(first, np.int64(self._log_end))
         commit = Commit(
             self._index.next_id,
             max(self._index.physical_next, self._tail.header.first_id),
@@ -234,7 +237,7 @@ class StoreCore:
                 parts.callback(self._db.close)
             if getattr(self, "_index", None) is not None:
                 parts.callback(self._index.close_files)
-            for name in ("_tail", "_field"):
+            for name in ("_tail", "_field", "_log_writer"):
                 writer = getattr(self, name, None)
                 if writer is not None:
                     parts.callback(writer.close)

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,23 +69,29 @@ def as_typed(error: BaseException, what: str) -> BaseException:
     return error
 
 
-@contextlib.contextmanager
-def settling(store: Any, appending: bool = False) -> Iterator[None]:
+class settling:  # noqa: N801  a statement, not a thing: ``with settling(store):``
     """A call that changes an open store. When it fails, what stands in RAM and on flash may differ, so the handle takes
     nothing more until it is opened again; unless the error says that nothing was changed, or the caller's values were
     refused. appending: a write behind the last record, which changes nothing by failing.
     """
-    try:
-        yield
-    except (BadRecord, WriteBudgetSpent, ReplayMismatch, UseAfterFork, StoreClosed):
-        raise
-    except BaseException as failed:
-        error = as_typed(failed, f"The store '{store.path}' failed")
-        if not (isinstance(error, StoreError) and (error.unchanged or appending)):
-            store._give_up(error)
-        if error is failed:
-            raise
-        raise error from failed
+
+    def __init__(self, store: Any, appending: bool = False) -> None:
+        self._store, self._appending = store, appending
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, failed: BaseException | None, trace: Any) -> None:
+        if failed is None or isinstance(failed, _REFUSED):
+            return
+        error = as_typed(failed, f"The store '{self._store.path}' failed")
+        if not (isinstance(error, StoreError) and (error.unchanged or self._appending)):
+            self._store._give_up(error)
+        if error is not failed:
+            raise error from failed
+
+
+_REFUSED = (BadRecord, WriteBudgetSpent, ReplayMismatch, UseAfterFork, StoreClosed)
 
 
 def changes(call: Call) -> Call:

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .amending import Amending
 from .aside import blank
 from .errors import BadRecord, StoreDamaged
 from .files import changes
 from .jsonfile import read_json, write_json
 from .scrub import Scrub
 from .whole import sweep
-from .writing import Writing
 
 FILE = "forgotten.json"  # beside the index, which may have to be rebuilt
 KEY_DROPPED, OVERWRITTEN = "key dropped", "overwritten"
@@ -53,7 +53,7 @@ class Note(NamedTuple):
     live: int = 0
 
 
-class Forgetting(Writing):
+class Forgetting(Amending):
     """Takes a subject's samples out of the store."""
 
 
@@ -117,7 +117,7 @@ class Forgetting(Writing):
             self._sealing.keys.drop(subject)
             self._cleaner.after_seal()
             return KEY_DROPPED, _NO_IDS, []
-        ids, names = Scrub(self, subject, below).run()
+        ids, names = Scrub(self, lambda ids, subjects: (subjects == subject) & (ids < below)).run()
         return OVERWRITTEN, ids, names + blank(self.path, self._codec.variable, subject, below)
 
     def _notes(self) -> list[Note]:

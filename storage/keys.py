@@ -49,8 +49,11 @@ class KeyFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(path))  # the process may change its folder
-        if not self.path.exists():
-            self._write([os.urandom(KEY_BYTES)])
+        try:
+            if not self.path.exists():
+                self._write([os.urandom(KEY_BYTES)])
+        except OSError as error:
+            raise io_error(error, f"The key file '{self.path}' cannot be made") from error
 
     def keys(self) -> list[bytes]:
         try:

@@ -12,10 +12,11 @@ import lmdb
 import numpy as np
 
 from . import _storage, replacing
+from .amending import Log
 from .aside import blank, set_aside
 from .cleaning import Cleaner
 from .codecs import make_decoder
-from .core import UNREAD_REASON
+from .core import CHANGES_END, UNREAD_REASON
 from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
 from .files import Lock, Writer, io_error, segment_name
 from .forgetting import Forgetting, Note
@@ -187,16 +188,18 @@ class Opening(Forgetting):
             self.wear.restore(self._db.wear)
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
-        gone = partial(self._gone, commit, self._notes())
+        log = self._open_log()
+        gone = partial(self._gone, commit, self._notes(), log)
         found = self._found = survey(self._directory, self._description, commit, entries, self._db.ids_of, gone)
         self._unread = {item.header.no for item in found.segments if item.unread}
-        physical = self._load(found, known)
+        physical = self._load(found, known, log)
         self._tail = None
         self._tail_tables = []
         if not self.read_only:
             self._adopt(found, physical, commit)
         self._open_fields()
         if not self.read_only:
+            self._adopt_log(log)
             self._flusher = Flusher(durability, self._dirty_files)
             self._cleaner = Cleaner(self)
 
@@ -226,33 +229,43 @@ class Opening(Forgetting):
         del self._found
 
     def _gone(
-        self, commit: Commit | None, notes: list[Note], ids: np.ndarray, classes: np.ndarray, subjects: np.ndarray
+        self,
+        commit: Commit | None,
+        notes: list[Note],
+        log: Log,
+        ids: np.ndarray,
+        classes: np.ndarray,
+        subjects: np.ndarray,
     ) -> np.ndarray:
-        """Which records nobody misses: evicted at the commit point, or of subjects that were forgotten."""
-        gone = np.zeros(len(ids), bool)
+        """Which records nobody misses: evicted at the commit point, taken out, or of subjects that were forgotten."""
+        ok, classes = log.amend(ids, np.ones(len(ids), np.uint8), classes)
+        gone = ok == 0
         for note in notes:
             gone |= (subjects == note.subject) & (ids < note.below)
         if commit is None:
             return gone
-        view = dict(zip(commit.view_classes.tolist(), commit.view_first.tolist()))
+        view = dict(zip(*(a.tolist() for a in _view_since(commit, log))))
         if _storage.THRESHOLD in view:
             limit = view[_storage.THRESHOLD] % 2**64
             return gone | np.array([self._index.evicted_by_key(int(i), limit) for i in ids], bool)
-        first = np.array([view.get(int(c), 0) for c in classes], np.int64)
-        return gone | (ids < first)
+        first, late = (np.array([view.get(c, 0) for c in of], np.int64) for of in (classes.tolist(), (-classes - 10).tolist()))
+        return gone | (ids < np.where(log.of(ids)[0], np.minimum(first, late), first))
 
-    def _load(self, found: Survey, known: Commit) -> int:
+    def _load(self, found: Survey, known: Commit, log: Log) -> int:
         """Brings the segments into the index one by one; the next id on flash.
 
         The view of the commit point is set once everything below it is known; what stands behind it comes
         into view in order. An id that is on no sound record keeps its number.
         """
         view_set = False
+        view_classes, view_first = _view_since(known, log)
+        relabelled = log.classes >= -1
+        self._index.mark_relabelled(log.ids[relabelled], log.classes[relabelled])
 
         def come_into_view(classes: np.ndarray) -> None:
             nonlocal view_set
             if not view_set:
-                self._index.set_view(known.next_id, known.view_classes, known.view_first)
+                self._index.set_view(known.next_id, view_classes, view_first)
                 view_set = True
             self._index.advance(classes)
 
@@ -265,7 +278,9 @@ class Opening(Forgetting):
             self._index.add_segment(head.no, head.first_id, head.crc, rel, head.compacted, [])
             variable = self._codec.variable and not item.footer
             offsets = table.offsets if variable else NO_OFFSETS
-            self._index.add_records(head.no, table.ok, table.rel, table.classes, table.subjects, offsets)
+            ids = head.first_id + table.rel.astype(np.int64)
+            ok, now = log.amend(ids, table.ok, table.classes)
+            self._index.add_records(head.no, ok, table.rel, now, table.subjects, offsets)
             if self._codec.variable and item.full:
                 at = Footer.offsets_at(item.size, item.count) if item.footer else 0
                 self._index.seal_segment(head.no, item.end, at)
@@ -279,8 +294,7 @@ class Opening(Forgetting):
             if end > known.next_id:
                 start = self._index.next_id if view_set else known.next_id
                 classes = np.full(end - start, -2, np.int32)  # -2: the id is on no segment
-                ids = head.first_id + table.rel.astype(np.int64)
-                classes[ids[ids >= start] - start] = table.classes[ids >= start]
+                classes[ids[ids >= start] - start] = now[ids >= start]
                 come_into_view(classes)
         start = self._index.next_id if view_set else known.next_id
         come_into_view(np.full(max(0, physical - start), -2, np.int32))
@@ -313,3 +327,14 @@ class Opening(Forgetting):
         self._tail.dirty = True
         self._tail_tables = [last.load()]
         self._files[segment_name(head.no)] = last.end
+
+
+def _view_since(commit: Commit, log: Log) -> tuple[np.ndarray, np.ndarray]:
+    """The view of a commit point (classes, first live ids) that also lets in what was relabelled after it."""
+    view = dict(zip(commit.view_classes.tolist(), commit.view_first.tolist()))
+    end = view.pop(CHANGES_END, 0)
+    fresh = (log.offsets >= end) & (log.classes >= -1)
+    for cls in np.unique(log.classes[fresh]).tolist():
+        first = int(log.ids[fresh & (log.classes == cls)][0])
+        view[-cls - 10] = min(view.get(-cls - 10, first), first)
+    return np.array(list(view), np.int32), np.array(list(view.values()), np.int64)

@@ -7,6 +7,7 @@ whose owner can no longer be told, since they are damaged or their sample is gon
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
 
 
 class Scrub:
-    """Takes one subject's records below an id off flash; for the thread that holds the store's lock."""
+    """Takes records off flash; for the thread that holds the store's lock.
 
-    def __init__(self, store: Writing, subject: int, below: int) -> None:
-        self._store, self._subject, self._below = store, subject, below
-        self._theirs: list[np.ndarray] = []  # ids of the subject
+    theirs: which records [n] of ids and subjects go. Those whose owner cannot be told go with them.
+    """
+
+    def __init__(self, store: Writing, theirs: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._store, self._mine = store, theirs
+        self._theirs: list[np.ndarray] = []  # ids that go
         self._others: list[np.ndarray] = []  # ids that are somebody else's, or nobody's
 
     def run(self) -> tuple[np.ndarray, list[str]]:
-        """The subject's ids that were on flash, and the files that were rewritten."""
+        """The ids that were on flash, and the files that were rewritten."""
         s = self._store
         segments = [no for no, _, _, _ in s._index.segments() if self._look(no)]
         fields = [no for no in sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld")) if self._has_value(no)]
@@ -46,7 +50,7 @@ class Scrub:
         first, table = self._table(no)
         ids = first + table.rel.astype(np.int64)
         ok = table.ok.astype(bool)
-        mine = ok & (table.subjects == self._subject) & (ids < self._below)
+        mine = ok & self._mine(ids, table.subjects)
         self._theirs.append(ids[mine])
         self._others.append(ids[ok & ~mine])
         found = [i for i, d in self._store._damaged.items() if d.file == segment_name(no)]
@@ -74,7 +78,7 @@ class Scrub:
             os.close(fd)
 
     def _has_value(self, no: int) -> bool:
-        """Whether a field file holds a value of the subject, or of a sample nobody knows."""
+        """Whether a field file holds a value of theirs, or of a sample nobody knows."""
         item = self._store._cleaner._fields_of(no)
         others = np.concatenate([np.zeros(0, np.int64), *self._others])
         return bool(item.damaged_bytes) or not np.isin(item.ids, others).all()

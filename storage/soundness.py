@@ -6,6 +6,7 @@ import contextlib
 
 import numpy as np
 
+from .amending import FILE, Log, changes_header
 from .aside import FOLDER, files
 from .core import DAMAGED, UNREAD, DamagedRecord
 from .field_recovery import read_field_file, survey_fields
@@ -41,5 +42,8 @@ class Soundness(Reading):
             with self._lock, contextlib.suppress(FileNotFoundError):  # it may have been replaced or written meanwhile
                 if skipped := read_field_file(self._directory, item.header.no, self._description).damaged_bytes:
                     fields.append(DamagedRecord(None, field_name(item.header.no), 0, f"{skipped} bytes skipped"))
+        log = Log.read(self.path / FILE, changes_header(self._description))
+        if log.damaged:
+            fields.append(DamagedRecord(None, FILE, 0, f"{log.damaged} bytes skipped"))
         aside = [DamagedRecord(None, f"{FOLDER}/{path.name}", 0, "set aside: not in use") for path in files(self.path)]
         return [*(self._damaged[i] for i in sorted(self._damaged)), *fields, *aside]

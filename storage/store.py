@@ -76,6 +76,8 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self._lock = threading.RLock()
         self._lockfile = None
         self._flusher = None
+        self._listeners = []
+        self._log_writer = None
         self._directory = self.path / "segments"
         description = self._prepare(schema, limit_bytes)
         self.schema = description.schema

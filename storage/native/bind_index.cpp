@@ -188,6 +188,7 @@ void bind_index(nb::module_ &m) {
             return x.with_catalog([=](Catalog &c) { return c.evicted_by_key(id, threshold); });
         })
         .def("live", &Index::live)
+        .def("are_live", [](Index &x, In<int64_t> ids) { return array(x.are_live(ids.data(), ids.shape(0))); })
         .def_prop_ro("physical_next", &Index::physical_next)
         .def_prop_ro("next_id", [](Index &x) { return x.with_catalog([](Catalog &c) { return c.next_id; }); })
         .def_prop_ro("count", [](Index &x) { return x.with_catalog([](Catalog &c) { return c.count; }); })

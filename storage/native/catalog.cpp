@@ -266,6 +266,21 @@ void Catalog::remove(int64_t id, int32_t cls, bool unread) {
 }
 
 // ---------------------------------------------------------------- other classes
+size_t Catalog::place_of(int64_t id, size_t likely) const { // neighbours are often of one class
+    if (id < 0 || id >= next_id) return lists_.size();
+    if (likely < lists_.size() && lists_[likely].has_live(static_cast<uint64_t>(id))) return likely;
+    size_t k = 0;
+    while (k < lists_.size() && !lists_[k].has_live(static_cast<uint64_t>(id))) ++k;
+    return k;
+}
+
+std::vector<uint8_t> Catalog::are_live(const int64_t *ids, size_t n) const {
+    std::vector<uint8_t> out(n);
+    size_t k = 0;
+    for (size_t i = 0; i < n; ++i) out[i] = (k = place_of(ids[i], k)) < lists_.size();
+    return out;
+}
+
 bool Catalog::take_live(List &c, uint32_t id) {
     if (c.late.has(id)) {
         c.late.erase(c.late.lower_bound(id));
@@ -294,11 +309,7 @@ std::vector<int64_t> Catalog::relabel(const int64_t *ids, const int32_t *cls, si
     candidates_.clear(); // they name classes
     for (size_t i = 0; i < n; ++i) {
         auto id = static_cast<uint32_t>(ids[i]);
-        size_t k = lists_.size();
-        if (ids[i] >= 0 && ids[i] < next_id) {
-            if (last < lists_.size() && lists_[last].has_live(id)) k = last; // they often come class by class
-            else for (k = 0; k < lists_.size() && !lists_[k].has_live(id);) ++k;
-        }
+        size_t k = place_of(ids[i], last);
         if (k == lists_.size()) {
             unknown.push_back(ids[i]);
             continue;

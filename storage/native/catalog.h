@@ -45,6 +45,7 @@ class Catalog {
     void prune_subjects();                // forgets ids of subjects that are no longer on flash
 
     bool live(int64_t id, int32_t cls) const;
+    std::vector<uint8_t> are_live(const int64_t *ids, size_t n) const;
     bool retained(int64_t id) const;
     std::vector<int64_t> retained_between(uint64_t from, uint64_t to) const; // ascending
     std::vector<int32_t> classes() const;
@@ -83,6 +84,7 @@ class Catalog {
         }
     };
     const List *find(int32_t cls) const;
+    size_t place_of(int64_t id, size_t likely) const; // of its list, where it is live; else their number
     List *find(int32_t cls) { return const_cast<List *>(static_cast<const Catalog *>(this)->find(cls)); }
     List &list(int32_t cls);
     uint64_t key(uint32_t id) const;

@@ -136,6 +136,11 @@ bool Index::live(int64_t id, int32_t cls) {
     return catalog_.live(id, cls);
 }
 
+std::vector<uint8_t> Index::are_live(const int64_t *ids, size_t n) {
+    Lock lock(mutex_);
+    return catalog_.are_live(ids, n);
+}
+
 int64_t Index::physical_next() {
     Lock lock(mutex_);
     return physical_next_;

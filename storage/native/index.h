@@ -87,6 +87,7 @@ class Index {
     int32_t class_now(int64_t id, int32_t recorded); // the class of a record that was written with `recorded`
     std::vector<int64_t> forget(int32_t subject, int64_t below); // takes a subject's ids out; those that were here
     bool live(int64_t id, int32_t cls);
+    std::vector<uint8_t> are_live(const int64_t *ids, size_t n); // whatever their class
     int64_t physical_next();
     template <class F> auto with_catalog(F f) {
         std::lock_guard<std::mutex> lock(mutex_);
