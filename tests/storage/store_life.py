@@ -121,8 +121,6 @@ class StoreLife:
 
     @staticmethod
     def _relabel(store: SampleStore, place: Path, say: Say) -> None:
-        if not hasattr(store, "relabel"):
-            return
         ids = np.arange(0, store.next_id, 7)
         ids = ids[np.isin(subject_of(ids), (0, 2, 4))]
         say("l", *ids)
@@ -131,8 +129,6 @@ class StoreLife:
 
     @staticmethod
     def _remove(store: SampleStore, place: Path, say: Say) -> None:
-        if not hasattr(store, "remove"):
-            return
         ids = np.arange(5, store.next_id, 31)
         say("r", *ids)
         store.remove(ids)
@@ -169,12 +165,14 @@ class StoreLife:
                 values, widths = (a[ok] for a in batch["fields"][name])
                 have = widths > 0
                 width = right(held[:1]).shape[1] if len(held) else 0
-                found["wrong"] += int((values[have][:, :width] != right(held[have])).any(axis=1).sum()) if have.any() else 0
+                if have.any():
+                    found["wrong"] += int((values[have][:, :width] != right(held[have])).any(axis=1).sum())
                 found["lost"] += int((~have & np.isin(held, list(sure))).sum())
             found["lost"] += int(int(store.meta_get("seen") or b"-1") < said.seen)
             found["wrong"] += len(store.verify())
         if not self._sealed:
-            found["leaked"] += plaintext(place / "store", every[must_go])
+            forgotten = said.below(said.forgotten, every)
+            found["leaked"] += plaintext(place / "store", every[forgotten])
         return found
 
     @staticmethod
