@@ -6,6 +6,7 @@ Run as a program it is the worker, with the library of failing_calls.c preloaded
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ import numpy as np
 from failing_calls import FAIL, KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
 from store_life import StoreLife
 
+WORKERS = 2
 PATIENCE = 20  # seconds a life or its check may take
 COUNTS = ("lost", "wrong", "leaked", "untyped", "died", "hangs")
 LIVES: dict[str, Any] = {life.name: life for life in (StoreLife(False), StoreLife(True))}
@@ -39,13 +41,29 @@ def placed_kills(place: Path, rounds: int, seed: int) -> dict[str, Any]:
 def _campaign(place: Path, what: str, rounds: int, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     library = build(place)
-    command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(place)]
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"The worker ended with {done.returncode}: {done.stderr[-2000:]}")
-    return {**json.loads(done.stdout), "seconds": round(time.perf_counter() - began, 1)}
+    workers = []
+    for part in range(WORKERS):
+        folder = place / f"worker{part}"
+        folder.mkdir()
+        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part)]
+        pipe = subprocess.PIPE
+        workers.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
+    total: Counter[str] = Counter(dict.fromkeys(("points", *COUNTS), 0))
+    typed: Counter[str] = Counter()
+    failures: list[str] = []
+    for worker in workers:
+        out, errors = worker.communicate()
+        if worker.returncode:
+            raise RuntimeError(f"A worker ended with {worker.returncode}: {errors[-2000:]}")
+        row = json.loads(out)
+        typed.update(row["typed_errors"])
+        failures += row["failures"]
+        total.update({k: row[k] for k in total})
+    seconds = round(time.perf_counter() - began, 1)
+    told = {"typed_errors": dict(sorted(typed.items())), "failures": failures[:50]}
+    return {**total, "of": row["of"], **told, "seconds": seconds}
 
 
 # --- the worker --------------------------------------------------------------------------------------------
@@ -60,8 +78,8 @@ def points(counts: dict[str, int], what: str) -> list[Point]:
 
 
 class Worker:
-    def __init__(self, place: Path, what: str, every: int, seed: int) -> None:
-        self.place, self.what, self.every, self.seed = place, what, every, seed
+    def __init__(self, place: Path, what: str, every: int, seed: int, part: int) -> None:
+        self.place, self.what, self.every, self.seed, self.part = place, what, every, seed, part
         self.calls = Calls()
         self.totals = Counter(dict.fromkeys(COUNTS, 0))
         self.failures: list[str] = []
@@ -74,7 +92,7 @@ class Worker:
             counts = self._dry(life)
             found = points(counts, self.what)
             order = np.random.default_rng([self.seed, total]).permutation(len(found))
-            chosen = [found[i] for i in order[: -(-len(found) // self.every)]]
+            chosen = [found[i] for i in order[: -(-len(found) // self.every)]][self.part :: WORKERS]
             total, tried = total + len(found), tried + len(chosen)
             for point in chosen:
                 self._try(life, point)
@@ -171,8 +189,9 @@ class Worker:
 
 
 def main() -> int:
-    what, every, seed, place = sys.argv[1:5]
-    print(json.dumps(Worker(Path(place), what, int(every), int(seed)).run()))
+    what, every, seed, place, part = sys.argv[1:6]
+    gc.freeze()  # what is there is not looked at again, and so not copied, in every child
+    print(json.dumps(Worker(Path(place), what, int(every), int(seed), int(part)).run()))
     return 0
 
 
