@@ -7,7 +7,6 @@ rewritten without the rows and the old one overwritten.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from ..storage.carousel import keep_swaps
 from ..storage.errors import StoreError
 from ..storage.forgetting import OVERWRITTEN
 from ..storage.sealing import Sealing
+from ..storage.whole import overwrite as overwrite
 from .calls import FORGOT, Call
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ def rewrite_saved(folders: Iterable[Path], subject: int) -> list[str]:
     """Rewrite the saved states in ``folders`` without a subject; the files that held something of it, or could not be
     read and were overwritten as they are.
     """
-    files = []
+    folders = list(folders)
+    files = [str(path) for folder in folders for path in checkpoint.sweep(folder)]
     for path in (p for folder in folders for p in checkpoint.generations(folder)):
-        finish_overwriting(path)
         try:
             state = checkpoint.read(path)
         except EdgeclError:  # damaged: whatever is in it goes
@@ -220,34 +220,6 @@ def rewrite_saved(folders: Iterable[Path], subject: int) -> list[str]:
             continue
         state, held = without(state, subject)
         if held:
-            replaced = _gone(path)
-            os.link(path, replaced)
-            checkpoint.write(path, state, generation=checkpoint._generation(path))
-            overwrite(replaced)
+            checkpoint.rewrite(path, state)
             files.append(str(path))
     return files
-
-
-def finish_overwriting(path: Path) -> None:
-    """Overwrite what a crash in the middle of `rewrite_saved` left."""
-    for left in (_gone(path), path.with_name(path.name + ".tmp")):
-        if left.exists():
-            if left.stat().st_nlink > 1:  # nothing was replaced yet
-                left.unlink()
-            else:
-                overwrite(left)
-
-
-def _gone(path: Path) -> Path:
-    return path.with_name(path.name + ".gone")
-
-
-def overwrite(path: Path) -> None:
-    """Zeros over a file's bytes, flushed, before it is removed."""
-    with open(path, "r+b") as file:
-        left = os.fstat(file.fileno()).st_size
-        while left:
-            left -= file.write(bytes(min(1 << 20, left)))
-        file.flush()
-        os.fsync(file.fileno())
-    path.unlink()
