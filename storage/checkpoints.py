@@ -6,13 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from .bounded import parse_json
 from .errors import StoreDamaged
 from .files import changes, typed
+from .trusted import view
 from .writing import Writing
-
 
 _MARK = "edgecl.mark"
 
@@ -91,16 +89,15 @@ class Checkpoints(Writing):
         """
         assert self._flusher is not None
         with self._lock:
-            if self._index.physical_next < int(state["next_id"]):
+            next_id, classes, first = view(state, self._index.physical_next)
+            if self._index.physical_next < next_id:
                 raise StoreDamaged(
                     f"The checkpoint has {state['next_id']} samples, there are {self._index.physical_next}.",
                     "Use the store that belongs to the checkpoint, or an earlier checkpoint.",
                 )
             self._flusher.flush()
             self._index.pinned = True
-            classes = np.ascontiguousarray(state["classes"], np.int32)
-            first = np.ascontiguousarray(state["first_live"], np.int64)
-            self._index.set_view(int(state["next_id"]), classes, first)
+            self._index.set_view(next_id, classes, first)
             exact = int(state["field_epoch"]) == self._field_epoch
             if exact:
                 self._rewind_fields(int(state["field_no"]), int(state["field_end"]))

@@ -16,6 +16,7 @@ from .whole import sync_directory
 from .layout import FIELDS, HEADER_BYTES, Header
 from .reading import Reading
 from .ticket import Ticket
+from .trusted import field_end, require
 
 
 class FieldFiles(Reading):
@@ -141,8 +142,11 @@ class FieldFiles(Reading):
     def _rewind_fields(self, no: int, end: int) -> None:
         assert self._flusher is not None
         with self._flusher.lock:
-            if any(item.unread for item in survey_fields(self._directory, self._description)):
-                raise CannotRead(f"A field file of '{self.path}' cannot be read.", "Check the device, and try again.")
+            for item in survey_fields(self._directory, self._description):
+                if item.unread:
+                    raise CannotRead(f"A field file of '{self.path}' cannot be read.", "Check the device, and try again.")
+                size = self._files.get(field_name(item.header.no), item.end)
+                require(item.header.no != no or field_end(end, size), "a field file is shorter")
             if self._field is not None:
                 self._field.close()
                 self._field = None

@@ -11,6 +11,7 @@ from .arguments import ids_of, ints_of
 from .errors import BadRecord
 from .places import Places
 from .schema import StreamSchema
+from .trusted import memory_state
 
 Values = Mapping[str, Any]
 
@@ -230,12 +231,7 @@ class EpisodicMemory:
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes a `state` of a memory of the same stream; `BadRecord` when it does not fit."""
-        slots = len(state["classes"])
-        for name, array in self._arrays():
-            got = np.asarray(state[name]) if name in state else None
-            fits = got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
-            if not fits or (not name.startswith("field.") and got.shape[1:] != array.shape[1:]):  # type: ignore[union-attr]
-                raise BadRecord(f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream.")
+        slots = memory_state(state, self.schema, dict(self._arrays()))
         for name, _ in self._arrays():
             self._set_array(name, np.array(state[name], order="C"))
         self.offered = int(state["offered"])

@@ -37,17 +37,14 @@ def table_path() -> str:
 
 def measured_entries() -> dict[str, Blocks]:
     """Entries of `edgecl tune` on this machine; none where it never ran or the file is of another format."""
-    try:
-        with open(table_path(), "rb") as file:
-            text = file.read()
-    except OSError:
+    if not os.path.exists(table_path()):
         return {}
-    import json  # and what follows only where somebody tuned: a bare program stays small
+    from ..storage.bounded import read_json_file  # only where somebody tuned: a bare program stays small
 
     try:
-        found = json.loads(text)
+        found = read_json_file(table_path())
         return {k: sound_blocks(v) for k, v in found["entries"].items()} if found["format"] == FORMAT else {}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

@@ -34,13 +34,14 @@ CHILD = """
     sys.settrace(trace)
     ours.forget(2)
 """
-REWRITE, OVERWRITE, WRITE = (
-    ("learning/forgetting.py", "rewrite_saved"), ("learning/forgetting.py", "overwrite"), ("checkpoint.py", "write"),
+SAVED, WRITE, REPLACE, REWRITE, OVERWRITE = (
+    ("learning/forgetting.py", "rewrite_saved"), ("checkpoint.py", "_write"), ("checkpoint.py", "replace"),
+    ("checkpoint.py", "rewrite"), ("storage/whole.py", "overwrite"),
 )  # fmt: skip
-# before the first file, with a new one beside the old, replaced, half overwritten; then the same with the second file
+# before the first file, with a new one beside the old, between the two names, before and in the middle of overwriting
 MOMENTS = [
-    (*REWRITE, 0), (*REWRITE, 14), (*WRITE, 7), (*WRITE, 13), (*WRITE, 19), (*OVERWRITE, 2), (*OVERWRITE, 5),
-    (*REWRITE, 20), (*WRITE, 30), (*OVERWRITE, 11), (*OVERWRITE, 14),
+    (*SAVED, 0), (*SAVED, 9), (*WRITE, 4), (*WRITE, 8), (*REPLACE, 0), (*REPLACE, 1), (*REPLACE, 2), (*REPLACE, 3),
+    (*REWRITE, 3), (*REWRITE, 7), (*OVERWRITE, 3), (*OVERWRITE, 9), (*OVERWRITE, 20),
 ]  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def kill_at(tmp_path, moments) -> None:
 
 
 def test_a_few_moments(tmp_path):
-    kill_at(tmp_path, [MOMENTS[4], MOMENTS[6], MOMENTS[8]])
+    kill_at(tmp_path, [MOMENTS[5], MOMENTS[8], MOMENTS[11]])
 
 
 @pytest.mark.campaign
