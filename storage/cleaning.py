@@ -19,9 +19,9 @@ from .errors import CannotRead, StoreFull
 from .field_recovery import FieldFile, read_field_file
 from .files import Writer, field_name, segment_name, settling
 from .index import Entry
-from .whole import overwrite, sync_directory
 from .layout import COMPACTED, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table, scan
+from .whole import overwrite, sync_directory
 
 if TYPE_CHECKING:
     from .writing import Writing

@@ -12,11 +12,11 @@ from .core import UNREAD
 from .errors import BadRecord, CannotRead, StoreFull
 from .field_recovery import FieldFile, survey_fields
 from .files import Writer, field_name, settling, typed
-from .whole import sync_directory
 from .layout import FIELDS, HEADER_BYTES, Header
 from .reading import Reading
 from .ticket import Ticket
 from .trusted import field_end, require
+from .whole import sync_directory
 
 
 class FieldFiles(Reading):

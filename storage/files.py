@@ -19,7 +19,6 @@ import numpy as np
 from . import _storage
 from .errors import (
     BadRecord,
-    ReadOnly,
     ReplayMismatch,
     StoreClosed,
     StoreDamaged,
@@ -69,7 +68,7 @@ def as_typed(error: BaseException, what: str) -> BaseException:
     return error
 
 
-class settling:  # noqa: N801  a statement, not a thing: ``with settling(store):``
+class settling:
     """A call that changes an open store. When it fails, what stands in RAM and on flash may differ, so the handle takes
     nothing more until it is opened again; unless the error says that nothing was changed, or the caller's values were
     refused. appending: a write behind the last record, which changes nothing by failing.

@@ -76,7 +76,7 @@ class Places:
 
     def oldest_of_all(self) -> int:
         """Likewise, whatever its class."""
-        return min(((int(self._order[s]), s) for s in map(self.oldest, self.counts)))[1]
+        return min((int(self._order[s]), s) for s in map(self.oldest, self.counts))[1]
 
     def draw(self, rng: np.random.Generator, k: int) -> np.ndarray:
         """min(k, filled) occupied slots, uniform without replacement, int64."""

@@ -8,7 +8,6 @@ padded with zeros. The checksums of the files stand in export.json.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-
 from ..errors import BadInput, unknown_name
 from ..storage.bounded import parse_toml, read_table
 from .kernel_rates import Rates

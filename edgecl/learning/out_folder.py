@@ -13,10 +13,10 @@ from typing import Any
 from .. import checkpoint
 from ..config import normalise
 from ..errors import BadInput
-from ..storage.bounded import read_json_file
 from ..folders import may_write
 from ..former_names import present_names
 from ..plugins import check_provenance, provenance
+from ..storage.bounded import read_json_file
 
 # options that do not make a saved state what it is: where things lie, and what a plan may choose anew
 ELSEWHERE = ("stream", "store", "out", "governor_log", "micro_batch", "predict_batch", "activations")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from failing_calls import FAIL, KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
+from failing_calls import KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
 from store_life import StoreLife
 
 WORKERS = 2
