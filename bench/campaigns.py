@@ -6,10 +6,10 @@
 kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
 shutdown on a loop device; root). Rounds: crashes. damage: cuts and bit flips at every record boundary of the newest
 megabyte and in every page of the index, the opening in a child; rounds: every how many-th is tried. stress: writers,
-readers, verify and compact at once; rounds: seconds. nth_call: every call of a store's life that touches flash fails, once
-or from then on, with EIO and ENOSPC (a preloaded library; needs gcc); placed_kills: SIGKILL before and after each of them;
-rounds: one in so many points is tried. --quick: about a minute. A row says what was run, what was lost and what was wrong
-(``failures``).
+readers, verify and compact at once; rounds: seconds. nth_call: every call of a store's life that touches flash fails,
+once or from then on, with EIO and ENOSPC (a preloaded library; needs gcc); placed_kills: SIGKILL before and after each
+of them; rounds: one in so many points is tried. --quick: about a minute. A row says what was run, what was lost and
+what was wrong (``failures``).
 """
 
 from __future__ import annotations

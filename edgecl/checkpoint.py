@@ -66,8 +66,8 @@ def write(path: Path, state: Mapping[str, Any], generation: int = 0) -> None:
 
 
 def rewrite(path: Path, state: Mapping[str, Any]) -> None:
-    """`write` of the same generation; the old file is overwritten with zeros before it goes. Whatever dies meanwhile, the
-    old state or the new one is there, and `sweep` ends what was begun. Needs no hard links.
+    """`write` of the same generation; the old file is overwritten with zeros before it goes. Whatever dies meanwhile,
+    the old state or the new one is there, and `sweep` ends what was begun. Needs no hard links.
     """
 
     def replace(new: Path, old: Path) -> None:
@@ -100,8 +100,8 @@ def write_tensors(
     mode: int | None = None,
     replace: Callable[[Path, Path], None] = os.replace,
 ) -> None:
-    """A safetensors file, written to a name of its own, flushed, renamed, its folder flushed. mode: None is the umask's.
-    Raises `OSError`, with nothing half-written.
+    """A safetensors file, written to a name of its own, flushed, renamed, its folder flushed. mode: None is the
+    umask's. Raises `OSError`, with nothing half-written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary(path, mode) as (fd, name):

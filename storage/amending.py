@@ -1,10 +1,10 @@
 """What was changed of samples after they were stored: other classes, and samples taken out one by one.
 
-``changes.log`` beside the segments is the truth, the index does not know it: a header, then batches, each one call: a head
-{crc32c u32, kind u32, number u64}, the ids (int64, ascending), and of relabelled ones the classes (int32), padded to a
-multiple of 8. The checksum goes on from the header's, so bytes of another store never pass. A batch that is cut off by a
-crash at the end did not happen. Compaction writes records with their class of now; the log keeps what it says of samples
-that are still on flash, since it also tells which of them got their class late (`native/catalog.h`).
+``changes.log`` beside the segments is the truth, the index does not know it: a header, then batches, each one call: a
+head {crc32c u32, kind u32, number u64}, the ids (int64, ascending), and of relabelled ones the classes (int32), padded
+to a multiple of 8. The checksum goes on from the header's, so bytes of another store never pass. A batch that is cut
+off by a crash at the end did not happen. Compaction writes records with their class of now; the log keeps what it says
+of samples that are still on flash, since it also tells which of them got their class late (`native/catalog.h`).
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ class Amending(Writing):
 
     @changes
     def relabel(self, ids: Any, classes: Any) -> None:
-        """Gives live samples ``ids`` the classes [n] or one for all, -1 for none; on flash when it returns, all or none.
-        Memory and others that hold samples hear of it through `listen`. Raises `BadRecord` for an id that is not live.
+        """Gives live samples ``ids`` the classes [n] or one for all, -1 for none; on flash when it returns, all or
+        none. Memory and others that hold samples hear of it through `listen`. Raises `BadRecord` for an id that is not
+        live.
         """
         which = ids_of(ids)
         labels = ints_of(classes, len(which), "classes", -1, MAX_CLASS)
@@ -142,7 +143,8 @@ class Amending(Writing):
     def remove(self, ids: Any, erase: bool = False) -> int:
         """Takes live samples ``ids`` out, never to be served again; on flash when it returns, all or none. Their space
         is returned as that of evicted ones. erase: their files are rewritten and overwritten at once, as by `forget`.
-        Ids that are not live are passed over, but for `erase`, which a crash may have cut short. How many were taken out.
+        Ids that are not live are passed over, but for `erase`, which a crash may have cut short. How many were taken
+        out.
         """
         given = np.unique(ids_of(ids))
         with self._lock:
@@ -159,8 +161,8 @@ class Amending(Writing):
         return len(which)
 
     def listen(self, listener: Listener) -> None:
-        """``listener(ids, classes)`` is called after every `relabel` and `remove` (class -2), by the thread that asked for
-        it, with the store's lock held.
+        """``listener(ids, classes)`` is called after every `relabel` and `remove` (class -2), by the thread that asked
+        for it, with the store's lock held.
         """
         self._listeners.append(listener)
 

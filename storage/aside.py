@@ -62,7 +62,7 @@ def _blank(path: Path, variable: bool, subject: int, below: int) -> bool:
         stride = _storage.RECORD_HEAD + payload
         starts = offsets[keep].astype(np.int64) if variable else HEADER_BYTES + stride * keep
         at = HEADER_BYTES
-        for i, start in enumerate(starts.tolist()):
+        for start in starts.tolist():
             _zero(fd, at, start)
             length = stride
             if variable:

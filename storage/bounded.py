@@ -1,4 +1,5 @@
-"""The one reader of JSON and TOML: a regular file, of a size that was said beforehand, nested no deeper than one can follow.
+"""The one reader of JSON and TOML: a regular file, of a size that was said beforehand, nested no deeper than one can
+follow.
 
 Raises `OSError` when a file cannot be read and `ValueError` for everything that is wrong with what it holds.
 """

@@ -44,7 +44,9 @@ class Checkpoints(Writing):
 
     @property
     def mark(self) -> dict[str, Any] | None:
-        """{"lineage", "generation", "next_id": of the samples it covers} of the newest `set_mark`; None: there is none."""
+        """{"lineage", "generation", "next_id": of the samples it covers} of the newest `set_mark`; None: there is
+        none.
+        """
         found = self.meta_get(_MARK)
         return None if found is None else dict(parse_json(found))
 

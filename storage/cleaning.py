@@ -31,8 +31,8 @@ _BLOCK = 1024  # records copied at a time
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A segment made of others, on flash and not yet in use: its header, its entry, the ids in it relative to the first,
-    the bytes of its file.
+    """A segment made of others, on flash and not yet in use: its header, its entry, the ids in it relative to the
+    first, the bytes of its file.
     """
 
     head: Header
@@ -218,8 +218,8 @@ class Cleaner:
         self._replace(nos, new)
 
     def _copy(self, ids: np.ndarray, head: Header, out: Writer) -> tuple[Rewritten, list[int]]:
-        """The records ``ids`` in a file of their own, flushed and read back; the ids of damaged ones, which stay behind.
-        Raises `CannotRead` when the device does not give a record, of the old file or of the new one.
+        """The records ``ids`` in a file of their own, flushed and read back; the ids of damaged ones, which stay
+        behind. Raises `CannotRead` when the device does not give a record, of the old file or of the new one.
         """
         s = self._store
         tables, damaged = [], list[int]()
@@ -243,7 +243,8 @@ class Cleaner:
         out.sync()
         os.posix_fadvise(out.fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what is read now comes from the device
         got, _, unread = scan(out.fd, end, head, s._codec.variable)
-        if unread or not got.ok.all() or not np.array_equal(got.rel, table.rel) or not Footer.read(out.fd, out.end, head.crc):
+        same = not unread and got.ok.all() and np.array_equal(got.rel, table.rel)
+        if not same or not Footer.read(out.fd, out.end, head.crc):
             raise CannotRead(
                 f"What was written to '{out.path}' is not what is read there; its sources stay.", "Check the device."
             )
@@ -334,8 +335,8 @@ class Cleaner:
 
     # ------------------------------------------------------------------ forgetting
     def scrub(self, segments: list[int], fields: list[int]) -> None:
-        """Rewrites files without what is not retained and overwrites the old ones with zeros before they go. Field files
-        first: the segments say whose a value is. How much of the medium that reaches is the medium's business.
+        """Rewrites files without what is not retained and overwrites the old ones with zeros before they go. Field
+        files first: the segments say whose a value is. How much of the medium that reaches is the medium's business.
         """
         s = self._store
         self._busy = self._overwrite = self._asked = True

@@ -32,7 +32,9 @@ class StoreDamaged(StoreError):
 
 
 class CannotRead(StoreDamaged):
-    """The device did not give a record that may be sound: what was to replace its file is not done, nothing is dropped."""
+    """The device did not give a record that may be sound: what was to replace its file is not done, nothing is
+    dropped.
+    """
 
 
 class StoreFull(StoreError):

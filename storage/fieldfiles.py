@@ -144,7 +144,7 @@ class FieldFiles(Reading):
         with self._flusher.lock:
             for item in survey_fields(self._directory, self._description):
                 if item.unread:
-                    raise CannotRead(f"A field file of '{self.path}' cannot be read.", "Check the device, and try again.")
+                    raise CannotRead(f"A field file of '{self.path}' cannot be read.", "Check the device, try again.")
                 size = self._files.get(field_name(item.header.no), item.end)
                 require(item.header.no != no or field_end(end, size), "a field file is shorter")
             if self._field is not None:

@@ -134,8 +134,8 @@ class Forgetting(Amending):
         write_json(self.path / FILE, [*notes, Note(subject, below, at, done, live)])
 
     def _forget_again(self) -> list[Note]:
-        """At an opening: takes the records of forgotten subjects out again. Requests that have to be ended: unended ones,
-        and those whose records an older version, a copy or a crash brought back.
+        """At an opening: takes the records of forgotten subjects out again. Requests that have to be ended: unended
+        ones, and those whose records an older version, a copy or a crash brought back.
         """
         found = [(note, self._index.forget(note.subject, note.below)) for note in self._notes()]
         return [note for note, ids in found if not note.done or (len(ids) and self._sealing is None)]

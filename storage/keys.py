@@ -142,7 +142,7 @@ class SubjectKeys:
         """From here on no older copy of the file can be opened; the older root goes once the new file was read."""
         self._write(root, keys)
         if self._unwrap([root])[0] != keys:
-            raise StoreDamaged(f"'{self._directory / FILE}' is not what was written; its key stays.", "Check the device.")
+            raise StoreDamaged(f"'{self._directory / FILE}' is not what was written.", "Check the device (dmesg).")
         self._root.retire()
 
     def _write(self, root: bytes, keys: dict[int, bytes]) -> None:

@@ -155,8 +155,8 @@ class EpisodicMemory:
         self.edits += 1
 
     def relabel(self, ids: Any, classes: Any) -> int:
-        """Gives slots that hold samples ``ids`` [n] (of the store) the classes [n], and empties those whose class is -1;
-        how many slots. A swap on its way to one of them is dropped.
+        """Gives slots that hold samples ``ids`` [n] (of the store) the classes [n], and empties those whose class is
+        -1; how many slots. A swap on its way to one of them is dropped.
         """
         which, labels = ids_of(ids), np.asarray(classes, np.int32)
         order = np.argsort(which, kind="stable")

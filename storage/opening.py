@@ -248,7 +248,8 @@ class Opening(Forgetting):
         if _storage.THRESHOLD in view:
             limit = view[_storage.THRESHOLD] % 2**64
             return gone | np.array([self._index.evicted_by_key(int(i), limit) for i in ids], bool)
-        first, late = (np.array([view.get(c, 0) for c in of], np.int64) for of in (classes.tolist(), (-classes - 10).tolist()))
+        first = np.array([view.get(c, 0) for c in classes.tolist()], np.int64)
+        late = np.array([view.get(-c - 10, 0) for c in classes.tolist()], np.int64)
         return gone | (ids < np.where(log.of(ids)[0], np.minimum(first, late), first))
 
     def _load(self, found: Survey, known: Commit, log: Log) -> int:

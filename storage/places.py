@@ -1,7 +1,7 @@
 """Where the occupied slots of a memory are: how many of each class, which is the oldest of one, which is free.
 
-Follows from the memory's ``classes`` and ``order``, which whoever changes them announces; nothing here looks at every slot
-but the making of it.
+Follows from the memory's ``classes`` and ``order``, which whoever changes them announces; nothing here looks at every
+slot but the making of it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a file system can do, tried before a store or a saved state is written there, so that it is refused while nothing
-has changed. Hard links are not needed, nor that folders can be flushed.
+"""What a file system can do, tried before a store or a saved state is written there, so that it is refused while
+nothing has changed. Hard links are not needed, nor that folders can be flushed.
 """
 
 from __future__ import annotations

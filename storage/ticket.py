@@ -150,7 +150,9 @@ class Flusher:
             self._thread.join()
 
     def close(self) -> None:
-        """Stops the thread and flushes the rest; where no change failed before, or what is in the files went through."""
+        """Stops the thread and flushes the rest; where no change failed before, or what is in the files went through.
+        
+        """
         self.stop()
         if self._error is None:
             self.flush()

@@ -1,5 +1,5 @@
-"""Numbers of a saved state, checked before native code sees them: where it comes from nobody knows, and its checksum has no
-key. Each function raises `BadRecord`, before anything is changed.
+"""Numbers of a saved state, checked before native code sees them: where it comes from nobody knows, and its checksum
+has no key. Each function raises `BadRecord`, before anything is changed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def numbers(state: Mapping[str, Any], name: str, dtype: Any, low: int, high: int
     array = np.ascontiguousarray(value)
     fits = array.dtype == np.dtype(dtype) and array.ndim == 1 and (n is None or len(array) == n)
     require(fits, f"'{name}' is {array.dtype} {list(array.shape)}")
-    require(not array.size or (int(array.min()) >= low and int(array.max()) <= high), f"'{name}' has values out of bounds")
+    within = not array.size or (int(array.min()) >= low and int(array.max()) <= high)
+    require(within, f"'{name}' has values out of bounds")
     return array
 
 

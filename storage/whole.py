@@ -19,7 +19,9 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of a directory: some fi
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = OWN) -> None:
-    """Replaces ``path``; on flash when it returns, and as it was when it raises `OSError`. mode: None is the umask's."""
+    """Replaces ``path``; on flash when it returns, and as it was when it raises `OSError`. mode: None is the umask's.
+    
+    """
     with temporary(path, mode) as (fd, name):
         view = memoryview(data)
         while view:

@@ -32,9 +32,10 @@ def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype, there: int) -
     claimed = math.prod(shape) * dtype.itemsize if all(n >= 0 for n in shape) else -1
     if claimed != there:
         raise BadInput(
-            f"The array '{name}' claims {claimed:,} bytes, {there:,} are there: it is cut short or longer than it says.",
+            f"The array '{name}' claims {claimed:,} bytes where {there:,} are: it is cut short or longer than it says.",
             "Write it again with numpy.savez.",
         )
+
 
 
 def check_pixels(file: Path, width: int, height: int) -> None:

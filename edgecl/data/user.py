@@ -113,8 +113,8 @@ def _small_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
             expected = " or ".join(words[k] for k in kinds if k in words)
             raise BadInput(f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample.")
         if dtype.itemsize > 4 * MOST_LETTERS:
-            raise BadInput(f"The texts in '{name}' have up to {dtype.itemsize // 4} letters, the limit is {MOST_LETTERS}.",
-                           "Use short labels.")  # fmt: skip
+            letters = dtype.itemsize // 4
+            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Use short labels.")
         check_size(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - stream.tell())
         values = np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
         _check_end(stream, name)

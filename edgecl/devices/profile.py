@@ -189,7 +189,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
         except OSError as error:
             raise BadInput(f"The device profile {name} cannot be read: {error}.", "Check the path.") from error
         except ValueError as error:
-            raise BadInput(f"The device profile {name} is not valid: {error}.", "Compare it with rpi_4b.toml.") from error
+            cause = f"The device profile {name} is not valid: {error}."
+            raise BadInput(cause, "Compare it with rpi_4b.toml.") from error
     else:
         raise unknown_name("device", name, [*shipped, "host"])
     from .schema import parse_profile

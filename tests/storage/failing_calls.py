@@ -22,8 +22,8 @@ def build(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Point:
-    """One place of a life at which something happens: the ``nth`` call of a kind fails with an errno, it alone or every one
-    from it on (sticky), or the process is killed before or after it.
+    """One place of a life at which something happens: the ``nth`` call of a kind fails with an errno, it alone or
+    every one from it on (sticky), or the process is killed before or after it.
     """
 
     kind: str

@@ -1,4 +1,5 @@
-"""Every call that touches flash fails once, or from then on, or is the last one of its process; then the store is opened.
+"""Every call that touches flash fails once, or from then on, or is the last one of its process; then the store is
+opened.
 
 Run as a program it is the worker, with the library of failing_calls.c preloaded: it forks a child for each point.
 """

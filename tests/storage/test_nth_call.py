@@ -1,5 +1,5 @@
-"""Whatever single call fails, once or from then on, and wherever a process is killed: what was acknowledged is there, what
-was forgotten is not, and errors have a type. A slice of the campaigns of bench/campaigns.py.
+"""Whatever single call fails, once or from then on, and wherever a process is killed: what was acknowledged is there,
+what was forgotten is not, and errors have a type. A slice of the campaigns of bench/campaigns.py.
 """
 
 import os
