@@ -9,7 +9,7 @@ removed. A wear-levelled card may still hold old pages that no file shows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,7 +31,8 @@ _NO_IDS = np.zeros(0, np.int64)
 @dataclass(frozen=True)
 class Forgotten:
     """Receipt of a `forget`: subject, ids that were on flash, files rewritten, time (s since the epoch), and what
-    holds: ``key dropped`` or ``overwritten`` (see this module's text).
+    holds: ``key dropped`` or ``overwritten`` (see this module's text). It speaks of samples below an id, in the store
+    of this id, which lay in ``place``; `audit` looks whether that is so.
     """
 
     subject: int
@@ -39,6 +40,9 @@ class Forgotten:
     time: float
     holds: str
     files: list[str] = field(default_factory=list)
+    below: int = 0
+    store: str = ""
+    place: str = ""
 
 
 class Note(NamedTuple):
@@ -81,7 +85,8 @@ class Forgetting(Amending):
             except BaseException as error:  # it was begun: what follows has to know
                 raise self._give_up(error) from error
             self._unended.discard(subject)
-            return Forgotten(subject, np.union1d(gone, ids), now, holds, files)
+            ids, store = np.union1d(gone, ids), self._description.store.hex()
+            return Forgotten(subject, ids, now, holds, files, below, store, str(self.path))
 
     @property
     def unended(self) -> list[int]:
@@ -133,12 +138,13 @@ class Forgetting(Amending):
         notes = [n for n in self._notes() if n.subject != subject]
         write_json(self.path / FILE, [*notes, Note(subject, below, at, done, live)])
 
-    def _forget_again(self) -> list[Note]:
+    def _forget_again(self, stray: Callable[[Note], bool]) -> list[Note]:
         """At an opening: takes the records of forgotten subjects out again. Requests that have to be ended: unended
         ones, and those whose records an older version, a copy or a crash brought back.
         """
         found = [(note, self._index.forget(note.subject, note.below)) for note in self._notes()]
-        return [note for note, ids in found if not note.done or (len(ids) and self._sealing is None)]
+        clear = self._sealing is None
+        return [note for note, ids in found if not note.done or (clear and (len(ids) or stray(note)))]
 
     def _end_forgetting(self, notes: list[Note]) -> None:
         """Raises what kept it from being ended; the store has to be loaded again then."""

@@ -129,7 +129,7 @@ class Opening(Forgetting):
         that is full or cannot be read keeps nobody from opening a store.
         """
         self._load_all(durability)
-        notes = self._forget_again()
+        notes = self._forget_again(self._stray)
         self._unended = {note.subject for note in notes if not note.done}
         if self.read_only:
             return
@@ -227,6 +227,15 @@ class Opening(Forgetting):
         if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
             self._keep_values()
         del self._found
+
+    def _stray(self, note: Note) -> bool:
+        """Whether a file that no entry names holds records that a request took out."""
+        for item in [*self._found.orphans, *self._found.aside]:
+            table = item.load()
+            ids = item.header.first_id + table.rel.astype(np.int64)
+            if ((table.ok > 0) & (table.subjects == note.subject) & (ids < note.below)).any():
+                return True
+        return False
 
     def _gone(
         self,

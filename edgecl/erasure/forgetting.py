@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Receipt:
     files : rewritten and overwritten;  time : seconds since the epoch
     holds : ``key dropped`` (unreadable in every copy of the files) or ``overwritten`` (gone from every live file)
     weights : what still carries the subject
+    below, store, place : of the store: ids of its samples, its id, where it lay;  saved : folders of saved states
     """
 
     subject: int
@@ -52,6 +53,10 @@ class Receipt:
     buffered: int
     swaps: int
     weights: str = STILL_IN_WEIGHTS
+    below: int = 0
+    store: str = ""
+    place: str = ""
+    saved: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,12 +67,14 @@ def forget(learner: Learner, subject: int) -> Receipt:
     ``_work`` and ``_observing``."""
     p = learner._parts
     ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
+    where: dict[str, Any] = {}
     if p.store is not None:
         try:
             done = p.store.forget(subject)
         except StoreError as error:
             raise EdgeclError(error.cause, error.remedy) from error
         ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
+        where = {"below": done.below, "store": done.store, "place": done.place}
     if subject in learner._calls.subjects:
         learner._calls.add(Call(FORGOT, subject))
     swaps = 0 if p.carousel is None else p.carousel.forget(subject, ids)
@@ -75,7 +82,8 @@ def forget(learner: Learner, subject: int) -> Receipt:
     files += learner._kept.forget(subject)
     if learner._sealing is None:
         files += rewrite_saved(learner._folders, subject)
-    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
+    saved = sorted(str(folder) for folder in learner._folders)
+    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps, saved=saved, **where)
 
 
 def empty_slots(parts: Parts, subject: int, ids: Array) -> int:
