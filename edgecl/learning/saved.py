@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..erasure.forgetting import rewrite_saved, without
+from ..errors import EdgeclError
 from ..intake.labels import LabelMap
 from ..plugins import provenance
+from ..storage.errors import StoreError
 
 if TYPE_CHECKING:
     from ..learner import Learner
@@ -58,6 +60,17 @@ def without_forgotten(learner: Learner, saved: dict[str, Any]) -> tuple[dict[str
 
 
 def load_state(learner: Learner, saved: Mapping[str, Any]) -> None:
+    """Raises `EdgeclError` or `StoreError` for a state that does not fit, wherever that showed."""
+    try:
+        _load(learner, saved)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        if isinstance(error, (EdgeclError, StoreError)):
+            raise
+        what = f"{type(error).__name__}: {error}".rstrip(".")
+        raise EdgeclError(f"The saved state does not fit: {what}.", "Use the other generation or a backup.") from error
+
+
+def _load(learner: Learner, saved: Mapping[str, Any]) -> None:
     about = saved["learner"]
     # The store is not rewound: samples acknowledged after the last save stay known.
     learner._trainer.load(saved["trainer"], rewind_store=False)
