@@ -1,12 +1,16 @@
 """What the sample store survives: long campaigns of crashes (tests/storage has a short slice of each).
 
-    python bench/campaigns.py kills|power_cuts|damage|stress --json FILE [--rounds N] [--seed N] [--place DIR]
+    python bench/campaigns.py kills|power_cuts|damage|stress|nth_call|placed_kills|forged --json FILE
+        [--quick] [--rounds N] [--seed N] [--place DIR]
 
 kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
 shutdown on a loop device; root). Rounds: crashes. damage: cuts and bit flips at every record boundary of the newest
 megabyte and in every page of the index, the opening in a child; rounds: every how many-th is tried. stress: writers,
-readers, verify and compact at once; rounds: seconds. A row says what was run, what was lost and what was wrong
-(``failures``).
+readers, verify and compact at once; rounds: seconds. nth_call: every call of a store's life that touches flash fails,
+once or from then on, with EIO and ENOSPC (a preloaded library; needs gcc); placed_kills: SIGKILL before and after each
+of them; rounds: one in so many points is tried. forged: every number of every file that is loaded set to what nobody
+expects, and 50,000 random changes of bytes; rounds: one in so many. --quick: about a minute. A row says what was run,
+what was lost and what was wrong (``failures``).
 """
 
 from __future__ import annotations
@@ -19,8 +23,12 @@ from pathlib import Path
 from common import arguments, write
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "storage"))
-HOMES = {"kills": "crash", "power_cuts": "crash", "damage": "damage", "stress": "stress"}
-ROUNDS = {"kills": 2000, "power_cuts": 500, "damage": 1, "stress": 600}
+HOMES = {"kills": "crash", "power_cuts": "crash", "damage": "damage", "stress": "stress", "nth_call": "nth_call",
+         "placed_kills": "nth_call", "forged": "forged"}  # fmt: skip
+ROUNDS = {"kills": 2000, "power_cuts": 500, "damage": 1, "stress": 600, "nth_call": 1, "placed_kills": 1,
+          "forged": 1}  # fmt: skip
+QUICK = {"kills": 50, "power_cuts": 20, "damage": 100, "stress": 20, "nth_call": 26, "placed_kills": 26,
+         "forged": 60}  # fmt: skip
 
 
 def main() -> int:
@@ -31,7 +39,8 @@ def main() -> int:
     parser.add_argument("--place", help="folder for the stores (default: a temporary one)")
     options = parser.parse_args()
     run = getattr(importlib.import_module(HOMES[options.campaign] + "_campaign"), options.campaign)
-    rounds = ROUNDS[options.campaign] if options.rounds is None else options.rounds
+    usual = (QUICK if options.quick else ROUNDS)[options.campaign]
+    rounds = usual if options.rounds is None else options.rounds
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         row = {"campaign": options.campaign, "seed": options.seed, **run(Path(place), rounds, options.seed)}
     for name, value in row.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,19 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as safetensors_arrays
 from safetensors.numpy import save as safetensors_bytes
-from safetensors.numpy import save_file
 
 from .errors import BadInput, EdgeclError
+from .storage.bounded import parse_json
+from .storage.whole import OWN, make_folder, overwrite, sync_directory, temporary
+from .storage.whole import sweep as overwrite_left
 
 FORMAT = 1
 _NAMES = ("checkpoint-a.safetensors", "checkpoint-b.safetensors")
+_GONE = ".gone"  # what is overwritten next
+_DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
 
 
 def save(folder: str | Path, state: Mapping[str, Any]) -> Path:
@@ -41,6 +48,8 @@ def save(folder: str | Path, state: Mapping[str, Any]) -> Path:
 def load(folder: str | Path) -> dict[str, Any] | None:
     """The newest good state in ``folder``, or None when there is none. A damaged file is passed over."""
     folder = Path(folder)
+    with suppress(OSError):  # of a folder one may only read
+        restore(folder)
     paths = sorted((folder / n for n in _NAMES), key=_generation, reverse=True)
     for path in paths:
         if path.exists():
@@ -52,38 +61,116 @@ def load(folder: str | Path) -> dict[str, Any] | None:
 
 
 def write(path: Path, state: Mapping[str, Any], generation: int = 0) -> None:
-    """One file, written to a temporary name, flushed, renamed, its folder flushed."""
+    """One file, readable by its owner alone, written to a name of its own, flushed, renamed, its folder flushed."""
+    _write(path, state, generation, os.replace)
+
+
+def rewrite(path: Path, state: Mapping[str, Any]) -> None:
+    """`write` of the same generation; the old file is overwritten with zeros before it goes. Whatever dies meanwhile,
+    the old state or the new one is there, and `sweep` ends what was begun. Needs no hard links.
+    """
+
+    def replace(new: Path, old: Path) -> None:
+        os.replace(old, _gone(old))
+        os.replace(new, old)
+
+    _write(path, state, _generation(path), replace)
+    try:
+        overwrite(_gone(path))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _write(path: Path, state: Mapping[str, Any], generation: int, replace: Callable[[Path, Path], None]) -> None:
     arrays: dict[str, np.ndarray] = {}
     tree = _split(state, "", arrays)
     about = json.dumps({"format": FORMAT, "generation": generation, "state": tree})
     try:
-        write_tensors(path, arrays, {"edgecl": about, "sha256": checksum(about, arrays)})
-    except (OSError, SafetensorError) as error:
-        raise EdgeclError(
-            f"The state cannot be written to {path.parent}: {getattr(error, 'strerror', None) or error}.",
-            "Free some space, or choose another folder.",
-        ) from error
+        make_folder(path.parent)
+        _sweep_of(path)
+        write_tensors(path, arrays, {"edgecl": about, "sha256": checksum(about, arrays)}, OWN, replace)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """A safetensors file, written to a temporary name, flushed, renamed, its folder flushed. Raises `OSError` or
-    `SafetensorError`, with nothing half-written."""
-    temporary = path.with_name(path.name + ".tmp")
+def write_tensors(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    mode: int | None = None,
+    replace: Callable[[Path, Path], None] = os.replace,
+) -> None:
+    """A safetensors file, written to a name of its own, flushed, renamed, its folder flushed. mode: None is the
+    umask's. Raises `OSError`, with nothing half-written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary(path, mode) as (fd, name):
+        _write_safetensors(fd, arrays, metadata)
+        os.fsync(fd)
+        replace(name, path)
+    sync_directory(path.parent)
+
+
+def _unwritable(path: Path, error: OSError) -> EdgeclError:
+    return EdgeclError(
+        f"The state cannot be written to {path.parent}: {error.strerror or error}.",
+        "Free some space, or choose another folder.",
+    )
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Ends what a process that died left in a folder of saved states: half-written files, of whatever generation and
+    writer, and states that were being overwritten. For the one who writes there. The files that went.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(arrays), temporary, metadata)
-        for target in (temporary, path.parent):
-            if target == path.parent:
-                os.replace(temporary, path)
-            fd = os.open(target, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-    except (OSError, SafetensorError):
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        restore(folder)
+        gone = list(folder.glob(f"*.safetensors{_GONE}"))
+        for path in gone:
+            overwrite(path)
+        return gone + overwrite_left(folder, "*.safetensors*")
+    except OSError as error:
+        raise _unwritable(folder / _NAMES[0], error) from error
+
+
+def restore(folder: Path) -> None:
+    """A state whose replacement was not there yet when its process died is back under its name."""
+    for left in folder.glob(f"*.safetensors{_GONE}"):
+        path = left.with_name(left.name.removesuffix(_GONE))
+        if not path.exists():
+            os.replace(left, path)
+
+
+def _sweep_of(path: Path) -> None:
+    restore(path.parent)
+    overwrite_left(path.parent, path.name + "*")
+    if _gone(path).exists():
+        overwrite(_gone(path))
+
+
+def _gone(path: Path) -> Path:
+    return path.with_name(path.name + _GONE)
+
+
+def _write_safetensors(fd: int, arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
+    """The format of safetensors, into an open file: the library opens names of its own, which a crash leaves."""
+    header: dict[str, Any] = {"__metadata__": dict(about)}
+    names, at = sorted(arrays, key=lambda n: (-arrays[n].dtype.itemsize, n)), 0
+    for name in names:
+        array = arrays[name]
+        header[name] = {
+            "dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]
+        }  # fmt: skip
+        at += array.nbytes
+    text = json.dumps(header).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    for block in (len(text).to_bytes(8, "little"), text, *(_bytes(arrays[n]) for n in names)):
+        view = memoryview(block)
+        while view:
+            view = view[os.write(fd, view[: 1 << 24]) :]
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -98,11 +185,11 @@ def read(path: str | Path) -> dict[str, Any]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if digest != checksum(about, arrays):
             raise ValueError("its checksum does not match")
-        content = json.loads(about)
+        content = parse_json(about)
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']}, not {FORMAT}")
-        return _join(content["state"], arrays)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        return dict(_join(content["state"], arrays))
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise EdgeclError(
             f"{path} is not a good saved state: {error}.", "Use the other generation or a backup."
         ) from error
@@ -117,7 +204,7 @@ def _generation(path: Path) -> int:
     """The file's number from its header, 0 when there is no readable one (so it is overwritten first)."""
     try:
         with safe_open(path, "numpy") as file:
-            return int(json.loads((file.metadata() or {})["edgecl"])["generation"])
+            return int(parse_json((file.metadata() or {})["edgecl"])["generation"])
     except (SafetensorError, ValueError, KeyError, OSError, TypeError):
         return 0
 
@@ -128,7 +215,7 @@ def checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         a = arrays[name]
         sha.update(f"{name}{a.dtype.str}{a.shape}".encode())
-        sha.update(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data)
+        sha.update(_bytes(a))
     return sha.hexdigest()
 
 
@@ -172,7 +259,7 @@ def to_bytes(state: Mapping[str, Any]) -> bytes:
 def from_bytes(block: bytes) -> dict[str, Any]:
     """The inverse of `to_bytes`. Raises `EdgeclError`."""
     try:
-        header = json.loads(block[8 : 8 + int.from_bytes(block[:8], "little")])
-        return _join(json.loads(header["__metadata__"]["edgecl"]), safetensors_arrays(block))
-    except (SafetensorError, ValueError, KeyError) as error:
+        header = parse_json(block[8 : 8 + int.from_bytes(block[:8], "little")])
+        return dict(_join(parse_json(header["__metadata__"]["edgecl"]), safetensors_arrays(block)))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise EdgeclError(f"A saved state cannot be read: {error}.", "Use a backup.") from error

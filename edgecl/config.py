@@ -4,7 +4,6 @@ run can be repeated from it."""
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from .methods.memory_policies import MEMORY_POLICIES
 from .methods.registry import METHODS
 from .plugins import check_provenance
 from .sparsity.registry import POLICIES
+from .storage.bounded import read_table
 
 
 def _option(default: Any, parser: p.Parser, about: str) -> Any:
@@ -264,13 +264,10 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
     """Raw options of a .json or .toml file; a run record gives its ``config``."""
-    path = Path(path)
     try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_table(path)
+    except OSError as error:
         raise BadInput(f"The configuration '{path}' cannot be read: {error}.", "Check the path.") from error
-    try:
-        data = _parse_toml(content) if path.suffix == ".toml" else json.loads(content)
     except ValueError as error:
         raise BadInput(f"The configuration '{path}' is not valid: {error}.", "Repair it; .json or .toml.") from error
     if isinstance(data, dict) and isinstance(data.get("config"), dict):
@@ -281,9 +278,3 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     if "use" in data:
         raise BadInput(f"The configuration '{path}' names code to import.", "Say it yourself: --use FILE.py.")
     return data
-
-
-def _parse_toml(content: str) -> Any:
-    import tomllib
-
-    return tomllib.loads(content)

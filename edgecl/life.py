@@ -14,7 +14,7 @@ import numpy as np
 from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
 from .erasure.starts import digest
-from .errors import CannotRetrain
+from .errors import CannotRetrain, EdgeclError
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .learning.core import Core
@@ -27,6 +27,7 @@ from .planning.setup import OF_RUNS, Setup, make_setup
 from .plugins import provenance
 from .saves import Saves
 from .storage import SampleStore
+from .storage.errors import StoreError
 
 Array = np.ndarray
 
@@ -127,7 +128,8 @@ class Life:
 
     def forget(self, subject: int) -> Receipt:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
-        return forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
+        receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
+        return replace(receipt, saved=sorted(map(str, self.saves.folders)))
 
     # -- training anew
 
@@ -185,7 +187,21 @@ class Life:
         }
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from `state`. The store is not rewound: samples acknowledged after the last save stay known."""
+        """Go on from `state`. The store is not rewound: samples acknowledged after the last save stay known.
+
+        Raises `EdgeclError` or `StoreError` for a state that does not fit, wherever that showed.
+        """
+        try:
+            self._load(saved)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+            if isinstance(error, (EdgeclError, StoreError)):
+                raise
+            what = f"{type(error).__name__}: {error}".rstrip(".")
+            raise EdgeclError(
+                f"The saved state does not fit: {what}.", "Use the other generation or a backup."
+            ) from error
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
         about = saved["learner"]
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])

@@ -1,6 +1,8 @@
 """Replay larger than RAM: a sample store on flash, an episodic memory in RAM, a carousel between them."""
 
 from . import errors as errors
+from .audit import Finding as Finding
+from .audit import audit as audit
 from .carousel import Carousel as Carousel
 from .forgetting import Forgotten as Forgotten
 from .keys import KeyFile as KeyFile

@@ -21,6 +21,7 @@ from .decisions import DecisionLog
 from .errors import BadRecord, StoreClosed, UseAfterFork
 from .memory import EpisodicMemory
 from .store import SampleStore
+from .trusted import counters, swaps
 
 TRIES = 4  # draws per swap before the rest of the class is searched for a sample that is not in memory
 REASONS = {1: "late", 2: "damaged", 3: "slot changed", 4: "evicted"}
@@ -106,7 +107,7 @@ class Carousel:
             ]
             rows = m.samples.reshape(m.slots, -1).view(np.uint8)
             self._slots = _storage.Slots(
-                rows, m.classes, m.ids, m.subjects, m.versions, fields, self.store.schema.sample_bytes
+                rows, m.classes, m.ids, m.subjects, m.versions, m.edits, fields, self.store.schema.sample_bytes
             )
             self._generation = m.generation
         return self._slots
@@ -194,9 +195,13 @@ class Carousel:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continues from a `state`: in exact mode the same bits as never having stopped."""
         self._check()
-        self._mover.load(*(np.ascontiguousarray(state[k]) for k in _SAVED), len(self.store.schema.fields))
+        schema = self.store.schema
+        fields = [spec.bytes for spec in schema.fields.values()]
+        coming = swaps(state, self.memory.slots, self.store.next_id, schema.sample_bytes, fields)
+        counted = counters(state, len(_COUNTERS))
+        self._mover.load(*(coming[k] for k in _SAVED), len(fields))
         self._mover.counters = tuple(
-            float(v) if n == "stall_seconds" else int(v) for n, v in zip(_COUNTERS, state["counters"])
+            v if n == "stall_seconds" else int(v) for n, v in zip(_COUNTERS, counted)
         )
         if self.backoff is not None and "backoff" in state:
             self.backoff.load(state["backoff"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from .bounded import parse_json
 from .errors import StoreDamaged
-from .files import typed
+from .files import changes, typed
+from .trusted import view
 from .writing import Writing
+
+_MARK = "edgecl.mark"
 
 
 class Checkpoints(Writing):
@@ -21,22 +24,39 @@ class Checkpoints(Writing):
         self._check()
         return self._db.meta(key)
 
-    @typed
+    @changes
     def meta_set(self, values: Mapping[str, bytes]) -> None:
         """Sets small values in one transaction; on flash when it returns."""
-        self._check(write=True)
         with self._lock:
             self._commit(meta=values)
             self._keep_values()
 
-    @typed
+    @changes
+    def set_mark(self, lineage: str, generation: int) -> None:
+        """Notes that the saved state ``generation`` of a learner ``lineage`` covers all samples stored so far; on flash
+        when it returns. It is the caller's to say when, after that state is.
+        """
+        self._flusher.flush()  # type: ignore[union-attr]
+        with self._lock:
+            mark = {"lineage": str(lineage), "generation": int(generation), "next_id": self.next_id}
+            self._commit(meta={_MARK: json.dumps(mark).encode()})
+            self._keep_values()
+
+    @property
+    def mark(self) -> dict[str, Any] | None:
+        """{"lineage", "generation", "next_id": of the samples it covers} of the newest `set_mark`; None: there is
+        none.
+        """
+        found = self.meta_get(_MARK)
+        return None if found is None else dict(parse_json(found))
+
+    @changes
     def state(self) -> dict[str, Any]:
         """The view as of now, for a checkpoint; everything in it is on flash when this returns.
 
         From the first call on, evicted samples stay on flash until the second next call, so that a run
         resumed from either of the two newest checkpoints sees what the first one saw.
         """
-        self._check(write=True)
         assert self._flusher is not None
         with self._lock:
             self._cleaner.compact_fields()
@@ -59,7 +79,7 @@ class Checkpoints(Writing):
                 "field_epoch": self._field_epoch,
             }
 
-    @typed
+    @changes
     def load(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Rewinds the view to a checkpoint. Later samples stay on flash, hidden; appending them again shows
         them.
@@ -69,19 +89,17 @@ class Checkpoints(Writing):
         Only for a run that repeats its stream: samples that differ from the hidden ones raise
         `ReplayMismatch`.
         """
-        self._check(write=True)
         assert self._flusher is not None
         with self._lock:
-            if self._index.physical_next < int(state["next_id"]):
+            next_id, classes, first = view(state, self._index.physical_next)
+            if self._index.physical_next < next_id:
                 raise StoreDamaged(
                     f"The checkpoint has {state['next_id']} samples, there are {self._index.physical_next}.",
                     "Use the store that belongs to the checkpoint, or an earlier checkpoint.",
                 )
             self._flusher.flush()
             self._index.pinned = True
-            classes = np.ascontiguousarray(state["classes"], np.int32)
-            first = np.ascontiguousarray(state["first_live"], np.int64)
-            self._index.set_view(int(state["next_id"]), classes, first)
+            self._index.set_view(next_id, classes, first)
             exact = int(state["field_epoch"]) == self._field_epoch
             if exact:
                 self._rewind_fields(int(state["field_no"]), int(state["field_end"]))

@@ -6,24 +6,39 @@ records stand, never which are live.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _storage
-from .errors import StoreFull
-from .field_recovery import read_field_file
-from .files import Writer, field_name, segment_name
+from .core import UNREAD
+from .errors import CannotRead, StoreFull
+from .field_recovery import FieldFile, read_field_file
+from .files import Writer, field_name, segment_name, settling
 from .index import Entry
-from .jsonfile import sync_directory
 from .layout import COMPACTED, SAMPLES, Footer, Header
-from .recovery import Table, footer_of_table
+from .recovery import Table, footer_of_table, scan
+from .whole import overwrite, sync_directory
 
 if TYPE_CHECKING:
     from .writing import Writing
 
 _BLOCK = 1024  # records copied at a time
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A segment made of others, on flash and not yet in use: its header, its entry, the ids in it relative to the
+    first, the bytes of its file.
+    """
+
+    head: Header
+    entry: Entry
+    rel: np.ndarray
+    size: int
 
 
 class Cleaner:
@@ -33,6 +48,8 @@ class Cleaner:
         self._store = store
         self._busy = False
         self._overwrite = False  # files that go are overwritten first
+        self._asked = False  # by the caller, who is told what cannot be read
+        self._stuck: set[int] = set()  # segments with records that the device did not give
 
     def _used(self) -> int:
         s = self._store
@@ -48,24 +65,31 @@ class Cleaner:
             return
         self._busy = True
         try:
-            self._drop_dead()
-            while self._used() > target and self._merge(0.95):
-                pass
-            if self._used() > target:
-                # Space now is worth more than a resume from an old checkpoint.
-                s._index.release_all()
-                self._drop_dead()
-                while self._used() > target and (self._merge(0.999) or self._compact_field_file(force=True)):
-                    self._drop_dead()
+            with settling(s):
+                self._make_room(target)
         finally:
             self._busy = False
         if self._used() + more > s.limit_bytes:
-            raise StoreFull(f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit.")
+            full = StoreFull(f"The store '{s.path}' cannot stay below {s.limit_bytes} bytes.", "Raise the limit.")
+            full.unchanged = True
+            raise full
+
+    def _make_room(self, target: int) -> None:
+        self._drop_dead()
+        while self._used() > target and self._merge(0.95):
+            pass
+        if self._used() > target:
+            # Space now is worth more than a resume from an old checkpoint.
+            self._store._index.release_all()
+            self._drop_dead()
+            while self._used() > target and (self._merge(0.999) or self._compact_field_file(force=True)):
+                self._drop_dead()
 
     def compact(self) -> int:
         """All that can be given back; the bytes."""
         s, before = self._store, self._used()
-        self._busy = True
+        self._busy = self._asked = True
+        self._stuck.clear()
         try:
             s._commit()
             s._index.release_all()
@@ -77,7 +101,7 @@ class Cleaner:
                 if not self._compact_field_file(force=True):
                     break
         finally:
-            self._busy = False
+            self._busy = self._asked = False
         return before - self._used()
 
     def after_seal(self) -> None:
@@ -100,23 +124,26 @@ class Cleaner:
     # ------------------------------------------------------------------ sample segments
     def _sealed(self) -> list[tuple[int, int, int, int]]:
         s = self._store
-        return [x for x in s._index.segments() if s._tail is None or x[0] != s._tail.no]
+        return [x for x in s._index.segments() if (s._tail is None or x[0] != s._tail.no) and x[0] not in s._unread]
 
     def _drop_dead(self) -> None:
-        dead = [no for no, _, _, retained in self._sealed() if retained == 0]
+        dead = [no for no, _, _, retained in self._sealed() if retained == 0]  # nothing unread is in them
         if dead:
             self._replace(dead, None)
 
-    def _replace(self, nos: list[int], new: tuple[int, Entry] | None) -> None:
+    def _replace(self, nos: list[int], new: Rewritten | None) -> None:
+        """Segments ``nos`` give way to ``new``: on flash, then in RAM; then their files go."""
         s = self._store
-        for no in nos:
-            s._entries.pop(no, None)
-            s._pending.pop(no, None)
+        s._commit(put={new.head.no: new.entry} if new else None, drop=nos)
         if new is not None:
-            s._entries[new[0]] = new[1]
+            s._entries[new.head.no] = new.entry
+            s._index.add_segment(new.head.no, new.head.first_id, new.head.crc, new.rel, True, nos)
+            if s._codec.variable:
+                s._index.seal_segment(new.head.no, new.entry.end, Footer.offsets_at(new.size, new.entry.count))
         else:
             s._index.remove_segments(nos)
-        s._commit(put=dict([new]) if new else None, drop=nos)
+        for no in nos:
+            s._entries.pop(no, None)
         for no in nos:
             self._remove(segment_name(no))
 
@@ -125,7 +152,7 @@ class Cleaner:
         ``fullest``.
         """
         s = self._store
-        sealed = self._sealed()
+        sealed = [x for x in self._sealed() if x[0] not in self._stuck]
         if not sealed:
             return False
         fill = [retained / max(1, count) for _, _, count, retained in sealed]
@@ -151,7 +178,13 @@ class Cleaner:
             else:
                 high += 1
                 total += size[high]
-        self._rewrite(sealed[low : high + 1])
+        try:
+            self._rewrite(sealed[low : high + 1])
+        except CannotRead:
+            if self._asked:
+                raise
+            self._stuck.update(x[0] for x in sealed[low : high + 1])  # another time; there are others to merge
+            return self._merge(fullest)
         return True
 
     def _rewrite(self, sources: list[tuple[int, int, int, int]]) -> None:
@@ -164,37 +197,59 @@ class Cleaner:
             self._replace(nos, None)
             return
         s._last_no += 1
-        first = int(ids[0])
-        head = Header(SAMPLES, s._last_no, first, s._description.payload, COMPACTED, s._description.store)
-        out = Writer(s._directory, segment_name(head.no), head)
-        tables = []
+        head = Header(SAMPLES, s._last_no, int(ids[0]), s._description.payload, COMPACTED, s._description.store)
+        out = None
         try:
-            for at in range(0, len(ids), _BLOCK):
-                part = np.ascontiguousarray(ids[at : at + _BLOCK])
-                status, classes, subjects, (end, error, offsets) = s._index.copy_records(
-                    part, out.fd, out.end, first, head.crc
-                )
-                out.appended(end, error)
-                for i in np.flatnonzero(status):
-                    s._take_out(int(part[i]))
-                good = status == 0
-                rel = (part[good] - first).astype(np.uint32)
-                tables.append(Table(np.ones(len(rel), np.uint8), rel, classes[good], subjects[good], offsets))
-            end, table = out.end, Table.join(tables)
-            out.append(footer_of_table(table, True, s._codec.variable).pack(head.crc))
-            out.sync()
-        except BaseException:
-            out.close()
-            out.path.unlink(missing_ok=True)
+            out = Writer(s._directory, segment_name(head.no), head)
+            new, damaged = self._copy(ids, head, out)
+        except BaseException as error:  # its sources are as they were
+            with contextlib.suppress(OSError):
+                if out is not None:
+                    out.close()
+                    out.path.unlink(missing_ok=True)
+                if isinstance(error, (StoreFull, CannotRead)):
+                    error.unchanged = True
             raise
-        size = out.end
         out.close()
-        s.wear.add(size)
-        s._files[out.path.name] = size
-        s._index.add_segment(head.no, first, head.crc, table.rel, True, nos)
-        if s._codec.variable:
-            s._index.seal_segment(head.no, end, Footer.offsets_at(size, len(table)))
-        self._replace(nos, (head.no, Entry(first, len(table), end, head.crc, table.rel)))
+        s.wear.add(new.size)
+        s._files[out.path.name] = new.size
+        for id_ in damaged:
+            s._take_out(id_)
+        self._replace(nos, new)
+
+    def _copy(self, ids: np.ndarray, head: Header, out: Writer) -> tuple[Rewritten, list[int]]:
+        """The records ``ids`` in a file of their own, flushed and read back; the ids of damaged ones, which stay
+        behind. Raises `CannotRead` when the device does not give a record, of the old file or of the new one.
+        """
+        s = self._store
+        tables, damaged = [], list[int]()
+        for at in range(0, len(ids), _BLOCK):
+            part = np.ascontiguousarray(ids[at : at + _BLOCK])
+            status, classes, subjects, (end, error, offsets) = s._index.copy_records(
+                part, out.fd, out.end, head.first_id, head.crc
+            )
+            out.appended(end, error)
+            if (status == UNREAD).any():
+                raise CannotRead(
+                    f"The device does not give sample {int(part[status == UNREAD][0])} of '{s.path}'; its file stays.",
+                    "Check the device (dmesg), and try again.",
+                )
+            damaged += part[status != 0].tolist()
+            good = status == 0
+            rel = (part[good] - head.first_id).astype(np.uint32)
+            tables.append(Table(np.ones(len(rel), np.uint8), rel, classes[good], subjects[good], offsets))
+        end, table = out.end, Table.join(tables)
+        out.append(footer_of_table(table, True, s._codec.variable).pack(head.crc))
+        out.sync()
+        os.posix_fadvise(out.fd, 0, 0, os.POSIX_FADV_DONTNEED)  # what is read now comes from the device
+        got, _, unread = scan(out.fd, end, head, s._codec.variable)
+        same = not unread and got.ok.all() and np.array_equal(got.rel, table.rel)
+        if not same or not Footer.read(out.fd, out.end, head.crc):
+            raise CannotRead(
+                f"What was written to '{out.path}' is not what is read there; its sources stay.", "Check the device."
+            )
+        entry = Entry(head.first_id, len(table), end, head.crc, table.rel)
+        return Rewritten(head, entry, table.rel, out.end), damaged
 
     # ------------------------------------------------------------------ field files
     def compact_fields(self) -> None:
@@ -225,61 +280,83 @@ class Cleaner:
         """Copies what is current of a field file behind the newest; False when that is more than ``fullest``."""
         s = self._store
         assert s._field is not None
-        item = read_field_file(s._directory, oldest, s._description)
+        item = self._fields_of(oldest)
         keep = s._index.current_fields(oldest, item.field, item.ids, item.offset).astype(bool)
         if keep.sum() > fullest * len(keep):
             return False
-        with open(s._directory / field_name(oldest), "rb") as file:
+        first = s._field.no
+        fd = os.open(s._directory / field_name(oldest), os.O_RDONLY | os.O_CLOEXEC)
+        try:
             for f, name in enumerate(s._names):
                 for i in np.flatnonzero(keep & (item.field == f)):
                     length = int(item.length[i])
-                    raw = os.pread(file.fileno(), length, int(item.offset[i]) + _storage.FIELD_HEAD)
+                    raw = os.pread(fd, length, int(item.offset[i]) + _storage.FIELD_HEAD)
+                    if len(raw) != length:
+                        raise CannotRead(f"'{field_name(oldest)}' in '{s.path}' is cut off.", "Check the device.")
                     s._write_field_bytes(name, item.ids[i : i + 1], np.frombuffer(raw, np.uint8).reshape(1, -1))
-        s._field_epoch += 1
+        finally:
+            os.close(fd)
         assert s._flusher is not None
         with s._flusher.lock:  # who waits for his values must not take a flush that is under way for done
             s._field.sync()
-        s._index.drop_field_file(oldest)
+        self._read_back(first, item.field[keep], item.ids[keep])
+        s._field_epoch += 1
         s._commit()
+        s._index.drop_field_file(oldest)
         self._remove(field_name(oldest))
         sync_directory(s._directory)
         return True
 
+    def _fields_of(self, no: int) -> FieldFile:
+        """A field file all of which could be read."""
+        s = self._store
+        item = read_field_file(s._directory, no, s._description)
+        if item.unread:
+            unread = CannotRead(
+                f"The device does not give {item.unread} bytes of '{field_name(no)}' in '{s.path}'; the file stays.",
+                "Check the device (dmesg), and try again.",
+            )
+            unread.unchanged = True
+            raise unread
+        return item
+
+    def _read_back(self, first: int, field: np.ndarray, ids: np.ndarray) -> None:
+        """Whether the values of ``ids`` stand in field files from ``first`` on."""
+        s = self._store
+        assert s._field is not None
+        found = set[tuple[int, int]]()
+        for no in sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld")):
+            if no >= first:
+                item = self._fields_of(no)
+                current = s._index.current_fields(no, item.field, item.ids, item.offset).astype(bool)
+                found.update(zip(item.field[current].tolist(), item.ids[current].tolist()))
+        if not found.issuperset(zip(field.tolist(), ids.tolist())):
+            raise CannotRead(f"Values that were written to '{s.path}' are not read there.", "Check the device.")
+
     # ------------------------------------------------------------------ forgetting
-    def scrub(self, ids: np.ndarray) -> list[str]:
-        """Rewrites every file that holds a record of ``ids`` (ascending, no longer retained) without them and
-        overwrites the old one with zeros before it goes; their names. How much of the medium that reaches is
-        the medium's business.
+    def scrub(self, segments: list[int], fields: list[int]) -> None:
+        """Rewrites files without what is not retained and overwrites the old ones with zeros before they go. Field
+        files first: the segments say whose a value is. How much of the medium that reaches is the medium's business.
         """
         s = self._store
-        old = [no for no, _, _, _ in s._index.segments() if np.isin(s._index.ids_of_segment(no), ids).any()]
-        if s._tail is not None and s._tail.no in old:
-            s._seal()
-        fields = []
-        for no in sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld")):
-            if np.isin(read_field_file(s._directory, no, s._description).ids, ids).any():
-                fields.append(no)
-        self._busy = self._overwrite = True
+        self._busy = self._overwrite = self._asked = True
         try:
-            for no in old:
-                self._rewrite([x for x in self._sealed() if x[0] == no])
             for no in fields:
-                if s._field is not None and s._field.no == no:
+                if s._field is None or s._field.no == no:
                     s._next_field_file()
                 self._rewrite_field_file(no)
+            if s._tail is not None and s._tail.no in segments:
+                s._seal()
+            for no in segments:
+                self._rewrite([x for x in self._sealed() if x[0] == no])
         finally:
-            self._busy = self._overwrite = False
-        return [segment_name(no) for no in old] + [field_name(no) for no in fields]
+            self._busy = self._overwrite = self._asked = False
 
     def _remove(self, name: str) -> None:
         s = self._store
         size = s._files.pop(name, 0)
         path = s._directory / name
         if self._overwrite and path.exists():
-            with open(path, "r+b") as file:
-                for at in range(0, size, 1 << 20):
-                    file.write(bytes(min(1 << 20, size - at)))
-                file.flush()
-                os.fdatasync(file.fileno())
+            overwrite(path)
             s.wear.add(size)
         path.unlink(missing_ok=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _storage
+from . import _storage, fork
 from .codecs import Codec
-from .errors import BadRecord, ReadOnly, StoreClosed, UseAfterFork, WriteBudgetSpent
-from .files import Lock, Writer, segment_name, typed
+from .errors import BadRecord, ReadOnly, StoreClosed, StoreDamaged, UseAfterFork, WriteBudgetSpent
+from .files import Lock, Writer, as_typed, segment_name, typed
 from .index import Commit, Entry, IndexFile
 from .jsonfile import read_json, write_json
 from .keys import RootKey
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 
 VALUES = "values.json"  # beside the index
+CHANGES_END = -3  # in the view of a commit: the "class" whose value is how far the log of changes had been written
+DAMAGED, UNREAD = 2, 5  # what native reading says of a record
+UNREAD_REASON = "the device did not give it"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class StoreCore:
     wear: WriteMeter  # bytes written and the daily budget
 
     _pid: int
+    _born: int  # forks before it was opened
     _closed: bool
     _lock: threading.RLock  # type: ignore[valid-type]
     _lockfile: Lock | None
@@ -86,17 +90,17 @@ class StoreCore:
     _pins: deque[tuple[np.ndarray, np.ndarray]]  # views of the two newest checkpoints
     _payload_written: int
     _field_epoch: int
+    _unended: set[int]  # subjects whose forgetting the opening could not end
+    _unread: set[int]  # segments that the device did not give whole at the opening
+    _log_end: int  # of the log of changes
     _last_no: int  # of the newest sample segment
+    _last_field: int  # of the newest field file
     _tail: Writer | None  # the segment appended to
     _tail_tables: list[Table]
     _field: Writer | None  # the field file appended to
 
     def _check(self, write: bool = False) -> None:
-        if os.getpid() != self._pid:
-            raise UseAfterFork(
-                f"The store '{self.path}' was opened in process {self._pid} and used in a fork of it.",
-                "Open it in the process that uses it.",
-            )
+        self._here()
         if self._closed:
             raise StoreClosed(f"The store '{self.path}' is closed.", "Open it again.")
         if write:
@@ -128,11 +132,14 @@ class StoreCore:
         drop: Sequence[int] = (),
         meta: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Moves the commit point to now: everything appended is on flash, then the index says so."""
+        """Moves the commit point to now: everything appended is on flash, then the index says so. What ``put`` and
+        ``drop`` say of segments holds in RAM once the caller says so there, after this.
+        """
         assert self._tail is not None and self._flusher is not None
         with self._flusher.lock:
             self._tail.sync()  # a commit point vouches only for what is on flash
         classes, first = self._index.get_view()
+        classes, first = np.append(classes, np.int32(CHANGES_END)), np.append(first, np.int64(self._log_end))
         commit = Commit(
             self._index.next_id,
             max(self._index.physical_next, self._tail.header.first_id),
@@ -157,11 +164,8 @@ class StoreCore:
         there is no room for the copy, the next opening makes it.
         """
         kept = {name: base64.b64encode(value).decode() for name, value in self._db.values().items()}
-        try:
+        with contextlib.suppress(OSError):
             write_json(self.path / VALUES, kept)
-        except OSError:
-            with contextlib.suppress(OSError):
-                (self.path / f"{VALUES}.tmp").unlink()
 
     def _kept_values(self) -> dict[str, bytes]:
         try:
@@ -176,14 +180,41 @@ class StoreCore:
         assert self._flusher is not None
         self._flusher.flush()
 
+    def _give_up(self, error: BaseException) -> BaseException:
+        """Nothing is written from here on, since a change that failed may be on flash and not in RAM, or the other way
+        round; ``error``, with a type.
+        """
+        error = as_typed(error, f"The store '{self.path}' failed")
+        why = getattr(error, "cause", None) or "it was interrupted"
+        if self._flusher is not None:
+            self._flusher.give_up(
+                StoreDamaged(f"A change of the store '{self.path}' failed: {why}", "Close it and open it again.")
+            )
+        return error
+
+    def _here(self) -> None:
+        """Raises `UseAfterFork` in a fork of the process, where locks may be held by threads that do not exist."""
+        if fork.generation != self._born:
+            raise UseAfterFork(
+                f"The store '{self.path}' was opened in process {self._pid} and used in a fork of it.",
+                "Open it in the process that uses it.",
+            )
+
     def _note_damage(self, id_: int, reason: str) -> None:
         no, offset = self._index.where(id_)
         self._damaged[id_] = DamagedRecord(id_, segment_name(no), offset, reason)
 
-    def _take_out(self, id_: int) -> None:
-        """A damaged record is listed and never asked for again."""
-        self._note_damage(id_, "checksum")
-        self._index.remove_id(id_)
+    def _take_out(self, id_: int, status: int = DAMAGED) -> None:
+        """A damaged record is listed and never asked for again; one that the device did not give stays on flash, and is
+        there again at the next opening that can read it.
+        """
+        self._note_damage(id_, UNREAD_REASON if status == UNREAD else "checksum")
+        self._index.remove_id(id_, unread=status == UNREAD)
+
+    @property
+    def unreadable(self) -> set[int]:
+        """Ids of samples that the device did not give since the store was opened; they may be sound."""
+        return {i for i, d in list(self._damaged.items()) if d.reason == UNREAD_REASON}
 
     @property
     def bytes(self) -> int:
@@ -191,16 +222,24 @@ class StoreCore:
         return sum(list(self._files.values())) + self._db.size  # a copy: other threads add and remove files
 
     def _release(self) -> None:
+        """Gives everything back, each part whatever became of the others."""
         if os.getpid() != self._pid:
             return
-        for name in ("_tail", "_field"):
-            writer = getattr(self, name, None)
-            if writer is not None:
-                writer.close()
-        if getattr(self, "_index", None) is not None:
-            self._index.close_files()
-        if getattr(self, "_db", None) is not None:
-            self._db.close()
-        if self._lockfile is not None:
-            self._lockfile.release()
-            self._lockfile = None
+        with contextlib.ExitStack() as parts:
+            if self._lockfile is not None:
+                parts.callback(self._lockfile.release)
+                self._lockfile = None
+            parts.callback(self._release_files)
+
+    def _release_files(self) -> None:
+        with contextlib.ExitStack() as parts:
+            if getattr(self, "_db", None) is not None:
+                parts.callback(self._db.close)
+            if getattr(self, "_index", None) is not None:
+                parts.callback(self._index.close_files)
+            for name in ("_tail", "_field", "_log_writer"):
+                writer = getattr(self, name, None)
+                if writer is not None:
+                    parts.callback(writer.close)
+            if self._flusher is not None:
+                parts.callback(self._flusher.stop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class StoreError(Exception):
     """A condition of the store that the caller has to deal with: ``cause`` and ``remedy``, one line each."""
@@ -10,6 +12,7 @@ class StoreError(Exception):
         super().__init__(f"{cause} {remedy}".strip())
         self.cause = cause
         self.remedy = remedy
+        self.unchanged = False  # True: nothing on flash or in RAM is other than before the call
 
 
 class StoreLocked(StoreError):
@@ -25,6 +28,12 @@ class StoreLocked(StoreError):
 class StoreDamaged(StoreError):
     """The store cannot be used as it is on flash, the device reported an I/O error, or a write was interrupted
     (Ctrl-C); after the last it is whole when it is opened again.
+    """
+
+
+class CannotRead(StoreDamaged):
+    """The device did not give a record that may be sound: what was to replace its file is not done, nothing is
+    dropped.
     """
 
 
@@ -70,3 +79,12 @@ class BadRecord(StoreError, ValueError):
 
 class ReplayMismatch(StoreError):
     """A sample appended again during a resume is not the one on flash."""
+
+
+def io_error(error: OSError, what: str) -> StoreError:
+    """The typed error for a failed system call."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull(f"{what}: no space left ({error.strerror}).", "Free some space or set a smaller limit.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ReadOnly(f"{what}: {error.strerror}.", "Make the directory writable or open with read_only=True.")
+    return StoreDamaged(f"{what}: {error.strerror}.", "Check the device (dmesg) and its file system.")

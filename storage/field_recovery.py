@@ -26,6 +26,7 @@ class FieldFile:
     ids: np.ndarray
     end: int
     damaged_bytes: int
+    unread: int  # bytes the device did not give
 
 
 def survey_fields(directory: Path, description: Description) -> Iterator[FieldFile]:
@@ -47,9 +48,9 @@ def read_field_file(directory: Path, no: int, description: Description) -> Field
         best: FieldFile | None = None
         for version in versions:
             header = Header(FIELDS, no, 0, 0, 0, description.store, version)
-            offset, kind, length, ids, end, damaged = _storage.scan_fields(fd, HEADER_BYTES, size, header.crc)
+            offset, kind, length, ids, end, damaged, unread = _storage.scan_fields(fd, HEADER_BYTES, size, header.crc)
             if best is None or len(ids) > len(best.ids):
-                best = FieldFile(header, offset, kind, length, ids, max(end, HEADER_BYTES), damaged)
+                best = FieldFile(header, offset, kind, length, ids, max(end, HEADER_BYTES), damaged, unread)
         assert best is not None
         return best
     finally:

@@ -8,13 +8,15 @@ import numpy as np
 
 from . import _storage
 from .arguments import ids_of, values_of
-from .errors import BadRecord
+from .core import UNREAD
+from .errors import BadRecord, CannotRead, StoreFull
 from .field_recovery import FieldFile, survey_fields
-from .files import Writer, field_name, typed
-from .jsonfile import sync_directory
+from .files import Writer, field_name, settling, typed
 from .layout import FIELDS, HEADER_BYTES, Header
 from .reading import Reading
 from .ticket import Ticket
+from .trusted import field_end, require
+from .whole import sync_directory
 
 
 class FieldFiles(Reading):
@@ -39,12 +41,15 @@ class FieldFiles(Reading):
                 self.wear.declined += 1
                 return Ticket(which[:0], self._flusher, self._flusher.flushed)
             self._afford(size)
+            people = None
+            if self._sealing is not None:  # a sample that is gone has no subject, and needs no value
+                _, _, people, _, status = self._read_rows(which, hidden=True)
+                if (status == UNREAD).any():
+                    raise CannotRead(f"The store '{self.path}' cannot be read.", "Check the device, and try again.")
+                which, array, people = which[status == 0], array[status == 0], people[status == 0]
             try:
-                people = None
-                if self._sealing is not None:  # a sample that is gone has no subject, and needs no value
-                    _, _, people, _, status = self._read_rows(which, hidden=True)
-                    which, array, people = which[status == 0], array[status == 0], people[status == 0]
-                self._write_field(name, which, array, people)
+                with settling(self, appending=True):
+                    self._write_field(name, which, array, people)
             finally:
                 position = self._flusher.appended()
         return Ticket(which, self._flusher, position)
@@ -87,33 +92,42 @@ class FieldFiles(Reading):
 
     def _next_field_file(self) -> None:
         assert self._flusher is not None
-        with self._flusher.lock:
+        with settling(self), self._flusher.lock:
             old = self._field
-            head = Header(FIELDS, old.no + 1 if old else 1, 0, 0, 0, self._description.store)
-            if old is not None:
-                old.sync()
-            self._field = Writer(self._directory, field_name(head.no), head)
+            self._last_field = max(self._last_field, old.no if old else 0) + 1
+            head = Header(FIELDS, self._last_field, 0, 0, 0, self._description.store)
+            try:
+                if old is not None:
+                    old.sync()
+                new = Writer(self._directory, field_name(head.no), head)
+            except StoreFull as error:
+                error.unchanged = True
+                raise
+            self._field = new
+            self._files[new.path.name] = new.end
+            self._index.add_field_file(head.no, head.crc)
             if old is not None:
                 old.close()
-        self._files[self._field.path.name] = self._field.end
         self.wear.add(HEADER_BYTES)
-        self._index.add_field_file(head.no, head.crc)
-        self._cleaner.after_field_file()
+        with settling(self):
+            self._cleaner.after_field_file()
 
     def _open_fields(self) -> None:
         self._field = None
+        self._last_field = 0
         last = None
         for item in survey_fields(self._directory, self._description):
+            self._last_field = item.header.no
             self._index.add_field_file(item.header.no, item.header.crc)
             self._index_fields(item, item.end)
             self._files[field_name(item.header.no)] = item.end
             last = item
-        if last is not None and not self.read_only:
+        if last is not None and not self.read_only and not last.unread:  # what is behind its end may be sound
             self._field = Writer(self._directory, field_name(last.header.no), last.header, last.end)
             self._field.dirty = True
 
     def _index_fields(self, item: FieldFile, end: int) -> None:
-        keep = item.offset < end
+        keep = (item.offset < end) & (item.ids >= 0) & (item.ids < self._index.physical_next)  # of samples there are
         n = int(keep.sum())
         if n:
             no = np.full(n, item.header.no, np.uint32)
@@ -128,6 +142,11 @@ class FieldFiles(Reading):
     def _rewind_fields(self, no: int, end: int) -> None:
         assert self._flusher is not None
         with self._flusher.lock:
+            for item in survey_fields(self._directory, self._description):
+                if item.unread:
+                    raise CannotRead(f"A field file of '{self.path}' cannot be read.", "Check the device, try again.")
+                size = self._files.get(field_name(item.header.no), item.end)
+                require(item.header.no != no or field_end(end, size), "a field file is shorter")
             if self._field is not None:
                 self._field.close()
                 self._field = None

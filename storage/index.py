@@ -20,11 +20,13 @@ import numpy as np
 from ._storage import crc32c
 from .errors import StoreDamaged, StoreError, StoreFull, StoreLocked
 from .index_check import STAMP, unsound
+from .whole import OWN, make_folder
 
 _ENTRY = struct.Struct("<QIQI")
 _COMMIT = struct.Struct("<qqQIQIQQQIBI")
 _PAGES_PER_COMMIT = 5  # root, leaf, free list, meta: what one small transaction writes
 _MAP_BYTES, _MOST_BYTES = 8 << 20, 1 << 30
+_OF_THE_FILE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 _KINDS = (b"c", b"s", b"i", b"w", b"m", STAMP)  # commit, segment, its ids, wear, a value of the caller's, transaction
 
 
@@ -107,6 +109,10 @@ def _bits(rel: np.ndarray) -> bytes:
     return zlib.compress(np.packbits(there).tobytes(), 1)
 
 
+class IndexDamaged(StoreDamaged):
+    """What is in the index's file is no index; the segments tell it again."""
+
+
 class IndexFile:
     """The index of a store. Values with a wrong checksum count as absent (``damaged`` says how many)."""
 
@@ -115,10 +121,13 @@ class IndexFile:
         self.damaged = 0
         self.wear: bytes | None = None  # packed `WriteMeter`
         if reason := unsound(self.path / "data.mdb"):
-            raise StoreDamaged(f"The index '{self.path}' is damaged ({reason}).", "It can be rebuilt.")
+            raise IndexDamaged(f"The index '{self.path}' is damaged ({reason}).", "It can be rebuilt.")
+        if not read_only:
+            make_folder(self.path)
         try:
             self._env = lmdb.open(
                 str(self.path),
+                mode=OWN,
                 map_size=_MAP_BYTES,
                 subdir=True,
                 readonly=read_only,
@@ -133,9 +142,20 @@ class IndexFile:
                 raise StoreLocked(
                     f"'{directory}' is already open in this process.", "Close the other handle."
                 ) from error
-            raise StoreDamaged(f"The index '{self.path}' cannot be opened: {error}.", "It can be rebuilt.") from error
-        self._fd = os.open(self.path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
+            raise self._failed(error, "cannot be opened") from error
+        try:
+            self._fd = os.open(self.path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+            self._size = os.fstat(self._fd).st_size
+        except BaseException:
+            self._env.close()
+            raise
+
+    def _failed(self, error: lmdb.Error, what: str) -> StoreDamaged:
+        """Damage of the file, which is rebuilt, or a device that fails, which is not."""
+        text = f"The index '{self.path}' {what}: {error}."
+        if isinstance(error, _OF_THE_FILE):
+            return IndexDamaged(text, "It can be rebuilt.")
+        return StoreDamaged(text, "Check the device (dmesg) and its file system.")
 
     def _bring(self) -> None:
         """Brings the pages of the file into memory, or fails as a read does."""
@@ -166,8 +186,10 @@ class IndexFile:
                         commit = Commit.unpack(body)
                     elif key[:1] == b"s":
                         entries[struct.unpack(">I", key[1:])[0]] = Entry(*_ENTRY.unpack(body))
-        except (lmdb.Error, struct.error, ValueError) as error:
-            raise StoreDamaged(f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt.") from error
+        except lmdb.Error as error:
+            raise self._failed(error, "cannot be read") from error
+        except (struct.error, ValueError) as error:
+            raise IndexDamaged(f"The index '{self.path}' is damaged: {error}.", "It can be rebuilt.") from error
         return commit, entries
 
     def commit(
@@ -214,7 +236,9 @@ class IndexFile:
                 size = self._env.info()["map_size"] * 2
                 if size > _MOST_BYTES:
                     what = f"The index reached {_MOST_BYTES >> 20} MB."
-                    raise StoreFull(what, "Store less in meta values.") from None
+                    full = StoreFull(what, "Store less in meta values.")
+                    full.unchanged = True
+                    raise full from None
                 self._env.set_mapsize(size)
             except lmdb.Error as error:
                 if isinstance(error, lmdb.DiskError) or self._crowded(extra):  # LMDB calls a short write an I/O error
@@ -258,7 +282,7 @@ class IndexFile:
         return {k: v for k, v in found.items() if v is not None}
 
     def close(self) -> None:
-        self._env.close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+            self._env.close()

@@ -1,41 +1,28 @@
-"""Small JSON files that are whole or absent: a temporary name, flushed, renamed, the directory flushed; a checksum."""
+"""Small JSON files of the store: whole or absent (`whole`), with a checksum."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ._storage import crc32c
+from .bounded import parse_json, read_json_file
+from .whole import OWN, write_whole
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any, mode: int | None = OWN) -> None:
     """Replaces ``path``; on flash when it returns."""
     text = json.dumps(data, indent=1)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as file:
-        file.write(json.dumps({"crc32c": crc32c(text.encode()), "text": text}))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_directory(path.parent)
+    write_whole(path, json.dumps({"crc32c": crc32c(text.encode()), "text": text}).encode(), mode)
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote; `ValueError` when it is something else."""
-    outer = json.loads(path.read_text())
+    """What `write_json` wrote; `ValueError` when it is something else, `OSError` when it cannot be read."""
+    outer = read_json_file(path)
     if not isinstance(outer, dict) or not {"text", "crc32c"} <= outer.keys():
         raise ValueError("it is of another kind")
-    if crc32c(str(outer["text"]).encode()) != outer["crc32c"]:
+    text = str(outer["text"]).encode(errors="surrogatepass")
+    if crc32c(text) != outer["crc32c"]:
         raise ValueError("its checksum is wrong")
-    return json.loads(outer["text"])
-
-
-def sync_directory(path: Path) -> None:
-    """Makes names created or removed in a directory permanent."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    return parse_json(text)

@@ -14,13 +14,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import BadRecord, StoreDamaged, WrongKey
-from .jsonfile import read_json, sync_directory, write_json
+from .bounded import read_bounded
+from .errors import BadRecord, StoreDamaged, WrongKey, io_error
+from .jsonfile import read_json, write_json
+from .whole import sweep, write_whole
 
 KEY_BYTES = 32
 NONCE_BYTES, TAG_BYTES = 12, 16
 SEAL_BYTES = NONCE_BYTES + TAG_BYTES  # what sealing adds to a text
 FILE = "keys.json"
+_MOST_BYTES = 1 << 16  # of a key file
 _CHECK = -2  # a wrapped text that tells whether the root key is the right one
 
 
@@ -46,13 +49,18 @@ class KeyFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(path))  # the process may change its folder
-        if not self.path.exists():
-            self._write([os.urandom(KEY_BYTES)])
+        try:
+            if not self.path.exists():
+                self._write([os.urandom(KEY_BYTES)])
+        except OSError as error:
+            raise io_error(error, f"The key file '{self.path}' cannot be made") from error
 
     def keys(self) -> list[bytes]:
         try:
-            return [checked(bytes.fromhex(line)) for line in self.path.read_text().split()]
-        except (OSError, ValueError) as error:
+            return [checked(bytes.fromhex(line)) for line in read_bounded(self.path, _MOST_BYTES).decode().split()]
+        except OSError as error:
+            raise io_error(error, f"The key file '{self.path}' cannot be read") from error
+        except ValueError as error:
             raise BadRecord(f"The key file '{self.path}' cannot be used: {error}.", "Give another one.") from error
 
     def add(self) -> bytes:
@@ -61,17 +69,14 @@ class KeyFile:
         return new
 
     def retire(self) -> None:
-        self._write(self.keys()[:1])
+        kept = self.keys()[:1]
+        if not kept:
+            raise BadRecord(f"The key file '{self.path}' holds no key.", "Restore it.")
+        self._write(kept)
+        sweep(self.path.parent, self.path.name + ".*")
 
     def _write(self, keys: Sequence[bytes]) -> None:
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "w") as file:
-            file.write("".join(k.hex() + "\n" for k in keys))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)
-        sync_directory(self.path.parent)
+        write_whole(self.path, "".join(k.hex() + "\n" for k in keys).encode())
 
 
 class SubjectKeys:
@@ -122,47 +127,63 @@ class SubjectKeys:
         """Makes keys for subjects that have none; on flash when it returns."""
         new = {int(s) for s in subjects} - self._keys.keys()
         if new:
-            self._keys |= {s: os.urandom(KEY_BYTES) for s in new}
-            self._write(self._root.keys()[0])
+            self._write(self._root.keys()[0], self._keys | {s: os.urandom(KEY_BYTES) for s in new})
 
     def drop(self, subject: int) -> bool:
         """Forgets a subject's key and rotates the root; False when there was none. Nothing sealed with it can
         be opened any more, whatever copies of it exist.
         """
-        had = self._keys.pop(subject, None) is not None
-        self._ciphers.pop(subject, None)
-        if had:
-            self._write(self._root.add())
-            self._root.retire()  # from here on no older copy of the file can be opened
-        return had
+        if subject not in self._keys:
+            return False
+        self._rotate(self._root.add(), {s: k for s, k in self._keys.items() if s != subject})
+        return True
 
-    def _write(self, root: bytes) -> None:
+    def _rotate(self, root: bytes, keys: dict[int, bytes]) -> None:
+        """From here on no older copy of the file can be opened; the older root goes once the new file was read."""
+        self._write(root, keys)
+        if self._unwrap([root])[0] != keys:
+            raise StoreDamaged(f"'{self._directory / FILE}' is not what was written.", "Check the device (dmesg).")
+        self._root.retire()
+
+    def _write(self, root: bytes, keys: dict[int, bytes]) -> None:
+        """``keys`` are the ones there are, on flash and then here."""
         cipher = aead(checked(root))
-        wrapped = {str(s): _wrap(cipher, self._bound(s), k) for s, k in sorted(self._keys.items())}
+        wrapped = {str(s): _wrap(cipher, self._bound(s), k) for s, k in sorted(keys.items())}
         wrapped[str(_CHECK)] = _wrap(cipher, self._bound(_CHECK), b"edgecl")
         write_json(self._directory / FILE, {"format": 1, "wrapped": wrapped})
+        self._keys = keys
+        self._ciphers = {s: c for s, c in self._ciphers.items() if s in keys}
 
     def _read(self) -> None:
+        roots = self._root.keys()
+        self._keys, fits = self._unwrap(roots)
+        if len(roots) > 1 and not self._read_only:  # a rotation that did not come to its end
+            if fits != roots[0]:
+                self._rotate(roots[0], self._keys)
+            else:
+                self._root.retire()
+
+    def _unwrap(self, roots: Sequence[bytes]) -> tuple[dict[int, bytes], bytes]:
+        """The keys in the file, and the root that opens it."""
         path = self._directory / FILE
         try:
             wrapped = {int(s): base64.b64decode(w) for s, w in read_json(path)["wrapped"].items()}
-        except (ValueError, KeyError, TypeError) as error:
+            if any(not -2 <= s < 2**31 for s in wrapped):
+                raise ValueError("it names a subject that cannot be one")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it from a copy of the store.") from error
         check = wrapped.pop(_CHECK, b"")
-        roots = self._root.keys()
         fits = [k for k in roots if _unwrap(aead(checked(k)), self._bound(_CHECK), check) is not None]
         if not fits:
             raise WrongKey(f"No root key given opens '{path}'.", "Give the key that the store was last used with.")
         cipher = aead(fits[0])
+        keys = {}
         for subject, text in wrapped.items():
             key = _unwrap(cipher, self._bound(subject), text)
-            if key is None:
+            if key is None or len(key) != KEY_BYTES:
                 raise StoreDamaged(f"The key of subject {subject} in '{path}' is damaged.", "Restore the file.")
-            self._keys[subject] = key
-        if len(roots) > 1 and not self._read_only:  # a rotation that did not come to its end
-            if fits[0] != roots[0]:
-                self._write(roots[0])
-            self._root.retire()
+            keys[subject] = key
+        return keys, fits[0]
 
     def _bound(self, subject: int) -> bytes:
         return self._store + subject.to_bytes(8, "little", signed=True)

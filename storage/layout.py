@@ -26,7 +26,7 @@ from .sealing import OVERHEAD, sealed_codec
 
 FORMAT = 2
 READABLE = (1, 2)  # 1: raw samples only, no codec in the description; its segments are read as they are
-SAMPLES, FIELDS = b"EDGECLS1", b"EDGECLF1"
+SAMPLES, FIELDS, CHANGES = b"EDGECLS1", b"EDGECLF1", b"EDGECLC1"
 COMPACTED = 1  # header flag: ids are not consecutive, the footer lists them
 HEADER_BYTES = 64
 _HEADER = struct.Struct("<8sIIQII16s12x")

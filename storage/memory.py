@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import _storage
 from .arguments import ids_of, ints_of
 from .errors import BadRecord
+from .places import Places
 from .schema import StreamSchema
+from .trusted import memory_state
 
 Values = Mapping[str, Any]
 
@@ -40,11 +41,13 @@ class EpisodicMemory:
         self.order = np.full(slots, -1, np.int64)
         self.fields = {n: np.zeros((slots, 0), f.dtype) for n, f in schema.fields.items()}
         self.widths = {n: np.zeros(slots, np.int32) for n in schema.fields}
+        self.edits = np.zeros(1, np.int64)  # how often slots were changed from here; swaps do not count
+        self.places = Places(self.classes, self.order)
 
     @property
     def filled(self) -> int:
         """Number of occupied slots."""
-        return int((self.classes >= 0).sum())
+        return self.places.filled
 
     @property
     def bytes(self) -> int:
@@ -53,14 +56,12 @@ class EpisodicMemory:
         return sum(a.nbytes for a in [*arrays, *self.fields.values(), *self.widths.values()])
 
     def class_histogram(self) -> dict[int, int]:
-        """Occupied slots per class."""
-        classes, counts = np.unique(self.classes[self.classes >= 0], return_counts=True)
-        return {int(c): int(n) for c, n in zip(classes, counts)}
+        """Occupied slots per class, classes ascending."""
+        return {c: self.places.counts[c] for c in sorted(self.places.counts)}
 
     def draw(self, rng: np.random.Generator, k: int) -> np.ndarray:
         """min(k, filled) occupied slots, uniform without replacement, int64."""
-        chosen: np.ndarray = _storage.draw_occupied(self.classes, max(k, 0), rng.bit_generator.capsule)
-        return chosen
+        return self.places.draw(rng, k)
 
     def put(
         self, slot: int, sample: Any, cls: int, id: int = -1, fields: Values | None = None, subject: int = -1
@@ -96,10 +97,11 @@ class EpisodicMemory:
             raise BadRecord("A sample without a class cannot enter the memory.", "Give classes >= 0.")
         labels = ints_of(labels, len(where), "classes", 0, 2**31 - 1) if labels.size else labels
         self.samples[where] = rows
-        self.classes[where] = labels
+        self._set_classes(where, np.asarray(labels, np.int32))
         self.ids[where] = -1 if ids is None else ids
         self.subjects[where] = -1 if subjects is None else subjects
         self.order[where] = self.offered
+        self.places.put(where)
         np.add.at(self.versions, where, 1)
         for name in self.fields:
             self.widths[name][where] = 0
@@ -136,9 +138,9 @@ class EpisodicMemory:
 
     def clear(self, slots: Any) -> None:
         """Empties slots."""
-        where = np.asarray(slots, np.int64)
+        where = np.atleast_1d(np.asarray(slots, np.int64))
         self.samples[where] = 0
-        self.classes[where] = -1
+        self._set_classes(where, np.full(len(where), -1, np.int32))
         self.ids[where] = -1
         self.subjects[where] = -1
         self.order[where] = -1
@@ -146,6 +148,35 @@ class EpisodicMemory:
         for name in self.fields:
             self.fields[name][where] = 0
             self.widths[name][where] = 0
+
+    def _set_classes(self, where: np.ndarray, classes: np.ndarray) -> None:
+        self.places.leave(where)
+        self.classes[where] = classes
+        self.edits += 1
+
+    def relabel(self, ids: Any, classes: Any) -> int:
+        """Gives slots that hold samples ``ids`` [n] (of the store) the classes [n], and empties those whose class is
+        -1; how many slots. A swap on its way to one of them is dropped.
+        """
+        which, labels = ids_of(ids), np.asarray(classes, np.int32)
+        order = np.argsort(which, kind="stable")
+        which, labels = which[order], labels[order]
+        slots = np.flatnonzero((self.classes >= 0) & np.isin(self.ids, which))
+        if not len(slots):
+            return 0
+        new = labels[np.searchsorted(which, self.ids[slots])]
+        self.clear(slots[new < 0])
+        kept = slots[new >= 0]
+        self._set_classes(kept, new[new >= 0])
+        self.places.put(kept)
+        np.add.at(self.versions, kept, 1)
+        return len(slots)
+
+    def remove(self, ids: Any) -> int:
+        """Empties the slots that hold samples ``ids``; how many."""
+        slots = np.flatnonzero((self.classes >= 0) & np.isin(self.ids, ids_of(ids)))
+        self.clear(slots)
+        return len(slots)
 
     def gather(self, slots: Any) -> dict[str, Any]:
         """Copies of slots: samples, classes, ids, subjects, fields {name: [n, W]}, widths {name: int32
@@ -177,7 +208,7 @@ class EpisodicMemory:
             self._set_array(name, new)
         self.versions[:] = versions
         self.slots = slots
-        self.generation += 1
+        self._replaced()
 
     def _arrays(self) -> list[tuple[str, np.ndarray]]:
         plain = ("samples", "classes", "ids", "subjects", "versions", "order")
@@ -200,14 +231,14 @@ class EpisodicMemory:
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes a `state` of a memory of the same stream; `BadRecord` when it does not fit."""
-        slots = len(state["classes"])
-        for name, array in self._arrays():
-            got = np.asarray(state[name]) if name in state else None
-            fits = got is not None and got.dtype == array.dtype and got.ndim == array.ndim and len(got) == slots
-            if not fits or (not name.startswith("field.") and got.shape[1:] != array.shape[1:]):  # type: ignore[union-attr]
-                raise BadRecord(f"The saved memory does not fit: '{name}'.", "Use the checkpoint of this stream.")
+        slots = memory_state(state, self.schema, dict(self._arrays()))
         for name, _ in self._arrays():
             self._set_array(name, np.array(state[name], order="C"))
         self.offered = int(state["offered"])
         self.slots = slots
+        self._replaced()
+
+    def _replaced(self) -> None:
         self.generation += 1
+        self.edits += 1
+        self.places = Places(self.classes, self.order)

@@ -6,20 +6,27 @@ import os
 import secrets
 from collections import deque
 from dataclasses import replace
+from functools import partial
 
+import lmdb
 import numpy as np
 
 from . import _storage, replacing
+from .amending import Log
+from .aside import blank, set_aside
 from .cleaning import Cleaner
 from .codecs import make_decoder
+from .core import CHANGES_END, UNREAD_REASON
 from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
 from .files import Lock, Writer, io_error, segment_name
-from .forgetting import Forgetting
-from .index import Commit, Entry, IndexFile
+from .forgetting import Forgetting, Note
+from .index import Commit, Entry, IndexDamaged, IndexFile
 from .layout import FORMAT, HEADER_BYTES, Description, Footer, Header
+from .probe import probe
 from .recovery import NO_OFFSETS, Survey, survey
 from .schema import StreamSchema
 from .ticket import Flusher
+from .whole import make_folder, overwrite, sweep
 
 FILE_BYTES = 16 << 20
 _LOOKS = 20  # of a reader, while the owner keeps removing what it is looking at
@@ -38,16 +45,19 @@ class Opening(Forgetting):
                 raise StoreError(f"There is no store in '{self.path}'.", "Check the path.")
         else:
             try:
-                self._directory.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path)
+                make_folder(self._directory)
             except OSError as error:
                 raise io_error(error, f"Cannot make the store '{self.path}'") from error
             self._lockfile = Lock(self.path)
             try:
+                sweep(self.path, "*")
                 replacing.finish(self.path)
                 description = Description.read(self.path)
                 if description is None:
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
+                    probe(self.path)
                     size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
                     sealed = self._root is not None
                     description = Description(secrets.token_bytes(16), schema, size // 8 * 8, sealed=sealed)
@@ -107,20 +117,43 @@ class Opening(Forgetting):
             try:
                 return self._open(durability)
             except FileNotFoundError as error:
-                self._db.close()
+                if getattr(self, "_db", None) is not None:
+                    self._db.close()
                 if not self.read_only or not left:
                     raise StoreDamaged(
                         f"'{error.filename}' vanished while the store was opened.", "Open it again."
                     ) from error
 
-    def _open(self, durability: str) -> None:
+    def _open(self, durability: str, end: bool = True) -> None:
+        """end: also forgetting that was begun and not ended. Where that fails, all is loaded again without it: a card
+        that is full or cannot be read keeps nobody from opening a store.
+        """
+        self._load_all(durability)
+        notes = self._forget_again(self._stray)
+        self._unended = {note.subject for note in notes if not note.done}
+        if self.read_only:
+            return
+        probe(self.path)  # it may have been moved to another file system
+        self._settle_files(notes)
+        if not end or not notes:
+            return
+        try:
+            self._end_forgetting(notes)
+            self._unended = set()
+        except (OSError, lmdb.Error, StoreError):
+            self._release_files()
+            self._flusher = None
+            self._open(durability, end=False)
+
+    def _load_all(self, durability: str) -> None:
+        """Index, segments and fields as they are on flash."""
         self.rebuilt = False
         if self.read_only and not (self.path / "index").exists():
             raise StoreDamaged(f"The index of '{self.path}' is missing.", "Open it once for writing to rebuild it.")
         try:
             self._db = IndexFile(self.path, self.read_only)
             commit, entries = self._db.load()
-        except StoreDamaged:
+        except IndexDamaged:
             if self.read_only:
                 raise
             commit, entries = self._rebuild_index()
@@ -155,43 +188,94 @@ class Opening(Forgetting):
             self.wear.restore(self._db.wear)
         self._payload_written = known.payload_written
         self._field_epoch = known.field_epoch
-        found = survey(self._directory, self._description, commit, entries, self._db.ids_of)
-        physical = self._load(found, known)
-        unended = self._forget_again()
+        log = self._open_log()
+        gone = partial(self._gone, commit, self._notes(), log)
+        found = self._found = survey(self._directory, self._description, commit, entries, self._db.ids_of, gone)
+        self._unread = {item.header.no for item in found.segments if item.unread}
+        physical = self._load(found, known, log)
         self._tail = None
         self._tail_tables = []
         if not self.read_only:
             self._adopt(found, physical, commit)
         self._open_fields()
         if not self.read_only:
+            self._adopt_log(log)
             self._flusher = Flusher(durability, self._dirty_files)
             self._cleaner = Cleaner(self)
-            self._commit(put=found.new_entries, drop=[n for n in found.lost_entries if n in entries])
-            for no in found.lost_entries:
-                self._entries.pop(no, None)
-            self._entries.update(found.new_entries)
-            self._fit_capacity()
-            for path in found.orphans:
-                path.unlink(missing_ok=True)
-            if self._description.format != FORMAT:
-                self._description = replace(self._description, format=FORMAT)
-                self._description.write(self.path)
-            if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
-                self._keep_values()
-            self._end_forgetting(unended)
 
-    def _load(self, found: Survey, known: Commit) -> int:
+    def _settle_files(self, notes: list[Note]) -> None:
+        """The commit point after an opening; what no entry names goes, or is set aside."""
+        found = self._found
+        self._commit(put=found.new_entries, drop=[n for n in found.lost_entries if n in self._entries])
+        for no in found.lost_entries:
+            self._entries.pop(no, None)
+        self._entries.update(found.new_entries)
+        self._fit_capacity()
+        for item in found.orphans:
+            if notes and self._sealing is None:
+                overwrite(item.path)
+            else:
+                item.path.unlink(missing_ok=True)
+        for item in found.aside:
+            set_aside(self.path, item)
+        if found.aside and self._sealing is None:
+            for note in self._notes():
+                blank(self.path, self._codec.variable, note.subject, note.below)
+        if self._description.format != FORMAT:
+            self._description = replace(self._description, format=FORMAT)
+            self._description.write(self.path)
+        if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
+            self._keep_values()
+        del self._found
+
+    def _stray(self, note: Note) -> bool:
+        """Whether a file that no entry names holds records that a request took out."""
+        for item in [*self._found.orphans, *self._found.aside]:
+            table = item.load()
+            ids = item.header.first_id + table.rel.astype(np.int64)
+            if ((table.ok > 0) & (table.subjects == note.subject) & (ids < note.below)).any():
+                return True
+        return False
+
+    def _gone(
+        self,
+        commit: Commit | None,
+        notes: list[Note],
+        log: Log,
+        ids: np.ndarray,
+        classes: np.ndarray,
+        subjects: np.ndarray,
+    ) -> np.ndarray:
+        """Which records nobody misses: evicted at the commit point, taken out, or of subjects that were forgotten."""
+        ok, classes = log.amend(ids, np.ones(len(ids), np.uint8), classes)
+        gone = ok == 0
+        for note in notes:
+            gone |= (subjects == note.subject) & (ids < note.below)
+        if commit is None:
+            return gone
+        view = dict(zip(*(a.tolist() for a in _view_since(commit, log))))
+        if _storage.THRESHOLD in view:
+            limit = view[_storage.THRESHOLD] % 2**64
+            return gone | np.array([self._index.evicted_by_key(int(i), limit) for i in ids], bool)
+        first = np.array([view.get(c, 0) for c in classes.tolist()], np.int64)
+        late = np.array([view.get(-c - 10, 0) for c in classes.tolist()], np.int64)
+        return gone | (ids < np.where(log.of(ids)[0], np.minimum(first, late), first))
+
+    def _load(self, found: Survey, known: Commit, log: Log) -> int:
         """Brings the segments into the index one by one; the next id on flash.
 
         The view of the commit point is set once everything below it is known; what stands behind it comes
         into view in order. An id that is on no sound record keeps its number.
         """
         view_set = False
+        view_classes, view_first = _view_since(known, log)
+        relabelled = log.classes >= -1
+        self._index.mark_relabelled(log.ids[relabelled], log.classes[relabelled])
 
         def come_into_view(classes: np.ndarray) -> None:
             nonlocal view_set
             if not view_set:
-                self._index.set_view(known.next_id, known.view_classes, known.view_first)
+                self._index.set_view(known.next_id, view_classes, view_first)
                 view_set = True
             self._index.advance(classes)
 
@@ -204,13 +288,15 @@ class Opening(Forgetting):
             self._index.add_segment(head.no, head.first_id, head.crc, rel, head.compacted, [])
             variable = self._codec.variable and not item.footer
             offsets = table.offsets if variable else NO_OFFSETS
-            self._index.add_records(head.no, table.ok, table.rel, table.classes, table.subjects, offsets)
+            ids = head.first_id + table.rel.astype(np.int64)
+            ok, now = log.amend(ids, table.ok, table.classes)
+            self._index.add_records(head.no, ok, table.rel, now, table.subjects, offsets)
             if self._codec.variable and item.full:
                 at = Footer.offsets_at(item.size, item.count) if item.footer else 0
                 self._index.seal_segment(head.no, item.end, at)
             self._files[segment_name(head.no)] = item.size
             for pos in np.flatnonzero(table.ok == 0):
-                self._note_damage(head.first_id + int(table.rel[pos]), "checksum")
+                self._note_damage(head.first_id + int(table.rel[pos]), UNREAD_REASON if item.unread else "checksum")
             if not len(table):
                 continue
             end = head.first_id + int(table.rel[-1]) + 1
@@ -218,8 +304,7 @@ class Opening(Forgetting):
             if end > known.next_id:
                 start = self._index.next_id if view_set else known.next_id
                 classes = np.full(end - start, -2, np.int32)  # -2: the id is on no segment
-                ids = head.first_id + table.rel.astype(np.int64)
-                classes[ids[ids >= start] - start] = table.classes[ids >= start]
+                classes[ids[ids >= start] - start] = now[ids >= start]
                 come_into_view(classes)
         start = self._index.next_id if view_set else known.next_id
         come_into_view(np.full(max(0, physical - start), -2, np.int32))
@@ -252,3 +337,14 @@ class Opening(Forgetting):
         self._tail.dirty = True
         self._tail_tables = [last.load()]
         self._files[segment_name(head.no)] = last.end
+
+
+def _view_since(commit: Commit, log: Log) -> tuple[np.ndarray, np.ndarray]:
+    """The view of a commit point (classes, first live ids) that also lets in what was relabelled after it."""
+    view = dict(zip(commit.view_classes.tolist(), commit.view_first.tolist()))
+    end = view.pop(CHANGES_END, 0)
+    fresh = (log.offsets >= end) & (log.classes >= -1)
+    for cls in np.unique(log.classes[fresh]).tolist():
+        first = int(log.ids[fresh & (log.classes == cls)][0])
+        view[-cls - 10] = min(view.get(-cls - 10, first), first)
+    return np.array(list(view), np.int32), np.array(list(view.values()), np.int64)

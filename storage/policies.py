@@ -185,20 +185,18 @@ class Ring(MemoryPolicy):
         return slots
 
     def _place(self, memory: EpisodicMemory, cls: int) -> int:
-        known = set(memory.class_histogram())
-        quota = max(1, memory.slots // len(known | {cls}))
-        if cls not in known:
-            for other in sorted(known):
-                own = np.flatnonzero(memory.classes == other)
-                extra = len(own) - quota
-                if extra > 0:
-                    memory.clear(own[np.argsort(memory.order[own], kind="stable")[:extra]])
-        own = np.flatnonzero(memory.classes == cls)
-        free = np.flatnonzero(memory.classes < 0)
-        if len(own) < quota and len(free):
-            return int(free[0])
-        pool = own if len(own) else np.flatnonzero(memory.classes >= 0)  # more classes than slots: the oldest goes
-        return int(pool[np.argmin(memory.order[pool])])
+        places, own = memory.places, memory.places.counts.get(cls, 0)
+        quota = max(1, memory.slots // (len(places.counts) + (not own)))
+        if not own:
+            for other in sorted(places.counts):
+                extra = places.counts[other] - quota
+                if extra > 0:  # several at once: a class appears seldom
+                    theirs = np.flatnonzero(memory.classes == other)
+                    memory.clear(theirs[np.argsort(memory.order[theirs], kind="stable")[:extra]])
+        free = places.free()
+        if own < quota and free >= 0:
+            return free
+        return places.oldest(cls) if own else places.oldest_of_all()  # more classes than slots: the oldest goes
 
 
 class Balanced(MemoryPolicy):

@@ -74,10 +74,10 @@ class ReadAhead:
         schema, n = self.store.schema, len(ids)
         rows, found = np.zeros((n, schema.sample_bytes), np.uint8), np.full(n, -1, np.int64)
         subjects, versions = np.zeros(n, np.int32), np.zeros(n, np.int64)
-        slots = _storage.Slots(rows, classes, found, subjects, versions, [], schema.sample_bytes)
+        slots = _storage.Slots(rows, classes, found, subjects, versions, np.zeros(1, np.int64), [], schema.sample_bytes)
         for _, id_, reason in self._mover.begin(number, True, slots)[1] or ():
-            if reason == 2 and not self.store._found_damaged(id_):
-                asked[ids == id_] = False  # its file was replaced meanwhile
+            if reason == 4 or (reason == 2 and not self.store._found_damaged(id_)):
+                asked[ids == id_] = False  # it is of another class now, or its file was replaced meanwhile
         ok = found >= 0
         if not asked.all():
             rest = self.store.read(ids[~asked], fields=())

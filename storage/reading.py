@@ -9,6 +9,7 @@ import numpy as np
 
 from .access import Access
 from .arguments import ids_of
+from .core import DAMAGED, UNREAD
 from .errors import BadRecord
 
 Batch = dict[str, Any]
@@ -32,9 +33,10 @@ class Reading(Access):
         with self._lock:
             if self._sealing is not None and not self._index.retained(id_):
                 return False  # forgotten, most likely: it opens with no key
-            if self._read_rows(np.array([id_]), hidden=True)[4][0] != 2:
+            status = int(self._read_rows(np.array([id_]), hidden=True)[4][0])
+            if status not in (DAMAGED, UNREAD):
                 return False
-            self._take_out(id_)
+            self._take_out(id_, status)
             return True
 
     def read(self, ids: Any, fields: Iterable[str] | None = None) -> Batch:
@@ -49,7 +51,8 @@ class Reading(Access):
         which = ids_of(ids)
         rows, classes, subjects, times, status = self._read_rows(which, hidden=False)
         if status.any():
-            moved = [i for i in np.flatnonzero(status == 2) if not self._found_damaged(int(which[i]))]
+            bad = np.flatnonzero((status == DAMAGED) | (status == UNREAD))
+            moved = [i for i in bad if not self._found_damaged(int(which[i]))]
             if moved:
                 with self._lock:
                     again = self._read_rows(which[moved], hidden=False)

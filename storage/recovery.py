@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from . import _storage
-from .files import segment_name
 from .index import Commit, Entry
 from .layout import DAMAGED_CLASS, HEADER_BYTES, NO_CLASS, READABLE, SAMPLES, Description, Footer, Header
 
@@ -64,6 +63,7 @@ class Found:
     footer: bool
     table: Table | None
     guessed: bool = False  # its header was lost
+    unread: int = 0  # bytes the device did not give: what stands there may be sound
 
     def load(self) -> Table:
         if self.table is not None:
@@ -79,12 +79,17 @@ class Found:
 
 @dataclass
 class Survey:
-    """Everything found: segments in id order, the last may be open for appending."""
+    """Everything found: segments in id order, the last may be open for appending.
+
+    orphans: files whose records others hold, or that nobody needs. aside: files that hold records nobody else has, and
+    that cannot be among the segments.
+    """
 
     segments: list[Found] = field(default_factory=list)
     new_entries: dict[int, Entry] = field(default_factory=dict)
     lost_entries: list[int] = field(default_factory=list)
-    orphans: list[Path] = field(default_factory=list)
+    orphans: list[Found] = field(default_factory=list)
+    aside: list[Found] = field(default_factory=list)
 
 
 def table_of_footer(footer: Footer) -> Table:
@@ -106,23 +111,28 @@ def footer_of_table(table: Table, sparse: bool, variable: bool) -> Footer:
     return Footer(classes, subjects, table.rel if sparse else None, table.offsets if variable else None)
 
 
-def scan(fd: int, end: int, header: Header, variable: bool) -> tuple[Table, int]:
-    """Reads and checks every record up to ``end``; the table and where the last sound record ends."""
+def scan(fd: int, end: int, header: Header, variable: bool) -> tuple[Table, int, int]:
+    """Reads and checks every record up to ``end``; the table, where the last sound record ends, and how many bytes the
+    device did not give.
+    """
     found = _storage.scan_samples(fd, HEADER_BYTES, end, header.payload, variable, header.crc)
-    ok, rel, classes, subjects, offsets, last = found
+    ok, rel, classes, subjects, offsets, last, unread = found
     if header.compacted:
         ok &= np.concatenate([[True], np.diff(rel.astype(np.int64)) > 0]) if len(rel) else ok
         for i in np.flatnonzero(ok == 0):  # its id is lost; any between its neighbours keeps the order
             rel[i] = rel[i - 1] + 1 if i else 0
-        return Table(ok, rel, classes, subjects, offsets), last
+        return Table(ok, rel, classes, subjects, offsets), last, unread
     if not variable:
         ok &= rel == np.arange(len(rel), dtype=np.uint32)  # a sound record in another place is not this record
-        return Table(ok, np.arange(len(rel), dtype=np.uint32), classes, subjects), last
+        return Table(ok, np.arange(len(rel), dtype=np.uint32), classes, subjects), last, unread
     n = int(rel[-1]) + 1 if len(rel) else 0
     out = _cut(Table(*(a[:0] for a in (ok, rel, classes, subjects, offsets))), n, variable)
     for to, values in ((out.ok, ok), (out.classes, classes), (out.subjects, subjects), (out.offsets, offsets)):
         to[rel] = values
-    return out, last
+    return out, last, unread
+
+
+Gone = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # ids, classes, subjects -> bool
 
 
 def survey(
@@ -131,30 +141,58 @@ def survey(
     commit: Commit | None,
     entries: dict[int, Entry],
     ids_of: Callable[[int], np.ndarray | None],
+    gone: Gone,
 ) -> Survey:
-    """Looks at every segment file. Changes nothing on flash. ids_of: a compacted segment's ids, as in the index."""
+    """Looks at every segment file. Changes nothing on flash. ids_of: a compacted segment's ids, as in the index. gone:
+    which records were evicted or taken out on request, so that nobody misses them.
+    """
     found = Survey()
     names = {int(m[1], 16): m[0] for m in (re.fullmatch(r"([0-9a-f]{8})\.seg", n) for n in os.listdir(directory)) if m}
     found.lost_entries = [no for no in entries if no not in names]
     loose: list[Found] = []
+    doubtful: list[Found] = []
     for no in sorted(names):
-        path = directory / names[no]
         entry = entries.get(no)
-        if entry is None and commit is not None and no < commit.tail_no:
-            found.orphans.append(path)  # a compaction took its records over but was stopped before it could remove it
-            continue
-        item = _look(path, no, description, commit, entry, loose, ids_of)
+        item = _look(directory / names[no], no, description, commit, entry, loose, ids_of)
         if item is None:
             found.lost_entries.append(no)
+        elif entry is None and commit is not None and (no < commit.tail_no or item.header.compacted):
+            doubtful.append(item)  # most likely of a compaction that was stopped: its sources, or its result
         elif item.header.compacted and entry is None and not item.footer:
-            found.orphans.append(path)  # torn while it was written; its sources are still there
+            doubtful.append(item)  # torn while it was written; its sources are most likely there
         elif not item.count and (item.guessed or entry is not None):
-            found.orphans.append(path)  # likewise, and nothing of it came to flash; it would hide records of others
+            doubtful.append(item)  # likewise, and nothing of it came to flash; it would hide records of others
             found.lost_entries.append(no)
         else:
             loose.append(item)
-    _order(directory, loose, entries, commit, found)
+    _order(loose, entries, commit, found, doubtful)
+    for item in doubtful:
+        _settle(item, found, gone)
+    _enter(found, entries)
     return found
+
+
+def _settle(item: Found, found: Survey, gone: Gone) -> None:
+    """A file that no index entry names: among the segments, where it holds records that nobody else has and that may
+    still be wanted; set aside where its ids lie between others'; an orphan where nothing of it is missed.
+    """
+    first, table = item.header.first_id, item.load()
+    sound = np.flatnonzero(table.ok)
+    ids = first + table.rel[sound].astype(np.int64)
+    missed = ~gone(ids, table.classes[sound], table.subjects[sound])
+    low, high = (int(ids[0]), int(ids[-1])) if len(ids) else (first, first)
+    touching = [f for f in found.segments if f.header.first_id <= high and low <= f.header.first_id + f.last_rel]
+    for other in touching:
+        other_table = other.load()
+        missed &= ~np.isin(ids, other.header.first_id + other_table.rel[other_table.ok > 0].astype(np.int64))
+    if not missed.any() and not item.unread:
+        found.orphans.append(item)
+    elif touching or item.unread or not len(ids):
+        found.aside.append(item)
+    else:
+        item.full = True
+        found.segments.append(item)
+        found.segments.sort(key=lambda f: (f.header.first_id, f.header.no))
 
 
 def _look(
@@ -176,7 +214,7 @@ def _look(
         if header is not None and (header.store != description.store or header.no != no or header.kind != SAMPLES):
             header = None
         if entry is not None and (header is None or header.crc != entry.seed):
-            header = _rebuilt_header(description, no, entry)
+            header = header_of_entry(description, no, entry)
             if header is None:
                 return None
         guessed = header is None
@@ -186,7 +224,10 @@ def _look(
             first = commit.tail_first if commit is not None and is_tail else last
             made = [Header(SAMPLES, no, first, description.payload, 0, description.store, v) for v in READABLE[::-1]]
             header = max(made, key=lambda h: int(scan(fd, size, h, codec.variable)[0].ok.sum()))
-        footer = Footer.read(fd, size, header.crc)
+        try:
+            footer = Footer.read(fd, size, header.crc)
+        except OSError:  # what it says stands in the records too
+            footer = None
         if footer is not None and not codec.variable:
             stride = _storage.RECORD_HEAD + codec.stored
             if len(footer[0].classes) != (footer[1] - HEADER_BYTES) // stride:
@@ -199,7 +240,9 @@ def _look(
         vouched = entry.count if entry else 0
         if commit is not None and is_tail:
             vouched = max(vouched, commit.physical_next - commit.tail_first)
-        table, end = scan(fd, min(entry.end, size) if entry else size, header, codec.variable)
+        table, end, unread = scan(fd, min(entry.end, size) if entry else size, header, codec.variable)
+        if unread and not header.compacted:  # as many records as can be there
+            vouched = max(vouched, len(table) + (unread // _storage.RECORD_HEAD if codec.variable else 0))
         known = ids_of(no) if header.compacted else None
         if known is not None:
             table = _filled(table, known, codec.variable)
@@ -210,7 +253,8 @@ def _look(
         elif commit is not None and is_tail:
             end = max(end, commit.tail_end)
         last_rel = int(table.rel[-1]) if len(table) else -1
-        return Found(path, header, end, size, len(table), last_rel, entry is not None, False, table, guessed)
+        full = entry is not None or unread > 0  # nothing is written where something sound may stand
+        return Found(path, header, end, size, len(table), last_rel, full, False, table, guessed, unread)
     finally:
         os.close(fd)
 
@@ -242,7 +286,7 @@ def _filled(table: Table, rel: np.ndarray, variable: bool) -> Table:
     return out
 
 
-def _rebuilt_header(description: Description, no: int, entry: Entry) -> Header | None:
+def header_of_entry(description: Description, no: int, entry: Entry) -> Header | None:
     for version in READABLE:
         for flags in (0, 1):
             header = Header(SAMPLES, no, entry.first_id, description.payload, flags, description.store, version)
@@ -252,21 +296,21 @@ def _rebuilt_header(description: Description, no: int, entry: Entry) -> Header |
 
 
 def _order(
-    directory: Path, loose: list[Found], entries: dict[int, Entry], commit: Commit | None, found: Survey
+    loose: list[Found], entries: dict[int, Entry], commit: Commit | None, found: Survey, doubtful: list[Found]
 ) -> None:
-    """Sorts by first id and settles overlaps (a compacted segment and the sources it replaces)."""
+    """Sorts by first id; without an index a compacted segment stands for the sources within it."""
     compacted = [(f.header.first_id, f.header.first_id + f.last_rel) for f in loose if f.header.compacted and f.count]
     for item in sorted(loose, key=lambda f: (f.header.first_id, f.header.no)):
         no, first = item.header.no, item.header.first_id
-        known = no in entries
-        if item.header.compacted and not known and commit is not None:
-            found.orphans.append(directory / segment_name(no))  # never committed
-            continue
         inside = any(a <= first <= b for a, b in compacted) and not item.header.compacted
-        if inside and not known and commit is None:
-            found.orphans.append(directory / segment_name(no))
-            continue
-        found.segments.append(item)
+        if inside and no not in entries and commit is None:
+            doubtful.append(item)
+        else:
+            found.segments.append(item)
+
+
+def _enter(found: Survey, entries: dict[int, Entry]) -> None:
+    """Entries for the full segments that have none."""
     for item in found.segments:
         item.full = item.full or item is not found.segments[-1]  # a lost footer: later segments stand behind it
         if item.full and item.header.no not in entries:

@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 
 from .files import Lock
-from .jsonfile import sync_directory, write_json
+from .jsonfile import write_json
+from .whole import sync_directory
 
 FOLDER = "retrained"
 _COMMITTED = "committed.json"

@@ -6,7 +6,9 @@ import contextlib
 
 import numpy as np
 
-from .core import DamagedRecord
+from .amending import FILE, Log, changes_header
+from .aside import FOLDER, files
+from .core import DAMAGED, UNREAD, DamagedRecord
 from .field_recovery import read_field_file, survey_fields
 from .files import field_name, typed
 from .reading import Reading
@@ -29,7 +31,7 @@ class Soundness(Reading):
             for at in range(0, len(ids), 256):
                 part = ids[at : at + 256]
                 status = self._read_rows(part, hidden=True)[4]
-                for i in np.flatnonzero(status == 2):
+                for i in np.flatnonzero((status == DAMAGED) | (status == UNREAD)):
                     with self._lock:
                         if self._index.where(int(part[i]))[0] == no:  # else: cleaned meanwhile
                             self._found_damaged(int(part[i]))
@@ -40,4 +42,8 @@ class Soundness(Reading):
             with self._lock, contextlib.suppress(FileNotFoundError):  # it may have been replaced or written meanwhile
                 if skipped := read_field_file(self._directory, item.header.no, self._description).damaged_bytes:
                     fields.append(DamagedRecord(None, field_name(item.header.no), 0, f"{skipped} bytes skipped"))
-        return [*(self._damaged[i] for i in sorted(self._damaged)), *fields]
+        log = Log.read(self.path / FILE, changes_header(self._description))
+        if log.damaged:
+            fields.append(DamagedRecord(None, FILE, 0, f"{log.damaged} bytes skipped"))
+        aside = [DamagedRecord(None, f"{FOLDER}/{path.name}", 0, "set aside: not in use") for path in files(self.path)]
+        return [*(self._damaged[i] for i in sorted(self._damaged)), *fields, *aside]

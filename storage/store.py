@@ -16,12 +16,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import _storage
+from . import _storage, fork
 from .checkpoints import Checkpoints
 from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
 from .errors import BadRecord, StoreFull
-from .files import typed
+from .files import changes, typed
 from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
 from .schema import StreamSchema
@@ -71,10 +71,13 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self.limit_bytes = limit_bytes
         self._root = root_key
         self._pid = os.getpid()
+        self._born = fork.generation
         self._closed = True
         self._lock = threading.RLock()
         self._lockfile = None
         self._flusher = None
+        self._listeners = []
+        self._log_writer = None
         self._directory = self.path / "segments"
         description = self._prepare(schema, limit_bytes)
         self.schema = description.schema
@@ -133,12 +136,11 @@ class SampleStore(Opening, Checkpoints, Soundness):
                 total += (self._directory / name).stat().st_blocks * 512
         return total
 
-    @typed
+    @changes
     def compact(self) -> int:
         """Returns all the space that can be returned: dead segments go, thin ones are merged, superseded field
         values dropped, and what only an older checkpoint still holds is let go. Bytes given back.
         """
-        self._check(write=True)
         with self._lock:
             return self._cleaner.compact()
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .errors import BadRecord, StoreError
+from . import fork
+from .errors import BadRecord, StoreDamaged, StoreError, UseAfterFork
 
 
 class Ticket:
@@ -44,7 +45,8 @@ class Flusher:
     ``durable``: whoever waits flushes for everybody. ``batched:MS``: a thread flushes so often (`interval`) that every
     sample is on flash MS milliseconds after `append`, if a flush takes no longer than MS / 2 and than twice the one
     before it. Where it does, the window is longer by the time of that flush, and never shorter than two of them. A
-    machine that does not run the thread for a while widens it by as much.
+    machine that does not run the thread for a while widens it by as much. Whoever waits asks the thread for a flush at
+    once; those who come while one is under way share the next.
     """
 
     def __init__(self, durability: str, files: Callable[[], list[Syncs]]) -> None:
@@ -57,6 +59,8 @@ class Flusher:
         self._changed = threading.Condition()
         self._error: StoreError | None = None
         self._closing = False
+        self._asked = 0  # a position that somebody waits for
+        self._born = fork.generation
         self._thread: threading.Thread | None = None
         if self.window is not None:
             self._thread = threading.Thread(target=self._run, name="edgecl-flush", daemon=True)
@@ -67,9 +71,11 @@ class Flusher:
         return self._error is None
 
     def check(self) -> None:
-        """Raises the error of an earlier flush: what it should have made durable may be gone."""
+        """Raises the error of an earlier flush or change: what it should have made durable may be gone."""
+        if fork.generation != self._born:
+            raise UseAfterFork("A store was used in a fork of its process.", "Open it in the process that uses it.")
         if self._error is not None:
-            raise self._error
+            raise type(self._error)(self._error.cause, self._error.remedy) from self._error
 
     def give_up(self, error: StoreError) -> None:
         """Nothing is written from here on; `check` says why."""
@@ -88,10 +94,9 @@ class Flusher:
             try:
                 for file in self._files():
                     file.sync()
-            except StoreError as error:
-                self._error = error
-                with self._changed:
-                    self._changed.notify_all()
+            except BaseException as error:
+                known = isinstance(error, StoreError)
+                self.give_up(error if known else StoreDamaged(f"A flush failed: {error!r}.", "Open the store again."))
                 raise
             self.flushes += 1
             with self._changed:
@@ -106,10 +111,13 @@ class Flusher:
     def wait(self, position: int, timeout: float | None) -> bool:
         if self.flushed >= position:
             return True
-        if self.window is None:
+        self.check()
+        if self.window is None or self._closing:
             self.flush(position)
             return True
         with self._changed:
+            self._asked = max(self._asked, position)
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self.flushed >= position or self._error is not None, timeout)
         if self.flushed >= position:
             return True
@@ -122,26 +130,35 @@ class Flusher:
         while True:
             pause = began + interval(self.window, took) - time.monotonic()
             with self._changed:
-                self._changed.wait_for(lambda: self._closing, max(0.001, pause))
+                self._changed.wait_for(lambda: self._closing or self._asked > self.flushed, max(0.001, pause))
                 if self._closing or self._error is not None:
                     return
             began = time.monotonic()
             if self.flushed < self.position:
                 try:
                     self.flush()
-                except StoreError:
+                except BaseException:
                     return  # kept for the waiters and for the next append
                 took = time.monotonic() - began
 
-    def close(self) -> None:
-        """Stops the thread and flushes the rest."""
+    def stop(self) -> None:
+        """Ends the thread; nothing is flushed. A second call does nothing."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+
+    def close(self) -> None:
+        """Stops the thread and flushes the rest; where no change failed before, or what is in the files went through.
+        
+        """
+        self.stop()
         if self._error is None:
             self.flush()
+        elif self.flushed < self.position:  # appended, then a change failed: what stands in the files is sound
+            for file in self._files():
+                file.sync()
 
 
 def interval(window: float, took: float) -> float:

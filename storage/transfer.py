@@ -8,7 +8,6 @@ padded with zeros. The checksums of the files stand in export.json.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ._storage import crc32c
-from .errors import BadRecord, StoreError
-from .files import io_error
+from .errors import BadRecord, CannotRead, StoreError, io_error
 from .jsonfile import read_json, write_json
 from .schema import StreamSchema
 from .store import SampleStore
 
 SHARD_BYTES = 32 << 20
-_SCHEMA, _CHECKSUMS = "edgecl.stream", "export.json"
+_SCHEMA, _CHECKSUMS, _UNFINISHED = "edgecl.stream", "export.json", "the rest"
 
 
 def live_ids(store: SampleStore) -> np.ndarray:
@@ -53,9 +51,13 @@ def _export(store: SampleStore, folder: Path) -> dict[str, int]:
     per = max(1, SHARD_BYTES // (store.schema.sample_bytes + sum(f.bytes for f in store.schema.fields.values()) + 32))
     done = 0
     checksums: dict[str, int] = {}
+    write_json(folder / _CHECKSUMS, {_UNFINISHED: 0}, mode=None)  # until the end: what a crash leaves is no export
     for at in range(0, len(ids), per):
-        batch = store.read(ids[at : at + per])
+        part = ids[at : at + per]
+        batch = store.read(part)
         ok = batch["ok"]
+        if lost := store.unreadable.intersection(part[~ok].tolist()):
+            raise CannotRead(f"The device does not give sample {min(lost)}.", "Check the device, and export again.")
         tensors = {name: np.ascontiguousarray(batch[name][ok]) for name in ("samples", "ids", "classes", "subjects")}
         tensors["times"] = np.ascontiguousarray(batch["times"][ok])
         for name, (values, widths) in batch["fields"].items():
@@ -69,27 +71,44 @@ def _export(store: SampleStore, folder: Path) -> dict[str, int]:
             os.fsync(file.fileno())
         checksums[path.name] = crc32c(content)
         done += int(ok.sum())
-    write_json(folder / _CHECKSUMS, checksums)
+    write_json(folder / _CHECKSUMS, checksums, mode=None)
     return {"samples": done, "files": len(checksums), "skipped": len(ids) - done}
 
 
 def check_export(folder: str | os.PathLike[str]) -> None:
     """Every file against its checksum; one from before there were any has none. Raises `StoreError`."""
     listed = Path(folder) / _CHECKSUMS
-    if not listed.exists():
-        return
     try:
+        if not listed.exists():
+            return
         checksums = read_json(listed)
+        if not isinstance(checksums, dict):
+            raise ValueError("it is of another kind")
+        for name, expected in checksums.items():
+            path = Path(folder) / name
+            if Path(name).name != name or path.is_symlink():  # nothing outside the folder is read
+                raise ValueError(f"it names '{name}'")
+            if not path.is_file() or _checksum(path) != expected:
+                raise StoreError(f"'{path}' is damaged or gone.", "Export again.")
     except ValueError as error:
         raise StoreError(f"'{listed}' is damaged ({error}).", "Export again.") from error
-    for name, expected in checksums.items():
-        path = Path(folder) / name
-        if not path.is_file() or crc32c(path.read_bytes()) != expected:
-            raise StoreError(f"'{path}' is damaged or gone.", "Export again.")
+    except OSError as error:
+        raise io_error(error, f"The export in '{folder}' cannot be read") from error
+
+
+def _checksum(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            crc = crc32c(part, crc)
+    return crc
 
 
 def _shards(folder: Path) -> Iterator[Path]:
-    paths = sorted(folder.glob("*.safetensors"))
+    try:
+        paths = sorted(folder.glob("*.safetensors"))
+    except OSError as error:
+        raise io_error(error, f"The export in '{folder}' cannot be read") from error
     if not paths:
         raise BadRecord(f"There is no export in '{folder}'.", "Give the folder that `store export` wrote.")
     yield from paths
@@ -102,7 +121,9 @@ def exported_schema(folder: str | os.PathLike[str]) -> StreamSchema:
     try:
         with safe_open(path, "np") as file:
             return StreamSchema.from_json((file.metadata() or {})[_SCHEMA])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise io_error(error, f"'{path}' cannot be read") from error
+    except (SafetensorError, KeyError, ValueError) as error:
         raise BadRecord(f"'{path}' is not a file of an export ({error}).", "Give the folder of an export.") from error
 
 
@@ -119,6 +140,8 @@ def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str
             ticket = store.append(t["samples"], t["classes"], t["subjects"], t["times"])
             for name in store.schema.fields:
                 put_field(store, name, ticket.ids, t[f"field.{name}"], t[f"width.{name}"])
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be read") from error
         except (SafetensorError, KeyError) as error:
             raise StoreError(f"'{path}' is damaged ({error}).", "Export again.") from error
         done, files = done + n, files + 1

@@ -10,9 +10,9 @@ import numpy as np
 from . import _storage
 from .arguments import ids_of, ints_of, rows_of, times_of, values_of
 from .codecs import round_trip
-from .errors import BadRecord, ReplayMismatch
+from .errors import BadRecord, ReplayMismatch, StoreError, StoreFull
 from .fieldfiles import FieldFiles
-from .files import Writer, segment_name, typed
+from .files import Writer, segment_name, settling, typed
 from .index import Entry
 from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table
@@ -66,14 +66,21 @@ class Writing(FieldFiles):
             self._afford((n - skip - again) * self._stride)
             if again:
                 self._replay(first, rows[:again], labels[:again])
-            if self._sealing is not None:
-                self._sealing.keys.need(np.unique(people))
-            try:
-                self._write(rows[again:], labels[again:], people[again:], stamps[again:])
-                for name, v in values.items():
-                    self._write_field(name, given[skip:], v[skip:], people)
-            finally:
-                position = self._flusher.appended()
+            if self._unended and self._sealing and (waiting := self._unended.intersection(people.tolist())):
+                raise StoreError(
+                    f"Forgetting subject {min(waiting)} was begun and could not be ended.",
+                    "Forget it again once the device reads and has room.",
+                )
+            with settling(self, appending=True):
+                if self._sealing is not None:
+                    with settling(self):
+                        self._sealing.keys.need(np.unique(people))
+                try:
+                    self._write(rows[again:], labels[again:], people[again:], stamps[again:])
+                    for name, v in values.items():
+                        self._write_field(name, given[skip:], v[skip:], people)
+                finally:
+                    position = self._flusher.appended()
         return Ticket(given, self._flusher, position)
 
     def _replay(self, first: int, rows: np.ndarray, labels: np.ndarray) -> None:
@@ -165,36 +172,50 @@ class Writing(FieldFiles):
         """Ends the open segment with its footer and begins the next; every few segments the commit point moves.
 
         What stands before the footer is on flash before the next segment takes a record, so that after a
-        power cut no record is missing before one that is there.
+        power cut no record is missing before one that is there. On a full device nothing is changed.
         """
         assert self._tail is not None and self._flusher is not None
         old, table = self._tail, Table.join(self._tail_tables)
-        with self._flusher.lock:
+        footer = footer_of_table(table, False, self._codec.variable).pack(old.header.crc)
+        with settling(self), self._flusher.lock:
+            try:
+                size = old.write_behind(footer)
+                old.dirty = True
+                old.sync()
+                new = self._make_tail(self._index.physical_next)
+            except StoreFull as error:
+                old.cut()
+                error.unchanged = True
+                raise
             end = old.end
-            footer = footer_of_table(table, False, self._codec.variable).pack(old.header.crc)
-            old.append(footer)
-            old.sync()
-            self._new_tail(self._index.physical_next)
-            old.close()
+            self._tail, self._tail_tables = new, []
+            self._files[new.path.name] = new.end
+            self._index.add_segment(new.no, new.header.first_id, new.header.crc, np.zeros(0, np.uint32), False, [])
+            old.close(size)
         if self._codec.variable:
-            self._index.seal_segment(old.no, end, Footer.offsets_at(old.end, len(table)))
+            self._index.seal_segment(old.no, end, Footer.offsets_at(size, len(table)))
         self.wear.add(len(footer) + HEADER_BYTES)
-        self._files[old.path.name] = end + len(footer)
+        self._files[old.path.name] = size
         entry = Entry(old.header.first_id, len(table), end, old.header.crc)
         self._entries[old.no] = self._pending[old.no] = entry
         self._fit_capacity()
         if len(self._pending) >= _SEGMENTS_PER_COMMIT:
-            self._commit()
-            self._cleaner.after_seal()
+            with settling(self):
+                self._commit()
+                self._cleaner.after_seal()
 
-    def _new_tail(self, first_id: int) -> None:
+    def _make_tail(self, first_id: int) -> Writer:
+        """An empty segment, which is not in use yet."""
         self._last_no += 1
         payload = self._description.payload
         head = Header(SAMPLES, self._last_no, first_id, payload, 0, self._description.store)
-        self._tail = Writer(self._directory, segment_name(head.no), head, room=self._segment_bytes)
-        self._tail_tables = []
-        self._files[segment_name(head.no)] = self._tail.end
-        self._index.add_segment(head.no, first_id, head.crc, np.zeros(0, np.uint32), False, [])
+        return Writer(self._directory, segment_name(head.no), head, room=self._segment_bytes)
+
+    def _new_tail(self, first_id: int) -> None:
+        new = self._make_tail(first_id)
+        self._tail, self._tail_tables = new, []
+        self._files[new.path.name] = new.end
+        self._index.add_segment(new.no, first_id, new.header.crc, np.zeros(0, np.uint32), False, [])
 
     def _fit_capacity(self) -> None:
         """With records of varying length a byte limit holds as many samples as their mean length so far allows."""

@@ -154,6 +154,30 @@ def forget(
         print(f"{len(receipt.ids)} samples of subject {subject} forgotten: {receipt.holds}. {STILL_IN_WEIGHTS}")
 
 
+@app.command(
+    "audit",
+    help="Look whether a receipt of forgetting holds, from the files alone: the store, and the saved states it names. "
+    "RECEIPT is what `store forget --json` or Learner.forget gave. Exit status 0 when it holds, 1 when not.",
+)
+def audit(
+    receipt: str = typer.Argument(..., metavar="RECEIPT", help="a JSON file"),
+    folder: str = typer.Option(None, "--store", metavar="DIR", help="where the store lies now"),
+    as_json: bool = JSON,
+) -> int:
+    from ..erasure.audit import audit_saved
+    from ..report.record import read_object
+    from ..storage import audit as audit_store
+
+    content = read_object(receipt, "receipt", "Give what `edgecl store forget --json` printed.")
+    found = [*audit_store(content, folder), *audit_saved(content)]
+    holds = all(f.holds for f in found)
+    if as_json:
+        print_json({"holds": holds, "findings": [dataclasses.asdict(f) for f in found]})
+    else:
+        print_table(["holds", "what", "found"], [["yes" if f.holds else "NO", f.what, f.found] for f in found])
+    return 0 if holds else 1
+
+
 @app.command("export", help="Write the samples to a new folder of safetensors files.")
 def export(
     folder: str = FOLDER,

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import EdgeclError
 from ..folders import cache_path
 from ..graph import Graph, Node
 from .operations import as_map, geometry
 from .plan import Plan
 
 FORMAT = 1
+MOST = 1 << 20  # channels a block may span
 Blocks = tuple[int, int]  # channels per block: forward lists, input-gradient lists
 
 
@@ -35,18 +37,23 @@ def table_path() -> str:
 
 def measured_entries() -> dict[str, Blocks]:
     """Entries of `edgecl tune` on this machine; none where it never ran or the file is of another format."""
-    try:
-        with open(table_path(), "rb") as file:
-            text = file.read()
-    except OSError:
+    if not os.path.exists(table_path()):
         return {}
-    import json  # and what follows only where somebody tuned: a bare program stays small
+    from ..storage.bounded import read_json_file  # only where somebody tuned: a bare program stays small
 
     try:
-        found = json.loads(text)
-        return {k: (int(f), int(b)) for k, (f, b) in found["entries"].items()} if found["format"] == FORMAT else {}
-    except (ValueError, KeyError, TypeError):
+        found = read_json_file(table_path())
+        return {k: sound_blocks(v) for k, v in found["entries"].items()} if found["format"] == FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def sound_blocks(value: Any) -> Blocks:
+    """Blocks as a file names them; `ValueError` for what the kernels cannot take."""
+    found = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(found) != 2 or any(isinstance(b, bool) or not isinstance(b, int) or not 1 <= b <= MOST for b in found):
+        raise ValueError(f"{value!r} are no blocks: two whole numbers from 1 to {MOST}")
+    return found
 
 
 def keep_entries(entries: Mapping[str, Blocks]) -> str:
@@ -107,4 +114,8 @@ def with_choices(plan: Plan, saved: Mapping[str, Any]) -> Plan:
     alike = here and saved and all(here[k] == saved[k] for k in ("isa", "lanes"))
     if not alike or here["blocking"].keys() != saved["blocking"].keys() or here["blocking"] == saved["blocking"]:
         return plan
-    return replace(plan, program={**plan.program, "blocking": dict(saved["blocking"])})
+    try:
+        blocks = {name: list(sound_blocks(value)) for name, value in saved["blocking"].items()}
+    except ValueError as error:
+        raise EdgeclError(f"The saved state does not fit: {error}.", "Use the other generation or a backup.") from error
+    return replace(plan, program={**plan.program, "blocking": blocks})

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import BadInput, EdgeclError
 from ..folders import cache_path
+from ..storage.bounded import read_json_file
 from .source import FileSource
 
 FORMAT = 1
@@ -171,7 +172,7 @@ class DatasetWriter:
 def open_dataset(folder: Path) -> PlainDataset | None:
     """The data set in ``folder``, or None when it is not there or of an older format."""
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = read_json_file(folder / "meta.json")
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -16,6 +16,7 @@ from ..errors import BadInput, require
 from .cache import DatasetWriter, PlainDataset, cache_folder, new_folder, open_dataset
 from .child import run_in_child
 from .datasets import last_part_of_each
+from .limits import MOST_LETTERS, check_archive, check_pixels, check_size
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm"}
 TEST_FRACTION = 0.2  # of every class (of a task), the last in file order, where the data names no test part
@@ -54,6 +55,7 @@ def convert_npz(path: Path, target: Path) -> Path:
     except (zipfile.BadZipFile, OSError) as error:
         raise BadInput(f"{path} is not an .npz file: {error}.", "Write it with numpy.savez.") from error
     with archive, new_folder(target) as out:
+        check_archive(archive, path)
         names = {name.removesuffix(".npy") for name in archive.namelist()}
         if missing := {"x", "y"} - names:
             raise BadInput(
@@ -110,6 +112,10 @@ def _small_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
             words = {"i": "integers", "U": "strings", "b": "booleans"}
             expected = " or ".join(words[k] for k in kinds if k in words)
             raise BadInput(f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample.")
+        if dtype.itemsize > 4 * MOST_LETTERS:
+            letters = dtype.itemsize // 4
+            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Use short labels.")
+        check_size(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - stream.tell())
         values = np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
         _check_end(stream, name)
         return values
@@ -139,6 +145,7 @@ def _sample_blocks(archive: zipfile.ZipFile, n: int) -> tuple[tuple[int, int, in
     """Shape (C, H, W), dtype and an iterator over blocks of the array x, read in pieces of about 4 MB."""
     with archive.open("x.npy") as stream:
         shape, dtype = _header(stream, "x")
+        check_size("x", shape, dtype, archive.getinfo("x.npy").file_size - stream.tell())
     if len(shape) not in (2, 3, 4) or 0 in shape:
         raise BadInput(f"x has shape {shape}.", "Give [n, C, H, W], [n, H, W] for grey images, or [n, F].")
     if shape[0] != n:
@@ -230,6 +237,9 @@ def convert_folder(path: Path, target: Path) -> Path:
 def _load_sample(file: Path, channels: int | None) -> np.ndarray:
     if file.suffix.lower() == ".npy":
         try:
+            with open(file, "rb") as stream:
+                header = _header(stream, file.name)
+                check_size(str(file), *header, file.stat().st_size - stream.tell())
             sample = np.load(file, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise BadInput(f"{file} cannot be read: {error}.", "Save plain numbers with numpy.save.") from error
@@ -241,6 +251,7 @@ def _load_sample(file: Path, channels: int | None) -> np.ndarray:
     image_module = require("PIL.Image", "codecs")
     try:
         with image_module.open(file) as image:
+            check_pixels(file, image.width, image.height)
             grey = channels == 1 if channels is not None else image.mode in ("1", "L", "I;16", "LA")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
     except (OSError, SyntaxError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 from ..errors import BadInput, unknown_name
+from ..storage.bounded import parse_toml, read_table
 from .kernel_rates import Rates
 
 SCHEMA = 2
@@ -169,6 +167,9 @@ def list_profiles() -> list[str]:
     return [*sorted(_shipped()), "host"]
 
 
+_MOST_BYTES = 4 << 20  # of a profile's file
+
+
 def load_profile(name_or_path: str | Path) -> Profile:
     """A shipped profile by name, a TOML file by path, or 'host': this machine, after a short calibration.
 
@@ -181,21 +182,20 @@ def load_profile(name_or_path: str | Path) -> Profile:
         return host_profile()
     shipped = _shipped()
     if name in shipped:
-        text, place = shipped[name].read_text(), name
+        data = parse_toml(shipped[name].read_bytes())
     elif name.endswith((".toml", ".json")):
         try:
-            text, place = Path(name).read_text(), name
-        except (OSError, UnicodeDecodeError) as error:
+            data = read_table(name, _MOST_BYTES)
+        except OSError as error:
             raise BadInput(f"The device profile {name} cannot be read: {error}.", "Check the path.") from error
+        except ValueError as error:
+            cause = f"The device profile {name} is not valid: {error}."
+            raise BadInput(cause, "Compare it with rpi_4b.toml.") from error
     else:
         raise unknown_name("device", name, [*shipped, "host"])
-    try:
-        data = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise BadInput(f"The device profile {place} is not valid: {error}.", "Compare it with rpi_4b.toml.") from error
     from .schema import parse_profile
 
-    return parse_profile(data, place)
+    return parse_profile(data, name)
 
 
 def profile_folder() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,7 @@ class Receipt:
     files : rewritten and overwritten;  time : seconds since the epoch
     holds : ``key dropped`` (unreadable in every copy of the files) or ``overwritten`` (gone from every live file)
     weights : what still carries the subject
+    below, store, place : of the store: ids of its samples, its id, where it lay;  saved : folders of saved states
     """
 
     subject: int
@@ -56,6 +57,10 @@ class Receipt:
     buffered: int
     swaps: int
     weights: str = STILL_IN_WEIGHTS
+    below: int = 0
+    store: str = ""
+    place: str = ""
+    saved: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,16 +70,18 @@ def forget(subject: int, store: SampleStore | None, holders: Sequence[Holder], k
     """Take a subject out of the store, then out of all that holds samples. Nothing may train or take samples
     meanwhile."""
     ids, files, at, holds = np.zeros(0, np.int64), list[str](), time.time(), OVERWRITTEN
+    where: dict[str, Any] = {}
     if store is not None:
         try:
             done = store.forget(subject)
         except StoreError as error:
             raise EdgeclError(error.cause, error.remedy) from error
         ids, files, at, holds = done.ids, list(done.files), done.time, done.holds
+        where = {"below": done.below, "store": done.store, "place": done.place}
     counts: dict[str, int] = {}
     for holder in holders:
         counts.update(holder.forget(subject, ids))
     for keeper in keepers:
         files += keeper.forget_in_files(subject)
     slots, buffered, swaps = (counts.get(k, 0) for k in ("slots", "buffered", "swaps"))
-    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps)
+    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps, **where)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import checkpoint
 from ..errors import EdgeclError
-from .overwriting import overwrite
+from ..storage.whole import overwrite
 
 
 class KeptStates:

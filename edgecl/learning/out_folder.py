@@ -16,6 +16,7 @@ from ..errors import BadInput
 from ..folders import may_write
 from ..former_names import present_names
 from ..plugins import check_provenance, provenance
+from ..storage.bounded import read_json_file
 
 # options that do not make a saved state what it is: where things lie, and what a plan may choose anew
 ELSEWHERE = ("stream", "store", "out", "governor_log", "micro_batch", "predict_batch", "activations")
@@ -82,7 +83,7 @@ def unwritable(path: Path, error: OSError) -> BadInput:
 def kept_options(folder: Path) -> dict[str, Any]:
     """What `OutFolder.keep` left, parsed. Raises `BadInput`."""
     try:
-        options = json.loads((folder / "config.json").read_text())
+        options = read_json_file(folder / "config.json")
     except (OSError, ValueError) as error:
         raise BadInput(f"'{folder}' holds no run to resume.", "Give the --out folder of a run.") from error
     if not isinstance(options, dict):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def root_key(file: str | None, *folders: str | None, make: bool = False) -> KeyFile | None:
     """The key in ``file``, which lies in none of ``folders``; ``make``: one is made where there is none."""
     from ..storage import KeyFile
+    from ..storage.errors import ReadOnly, StoreDamaged, StoreFull
 
     if file is None:
         return None
@@ -27,5 +28,5 @@ def root_key(file: str | None, *folders: str | None, make: bool = False) -> KeyF
         if not key.keys():  # read here: before a store is made that has no key
             raise BadInput(f"The key file '{file}' holds no key.", "Give another one.")
         return key
-    except OSError as error:
-        raise BadInput(f"The key file '{file}' cannot be made: {error.strerror}.", "Choose another place.") from error
+    except (StoreFull, ReadOnly, StoreDamaged) as error:
+        raise BadInput(error.cause, "Choose another place.") from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..former_names import present_names
+from ..storage.bounded import read_json_file
 
 SCHEMA = "edgecl.run/1"
 BITS = 2  # of arithmetic and draws: CHANGELOG.md says what each number changed
@@ -127,8 +128,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
 def read_object(path: str | Path, what: str, remedy: str) -> dict[str, Any]:
     """The object of a JSON file that should be a ``what``. Raises `BadInput`."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        found = read_json_file(path)
+    except (OSError, ValueError) as error:
         raise BadInput(f"'{path}' is not a readable {what}: {error}.", remedy) from error
     if not isinstance(found, dict):
         raise BadInput(f"'{path}' is not a {what}.", remedy)

@@ -33,7 +33,7 @@ namespace {
 void fill_head(RecordHead &h, const NewRecords &r, size_t i, size_t len, const uint8_t *from, uint32_t seed) {
     h.len_flags = static_cast<uint32_t>(len) | static_cast<uint32_t>(r.codecs ? r.codecs[i] : r.codec) << 24;
     h.rel = r.rel[i];
-    h.cls = r.classes[i] < 0 ? 0xffff : static_cast<uint16_t>(r.classes[i]);
+    h.cls = class_field(r.classes[i]);
     h.time_lo = static_cast<uint16_t>(r.times[i]);
     h.time_hi = static_cast<uint32_t>(r.times[i] >> 16);
     h.subject = r.subjects[i];

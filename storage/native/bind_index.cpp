@@ -39,6 +39,7 @@ static Index::Decoder decoder_of(nb::callable f, size_t payload, size_t seal) {
 void bind_index(nb::module_ &m) {
     m.attr("RECORD_HEAD") = sizeof(RecordHead);
     m.attr("FIELD_HEAD") = sizeof(FieldHead);
+    m.attr("THRESHOLD") = kThreshold;
     m.def("field_stride", [](size_t n) { return field_stride(n); });
     // Reserves space behind the end of a file without changing its size; false where the file system cannot.
     m.def("reserve", [](int fd, uint64_t bytes) {
@@ -87,7 +88,7 @@ void bind_index(nb::module_ &m) {
             s = (variable ? scan_variable : scan_samples)(fd, offset, end, payload, seed);
         }
         return nb::make_tuple(array(std::move(s.ok)), array(std::move(s.rel)), array(std::move(s.cls)),
-                              array(std::move(s.subject)), array(std::move(s.offset)), s.end);
+                              array(std::move(s.subject)), array(std::move(s.offset)), s.end, s.unread);
     });
     m.def("scan_fields", [](int fd, uint64_t offset, uint64_t end, uint32_t seed) {
         FieldScan s;
@@ -96,7 +97,7 @@ void bind_index(nb::module_ &m) {
             s = scan_fields(fd, offset, end, seed);
         }
         return nb::make_tuple(array(std::move(s.offset)), array(std::move(s.field)), array(std::move(s.len)),
-                              array(std::move(s.id)), s.sound_end, s.damaged_bytes);
+                              array(std::move(s.id)), s.sound_end, s.damaged_bytes, s.unread);
     });
 
     nb::class_<Index>(m, "Index")
@@ -168,12 +169,26 @@ void bind_index(nb::module_ &m) {
                  x.with_catalog([&](Catalog &c) { c.release(cls.data(), before.data(), cls.shape(0)); });
              })
         .def("release_all", [](Index &x) { x.with_catalog([](Catalog &c) { c.release_all(); }); })
-        .def("remove_id", &Index::remove_id, nb::arg("id"), nb::arg("cls") = -2)
+        .def("remove_id", &Index::remove_id, nb::arg("id"), nb::arg("cls") = -2, nb::arg("unread") = false)
         .def("remove_ids",
              [](Index &x, In<int64_t> ids) {
-                 for (size_t i = 0; i < ids.shape(0); ++i) x.remove_id(ids.data()[i], -2);
+                 for (size_t i = 0; i < ids.shape(0); ++i) x.remove_id(ids.data()[i], -2, false);
              })
+        .def("relabel",
+             [](Index &x, In<int64_t> ids, In<int32_t> cls) {
+                 same(ids.shape(0), cls.shape(0));
+                 return array(x.relabel(ids.data(), cls.data(), ids.shape(0)));
+             })
+        .def("mark_relabelled",
+             [](Index &x, In<int64_t> ids, In<int32_t> cls) {
+                 same(ids.shape(0), cls.shape(0));
+                 x.mark_relabelled(ids.data(), cls.data(), ids.shape(0));
+             })
+        .def("evicted_by_key", [](Index &x, int64_t id, uint64_t threshold) {
+            return x.with_catalog([=](Catalog &c) { return c.evicted_by_key(id, threshold); });
+        })
         .def("live", &Index::live)
+        .def("are_live", [](Index &x, In<int64_t> ids) { return array(x.are_live(ids.data(), ids.shape(0))); })
         .def_prop_ro("physical_next", &Index::physical_next)
         .def_prop_ro("next_id", [](Index &x) { return x.with_catalog([](Catalog &c) { return c.next_id; }); })
         .def_prop_ro("count", [](Index &x) { return x.with_catalog([](Catalog &c) { return c.count; }); })

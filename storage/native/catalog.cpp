@@ -24,7 +24,7 @@ const Catalog::List *Catalog::find(int32_t cls) const {
 
 Catalog::List &Catalog::list(int32_t cls) {
     auto [at, made] = index_.try_emplace(cls, lists_.size());
-    if (made) lists_.push_back({cls, {}, 0, 0, 0});
+    if (made) lists_.emplace_back(), lists_.back().cls = cls;
     return lists_[at->second];
 }
 
@@ -43,8 +43,24 @@ void Catalog::release_list(List &c, size_t to) {
 }
 
 void Catalog::evict_front(List &c) {
-    ++c.lo, --count, ++evicted;
+    --count, ++evicted;
+    uint32_t id = c.oldest();
+    outlive_unread(c, id);
+    if (c.late.size()) {
+        c.late.erase(0);
+        c.late_floor = id + 1;
+        if (pinned) kept_[id] = {key(id), id, c.cls};
+        else segments_->released(id);
+        return;
+    }
+    ++c.lo;
+    c.floor = id + 1;
     if (!pinned) release_list(c, c.lo);
+}
+
+void Catalog::outlive_unread(const List &c, uint32_t id) {
+    for (auto &[other, u] : unread_)
+        if (u.cls == c.cls && other < id) u.live = false;
 }
 
 void Catalog::evict_at(List &c, size_t position) {
@@ -96,7 +112,7 @@ void Catalog::evict() {
         for (List &c : lists_) {
             if (!c.live()) continue;
             bool better = !best;
-            if (best && policy_ == Eviction::kOldest) better = c.ids[c.lo] < best->ids[best->lo];
+            if (best && policy_ == Eviction::kOldest) better = c.oldest() < best->oldest();
             if (best && policy_ == Eviction::kBalanced)
                 better = c.live() > best->live() || (c.live() == best->live() && c.cls < best->cls);
             if (better) best = &c;
@@ -141,25 +157,61 @@ void Catalog::set_view(int64_t to, const int32_t *cls, const int64_t *first_live
     kept_.clear();
     for (const auto &[id, e] : again) list(e.cls).ids.insert(id);
     for (List &c : lists_) {
-        c.hi = c.ids.lower_bound(static_cast<uint64_t>(to));
-        auto at = first.find(c.cls);
-        c.lo = at != first.end() ? c.ids.lower_bound(static_cast<uint64_t>(std::max<int64_t>(0, at->second))) : 0;
-        c.lo = std::max(c.keep, std::min(c.lo, c.hi));
-        c.hi = std::max(c.hi, c.lo);
+        auto at = first.find(c.cls), late = first.find(late_code(c.cls));
+        // By its keys the reservoir knows what was evicted; an id that was relabelled since then may be before `first`.
+        bool keys = own && policy_ == Eviction::kReservoir;
+        view_list(c, at == first.end() || keys ? 0 : std::max<int64_t>(0, at->second), late == first.end() ? 0 : late->second);
         count += static_cast<int64_t>(c.live());
         if (!pinned) release_list(c, c.lo);
         while (policy_ == Eviction::kReservoir && c.lo > c.keep) ++count, evict_at(c, --c.lo), --evicted;
         for (size_t k = c.hi; policy_ == Eviction::kReservoir && k-- > c.lo;)
             if (key(c.ids[k]) > threshold_) evict_at(c, k), --evicted;
+        if (policy_ == Eviction::kReservoir && c.floor) { // another policy made the view; keys know no late ones
+            c.late.each(0, c.late.size(), [&](uint32_t id) { c.ids.insert(id), ++c.hi; });
+            c.late = {}, c.floor = c.late_floor = 0;
+        }
     }
     if (!own) evict();
+}
+
+// Which of a class are live when those before `first` were evicted: of the relabelled ones, those before `first_late`.
+void Catalog::view_list(List &c, int64_t first, int64_t first_late) {
+    c.floor = static_cast<uint64_t>(first), c.late_floor = static_cast<uint64_t>(std::max<int64_t>(0, first_late));
+    IdList late, rest, before = std::move(c.late);
+    c.late = {};
+    size_t moved = 0, released = 0;
+    auto is_late = [&](uint32_t id) { return id < c.floor && id >= c.late_floor && now_.get(id) != FieldMap::kNone; };
+    c.ids.each(c.keep, c.ids.size(), [&](uint32_t id) { moved += is_late(id); });
+    before.each(0, before.size(), [&](uint32_t id) { moved += is_late(id), released += !is_late(id); });
+    if (moved || released) { // both lists anew, in order
+        std::vector<uint32_t> all;
+        c.ids.each(c.keep, c.ids.size(), [&](uint32_t id) { all.push_back(id); });
+        before.each(0, before.size(), [&](uint32_t id) { all.push_back(id); });
+        std::sort(all.begin(), all.end());
+        for (uint32_t id : all) (is_late(id) ? late : rest).push_back(id);
+        c.ids = std::move(rest), c.late = std::move(late), c.keep = 0;
+    }
+    c.hi = c.ids.lower_bound(static_cast<uint64_t>(next_id));
+    c.lo = std::max(c.keep, std::min(c.ids.lower_bound(c.floor), c.hi));
+    c.hi = std::max(c.hi, c.lo);
 }
 
 void Catalog::get_view(std::vector<int32_t> &cls, std::vector<int64_t> &first_live) const {
     for (const auto &[key, at] : std::map<int32_t, size_t>(index_.begin(), index_.end())) {
         const List &c = lists_[at];
         cls.push_back(key);
-        first_live.push_back(c.lo < c.hi ? c.ids[c.lo] : next_id);
+        int64_t first = c.lo < c.hi ? c.ids[c.lo] : next_id;
+        int64_t late = c.late.size() ? c.late[0] : static_cast<int64_t>(c.late_floor);
+        bool any_late = c.late.size() || c.late_floor;
+        for (const auto &[id, u] : unread_) {
+            if (u.cls != key || !u.live) continue;
+            if (id >= c.floor) first = std::min<int64_t>(first, id);
+            else late = any_late ? std::min<int64_t>(late, id) : id, any_late = true;
+        }
+        first_live.push_back(first);
+        if (!any_late) continue;
+        cls.push_back(late_code(key));
+        first_live.push_back(late);
     }
     if (policy_ == Eviction::kReservoir) cls.push_back(kThreshold), first_live.push_back(static_cast<int64_t>(threshold_));
 }
@@ -185,18 +237,90 @@ void Catalog::release_all() {
     kept_.clear();
 }
 
-void Catalog::remove(int64_t id, int32_t cls) {
-    if (kept_.erase(static_cast<uint32_t>(id))) return segments_->released(id);
+void Catalog::remove(int64_t id, int32_t cls, bool unread) {
+    auto gone = [&](int32_t of, bool live) {
+        if (unread) unread_[static_cast<uint32_t>(id)] = {of, live};
+        else segments_->released(id);
+    };
+    if (auto at = kept_.find(static_cast<uint32_t>(id)); at != kept_.end()) {
+        int32_t of = at->second.cls;
+        kept_.erase(at);
+        return gone(of, false);
+    }
+    if (!unread && unread_.erase(static_cast<uint32_t>(id))) return segments_->released(id);
     for (List &c : lists_) {
         if (cls >= -1 && cls != c.cls) continue;
+        if (c.late.has(static_cast<uint64_t>(id))) {
+            c.late.erase(c.late.lower_bound(static_cast<uint64_t>(id)));
+            --count;
+            return gone(c.cls, true);
+        }
         size_t k = c.ids.lower_bound(static_cast<uint64_t>(id));
         if (k >= c.ids.size() || c.ids[k] != id) continue;
         c.ids.erase(k);
-        if (k >= c.keep) segments_->released(id);
+        if (k >= c.keep) gone(c.cls, k >= c.lo && k < c.hi);
         if (k >= c.lo && k < c.hi) --count;
         c.keep -= k < c.keep, c.lo -= k < c.lo, c.hi -= k < c.hi;
         return;
     }
+}
+
+// ---------------------------------------------------------------- other classes
+size_t Catalog::place_of(int64_t id, size_t likely) const { // neighbours are often of one class
+    if (id < 0 || id >= next_id) return lists_.size();
+    if (likely < lists_.size() && lists_[likely].has_live(static_cast<uint64_t>(id))) return likely;
+    size_t k = 0;
+    while (k < lists_.size() && !lists_[k].has_live(static_cast<uint64_t>(id))) ++k;
+    return k;
+}
+
+std::vector<uint8_t> Catalog::are_live(const int64_t *ids, size_t n) const {
+    std::vector<uint8_t> out(n);
+    size_t k = 0;
+    for (size_t i = 0; i < n; ++i) out[i] = (k = place_of(ids[i], k)) < lists_.size();
+    return out;
+}
+
+bool Catalog::take_live(List &c, uint32_t id) {
+    if (c.late.has(id)) {
+        c.late.erase(c.late.lower_bound(id));
+        return true;
+    }
+    size_t k = c.ids.lower_bound(id);
+    if (k < c.lo || k >= c.hi || c.ids[k] != id) return false;
+    c.ids.erase(k);
+    --c.hi;
+    return true;
+}
+
+void Catalog::put_live(List &c, uint32_t id) {
+    if (id < c.floor) {
+        c.late.insert(id);
+        c.late_floor = std::min<uint64_t>(c.late_floor, id);
+        return;
+    }
+    c.ids.insert(id); // behind what was evicted, before what is hidden: among the live ones
+    ++c.hi;
+}
+
+std::vector<int64_t> Catalog::relabel(const int64_t *ids, const int32_t *cls, size_t n) {
+    std::vector<int64_t> unknown;
+    size_t last = 0;
+    candidates_.clear(); // they name classes
+    for (size_t i = 0; i < n; ++i) {
+        auto id = static_cast<uint32_t>(ids[i]);
+        size_t k = place_of(ids[i], last);
+        if (k == lists_.size()) {
+            unknown.push_back(ids[i]);
+            continue;
+        }
+        last = k;
+        if (lists_[k].cls == cls[i]) continue;
+        take_live(lists_[k], id);
+        mark_relabelled(ids[i], cls[i]);
+        put_live(list(cls[i]), id);
+    }
+    return unknown;
 }
 
 std::vector<int64_t> Catalog::forget(int32_t subject, int64_t below) {
@@ -231,7 +355,11 @@ std::vector<int64_t> Catalog::forget(int32_t subject, int64_t below) {
         }
     }
     for (uint32_t id : ids)
-        if (kept_.erase(id)) segments_->released(id), gone.push_back(id);
+        if (kept_.erase(id) || unread_.erase(id)) segments_->released(id), gone.push_back(id);
+    for (List &c : lists_)
+        for (size_t k = c.late.size(); k--;)
+            if (uint32_t id = c.late[k]; std::binary_search(ids.begin(), ids.end(), id))
+                c.late.erase(k), --count, segments_->released(id), gone.push_back(id);
     std::sort(gone.begin(), gone.end());
     return gone;
 }
@@ -239,24 +367,27 @@ std::vector<int64_t> Catalog::forget(int32_t subject, int64_t below) {
 // ---------------------------------------------------------------- questions
 bool Catalog::live(int64_t id, int32_t cls) const {
     const List *c = find(cls);
-    if (!c) return false;
-    size_t k = c->ids.lower_bound(static_cast<uint64_t>(id));
-    return k >= c->lo && k < c->hi && c->ids[k] == id;
+    return c && id >= 0 && c->has_live(static_cast<uint64_t>(id));
 }
 
 bool Catalog::retained(int64_t id) const {
     for (const List &c : lists_) {
         size_t k = c.ids.lower_bound(static_cast<uint64_t>(id));
-        if (k >= c.keep && k < c.ids.size() && c.ids[k] == id) return true;
+        if ((k >= c.keep && k < c.ids.size() && c.ids[k] == id) || c.late.has(static_cast<uint64_t>(id))) return true;
     }
-    return kept_.count(static_cast<uint32_t>(id)) != 0;
+    return kept_.count(static_cast<uint32_t>(id)) || unread_.count(static_cast<uint32_t>(id));
 }
 
 std::vector<int64_t> Catalog::retained_between(uint64_t from, uint64_t to) const {
     std::vector<int64_t> out;
-    for (const List &c : lists_)
-        c.ids.each(std::max(c.keep, c.ids.lower_bound(from)), c.ids.lower_bound(to), [&](uint32_t id) { out.push_back(id); });
+    auto add = [&](uint32_t id) { out.push_back(id); };
+    for (const List &c : lists_) {
+        c.ids.each(std::max(c.keep, c.ids.lower_bound(from)), c.ids.lower_bound(to), add);
+        c.late.each(c.late.lower_bound(from), c.late.lower_bound(to), add);
+    }
     for (const auto &[id, e] : kept_)
+        if (id >= from && id < to) out.push_back(id);
+    for (const auto &[id, u] : unread_)
         if (id >= from && id < to) out.push_back(id);
     std::sort(out.begin(), out.end());
     return out;
@@ -278,7 +409,8 @@ int64_t Catalog::count_of(int32_t cls) const {
 int64_t Catalog::kth(int32_t cls, int64_t k) const {
     const List *c = find(cls);
     if (!c || k < 0 || k >= static_cast<int64_t>(c->live())) return -1;
-    return c->ids[c->lo + static_cast<size_t>(k)];
+    auto at = static_cast<size_t>(k);
+    return at < c->late.size() ? c->late[at] : c->ids[c->lo + at - c->late.size()];
 }
 
 int64_t Catalog::rank(int64_t id) const {
@@ -286,6 +418,7 @@ int64_t Catalog::rank(int64_t id) const {
     for (const List &c : lists_) {
         size_t k = id < 0 ? 0 : c.ids.lower_bound(static_cast<uint64_t>(id));
         n += static_cast<int64_t>(std::min(std::max(k, c.lo), c.hi) - c.lo);
+        n += id < 0 ? 0 : static_cast<int64_t>(c.late.lower_bound(static_cast<uint64_t>(id)));
     }
     return n;
 }
@@ -320,8 +453,11 @@ std::vector<bool> Catalog::live_window(uint64_t from, size_t n, bool retained) c
         size_t low = retained ? c.keep : c.lo, high = retained ? c.ids.size() : c.hi;
         c.ids.each(std::max(low, c.ids.lower_bound(from)), std::min(high, c.ids.lower_bound(from + n)),
                    [&](uint32_t id) { in[id - from] = true; });
+        c.late.each(c.late.lower_bound(from), c.late.lower_bound(from + n), [&](uint32_t id) { in[id - from] = true; });
     }
     for (const auto &[id, e] : kept_)
+        if (retained && id >= from && id < from + n) in[id - from] = true;
+    for (const auto &[id, u] : unread_)
         if (retained && id >= from && id < from + n) in[id - from] = true;
     return in;
 }
@@ -364,7 +500,8 @@ void Catalog::prune_subjects() {
 
 size_t Catalog::bytes() const {
     size_t n = lists_.capacity() * sizeof(List) + (candidates_.capacity() + kept_.size()) * sizeof(Keyed);
-    for (const List &c : lists_) n += c.ids.bytes();
+    for (const List &c : lists_) n += c.ids.bytes() + c.late.bytes();
+    n += now_.bytes() + unread_.size() * 32;
     for (const auto &[k, s] : subjects_) n += s.bytes();
     return n;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <unordered_map>
 
 namespace edgecl {
 namespace {
@@ -30,15 +31,22 @@ Score score(const float *z, int64_t y, size_t units) {
 }
 } // namespace
 
-std::vector<int64_t> draw_occupied(const int32_t *classes, size_t n, size_t k, BitGenerator &random) {
-    std::vector<int64_t> slots;
-    slots.reserve(n);
-    for (size_t s = 0; s < n; ++s)
-        if (classes[s] >= 0) slots.push_back(static_cast<int64_t>(s));
-    k = std::min(k, slots.size());
-    for (size_t i = 0; i < k; ++i) std::swap(slots[i], slots[i + random.below(slots.size() - i)]);
-    slots.resize(k);
-    return slots;
+// Fisher and Yates on the list of occupied slots, of which only the places that were exchanged are kept.
+std::vector<int64_t> draw_occupied(const SlotSet &occupied, size_t k, BitGenerator &random) {
+    const size_t n = occupied.count();
+    k = std::min(k, n);
+    std::vector<int64_t> out(k);
+    std::unordered_map<size_t, size_t> moved; // place -> rank of the slot that stands there now
+    auto at = [&](size_t place) {
+        auto m = moved.find(place);
+        return m == moved.end() ? place : m->second;
+    };
+    for (size_t i = 0; i < k; ++i) {
+        size_t j = i + random.below(n - i), rank = at(j);
+        moved[j] = at(i);
+        out[i] = static_cast<int64_t>(occupied.kth(rank));
+    }
+    return out;
 }
 
 std::vector<int64_t> choose_balanced(const float *logits, const int64_t *y, size_t rows, size_t units, double ratio,

@@ -1,5 +1,6 @@
 // Choices by chance or by score that a training step makes among the slots of the memory, in one call each.
 #pragma once
+#include "slot_set.h"
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,8 +18,8 @@ struct BitGenerator {
     size_t below(size_t n) { return static_cast<size_t>(static_cast<unsigned __int128>(next()) * n >> 64); }
 };
 
-// min(k, occupied) slots with classes[slot] >= 0, uniform without replacement; as many numbers are drawn.
-std::vector<int64_t> draw_occupied(const int32_t *classes, size_t n, size_t k, BitGenerator &random);
+// min(k, occupied) occupied slots, uniform without replacement; as many numbers are drawn.
+std::vector<int64_t> draw_occupied(const SlotSet &occupied, size_t k, BitGenerator &random);
 
 // The gate hybrid_balanced_p (CarM): of `rows` rows with float32 logits [rows, units] and labels y, those to exchange.
 // Class c gives floor(ratio * n_c); the units missing to ceil(ratio * rows) go to classes with a fractional rest, drawn

@@ -6,19 +6,17 @@
 namespace edgecl {
 
 // The set of ids that must not be drawn lives on from step to step; it is made anew when somebody else changed the
-// memory, which shows in the versions: each change of a slot raises its own.
+// memory, which counts its edits.
 void Mover::know(const Slots &m) {
-    int64_t sum = 0;
-    for (size_t s = 0; s < m.n; ++s) sum += m.versions[s];
-    if (known_ == m.serial && version_sum_ == sum) return;
-    known_ = m.serial, version_sum_ = sum;
+    if (known_ == m.serial && edits_ == *m.edits) return;
+    known_ = m.serial, edits_ = *m.edits;
     taken_.clear(m.n + queue_);
     busy_.assign(m.n, 0);
     for (size_t s = 0; s < m.n; ++s)
         if (m.ids[s] >= 0) taken_.hold(m.ids[s]);
     for (Job *j : pending_) {
         taken_.hold(j->id);
-        if (j->slot < static_cast<int64_t>(m.n)) busy_[static_cast<size_t>(j->slot)] = 1;
+        if (j->slot >= 0 && j->slot < static_cast<int64_t>(m.n)) busy_[static_cast<size_t>(j->slot)] = 1;
     }
 }
 
@@ -96,7 +94,7 @@ void Mover::apply(const Job &j, const Slots &m) {
     std::memcpy(m.samples + s * index_->payload(), from, index_->payload());
     if (j.drawn && m.ids[s] >= 0) taken_.drop(m.ids[s]);
     m.ids[s] = j.id, m.subjects[s] = j.subject;
-    ++m.versions[s], ++version_sum_;
+    ++m.versions[s];
     for (size_t f = 0; f < m.fields.size(); ++f) {
         const auto &to = m.fields[f];
         uint8_t *row = to.values + s * to.row_bytes;
@@ -119,7 +117,8 @@ Outcome Mover::settle(Job &j, const Slots &m) {
     if (s >= m.n || m.versions[s] != j.version || m.classes[s] != j.cls) return Outcome::kStale;
     if (!index_->live(j.id, j.cls)) return Outcome::kEvicted; // and then it may not have been found either
     if (j.state.load() == kFailed) {
-        index_->remove_id(j.id, j.cls);
+        if (j.status == kOk) return Outcome::kEvicted; // it was of another class while it was read
+        index_->remove_id(j.id, j.cls, j.status == kUnread);
         return Outcome::kDamaged;
     }
     apply(j, m);
@@ -138,7 +137,7 @@ std::vector<Mover::Lost> Mover::begin(int64_t step, bool exact, const Slots &m) 
         else lost.push_back({j->slot, j->id, outcome});
         if (j->drawn) {
             if (outcome != Outcome::kDone) taken_.drop(j->id);
-            if (j->slot < static_cast<int64_t>(busy_.size())) busy_[static_cast<size_t>(j->slot)] = 0;
+            if (j->slot >= 0 && j->slot < static_cast<int64_t>(busy_.size())) busy_[static_cast<size_t>(j->slot)] = 0;
         }
         if (ready || queued) release(j);
         else abandoned_.push_back(j);
@@ -195,6 +194,7 @@ void Mover::load(const Saved &s) {
         j->got.assign(s.field_bytes.begin() + static_cast<long>(i * nf),
                       s.field_bytes.begin() + static_cast<long>((i + 1) * nf));
         std::memcpy(stage(j->stage), &s.bytes[i * stage_bytes_], stage_bytes_);
+        j->status = s.ready[i] ? kOk : kUnread;
         j->state.store(s.ready[i] ? kReady : kFailed);
         pending_.push_back(j);
     }

@@ -103,9 +103,27 @@ void Index::advance(const int32_t *cls, size_t n) {
     catalog_.advance(cls, n);
 }
 
-void Index::remove_id(int64_t id, int32_t cls) {
+void Index::remove_id(int64_t id, int32_t cls, bool unread) {
     Lock lock(mutex_);
-    catalog_.remove(id, cls);
+    catalog_.remove(id, cls, unread);
+}
+
+std::vector<int64_t> Index::relabel(const int64_t *ids, const int32_t *cls, size_t n) {
+    Lock lock(mutex_);
+    relabelled_ = relabelled_ || n;
+    return catalog_.relabel(ids, cls, n);
+}
+
+void Index::mark_relabelled(const int64_t *ids, const int32_t *cls, size_t n) {
+    Lock lock(mutex_);
+    relabelled_ = relabelled_ || n;
+    for (size_t i = 0; i < n; ++i) catalog_.mark_relabelled(ids[i], cls[i]);
+}
+
+int32_t Index::class_now(int64_t id, int32_t recorded) {
+    if (!relabelled_) return recorded;
+    Lock lock(mutex_);
+    return catalog_.class_now(id, recorded);
 }
 
 std::vector<int64_t> Index::forget(int32_t subject, int64_t below) {
@@ -116,6 +134,11 @@ std::vector<int64_t> Index::forget(int32_t subject, int64_t below) {
 bool Index::live(int64_t id, int32_t cls) {
     Lock lock(mutex_);
     return catalog_.live(id, cls);
+}
+
+std::vector<uint8_t> Index::are_live(const int64_t *ids, size_t n) {
+    Lock lock(mutex_);
+    return catalog_.are_live(ids, n);
 }
 
 int64_t Index::physical_next() {

@@ -31,7 +31,8 @@ struct Place {
     uint32_t seed = 0, rel = 0;
 };
 
-enum Status : uint8_t { kOk = 0, kUnknown = 1, kDamaged = 2, kNotLive = 3, kNotCached = 4 };
+// kUnread: the device did not give it; it may another time, so nobody drops it.
+enum Status : uint8_t { kOk = 0, kUnknown = 1, kDamaged = 2, kNotLive = 3, kNotCached = 4, kUnread = 5 };
 
 struct Record {
     Status status = kUnknown;
@@ -77,9 +78,16 @@ class Index {
 
     // --- the view; everything else about ids is asked of the catalog under `lock` ---
     void advance(const int32_t *cls, size_t n);
-    void remove_id(int64_t id, int32_t cls);
+    // cls < -1: unknown. unread: it stays on flash, and files that hold it are not given up.
+    void remove_id(int64_t id, int32_t cls, bool unread);
+    // Other classes (-1: none) for live ids, ascending; those that were not live. `mark_relabelled`: ids that got their
+    // present class so before the store was opened.
+    std::vector<int64_t> relabel(const int64_t *ids, const int32_t *cls, size_t n);
+    void mark_relabelled(const int64_t *ids, const int32_t *cls, size_t n);
+    int32_t class_now(int64_t id, int32_t recorded); // the class of a record that was written with `recorded`
     std::vector<int64_t> forget(int32_t subject, int64_t below); // takes a subject's ids out; those that were here
     bool live(int64_t id, int32_t cls);
+    std::vector<uint8_t> are_live(const int64_t *ids, size_t n); // whatever their class
     int64_t physical_next();
     template <class F> auto with_catalog(F f) {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -140,6 +148,7 @@ class Index {
     int64_t physical_next_ = 0;
     Segments segments_;
     Catalog catalog_;
+    std::atomic<bool> relabelled_{false}; // some id was: until then nobody has to ask
     std::vector<FieldMap> fields_;
     std::unordered_map<uint32_t, uint32_t> field_seed_;
     uint32_t field_base_ = 0;

@@ -16,13 +16,13 @@ static BitGenerator &generator(const nb::capsule &c) { // `bit_generator.capsule
 }
 
 static Slots slots_of(const Out2<uint8_t> &samples, const Out<int32_t> &classes, const Out<int64_t> &ids,
-                      const Out<int32_t> &subjects, const Out<int64_t> &versions,
+                      const Out<int32_t> &subjects, const Out<int64_t> &versions, const In<int64_t> &edits,
                       const std::vector<std::tuple<Out2<uint8_t>, size_t, Out<int32_t>>> &fields, size_t payload) {
     size_t n = samples.shape(0);
     if (samples.shape(1) != payload) throw nb::value_error("slots hold samples of another size");
     for (size_t m : {classes.shape(0), ids.shape(0), subjects.shape(0), versions.shape(0)}) same(m, n);
     static uint64_t made = 0;
-    Slots s{n, samples.data(), classes.data(), subjects.data(), ids.data(), versions.data(), {}, ++made};
+    Slots s{n, samples.data(), classes.data(), subjects.data(), ids.data(), versions.data(), edits.data(), {}, ++made};
     for (auto &[values, item, widths] : fields) {
         same(values.shape(0), n), same(widths.shape(0), n);
         s.fields.push_back({values.data(), values.shape(1), item, widths.data()});
@@ -38,9 +38,23 @@ NB_MODULE(_storage, m) {
           nb::arg("data"), nb::arg("seed") = 0);
     m.def("crc32c_name", &crc32c_name);
     bind_index(m);
-    m.def("draw_occupied", [](In<int32_t> classes, size_t k, const nb::capsule &random) {
-        return array(draw_occupied(classes.data(), classes.shape(0), k, generator(random)));
-    });
+    nb::class_<SlotSet>(m, "SlotSet")
+        .def(nb::init<size_t>())
+        .def("update", // the classes of slots as they are now; -1: empty
+             [](SlotSet &x, In<int64_t> slots, In<int32_t> classes) {
+                 same(slots.shape(0), classes.shape(0));
+                 for (size_t i = 0; i < slots.shape(0); ++i) {
+                     auto s = static_cast<size_t>(slots.data()[i]);
+                     if (s >= x.size()) throw nb::index_error("no such slot");
+                     x.set(s, classes.data()[i] >= 0);
+                 }
+             })
+        .def_prop_ro("count", &SlotSet::count)
+        .def("first_free", // -1 when every slot is occupied
+             [](const SlotSet &x) { return x.count() < x.size() ? static_cast<int64_t>(x.kth_free(0)) : int64_t{-1}; })
+        .def("draw", [](const SlotSet &x, size_t k, const nb::capsule &random) {
+            return array(draw_occupied(x, k, generator(random)));
+        });
     m.def("choose_balanced", [](In2<float> logits, In<int64_t> y, double ratio, const nb::capsule &random) {
         same(logits.shape(0), y.shape(0));
         return array(choose_balanced(logits.data(), y.data(), y.shape(0), logits.shape(1), ratio, generator(random)));
@@ -50,8 +64,9 @@ NB_MODULE(_storage, m) {
     nb::class_<Slots>(m, "Slots") // keeps raw pointers: whoever makes it keeps the arrays alive
         .def("__init__",
              [](Slots *at, Out2<uint8_t> samples, Out<int32_t> classes, Out<int64_t> ids, Out<int32_t> subjects,
-                Out<int64_t> versions, const Fields &fields, size_t payload) {
-                 new (at) Slots(slots_of(samples, classes, ids, subjects, versions, fields, payload));
+                Out<int64_t> versions, In<int64_t> edits, const Fields &fields, size_t payload) {
+                 if (!edits.shape(0)) throw nb::value_error("no count of edits");
+                 new (at) Slots(slots_of(samples, classes, ids, subjects, versions, edits, fields, payload));
              });
 
     nb::class_<Mover>(m, "Mover")

@@ -131,7 +131,8 @@ bool Mover::read(Job &j, bool cached_only) {
     Record r;
     if (index_->place(j.id, place)) r = index_->read(place, to, cached_only);
     if (r.status == kNotCached) return false;
-    bool ok = r.status == kOk && r.cls == j.cls;
+    bool ok = r.status == kOk && index_->class_now(j.id, r.cls) == j.cls;
+    j.status = r.status;
     for (size_t f = 0; f < field_bytes_.size(); ++f) {
         size_t got = 0;
         if (ok && j.fields[f].file)

@@ -27,6 +27,7 @@ struct Slots {
     uint8_t *samples;
     int32_t *classes, *subjects;
     int64_t *ids, *versions;
+    const int64_t *edits; // how often somebody else changed slots
     struct Field {
         uint8_t *values;
         size_t row_bytes, item_bytes;
@@ -92,6 +93,7 @@ class Mover {
         int32_t cls, subject = -1;
         size_t stage;
         bool drawn;
+        Status status = kOk; // of the read that failed
         std::atomic<int> state{kReady};
         std::vector<Place> fields; // as they were at the request: a later value must not depend on timing
         std::vector<uint32_t> got;
@@ -134,9 +136,9 @@ class Mover {
     size_t queued_ = 0; // tail_ after the next publish()
 
     IdSet taken_;               // ids in memory or on their way, and
-    std::vector<uint8_t> busy_; // slots that wait for a swap: true for these arrays with that sum of versions
+    std::vector<uint8_t> busy_; // slots that wait for a swap: true for these arrays after so many edits
     uint64_t known_ = 0;
-    int64_t version_sum_ = 0;
+    int64_t edits_ = 0;
     std::vector<int64_t> ids_; // scratch
     std::vector<int32_t> classes_;
 

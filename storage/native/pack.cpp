@@ -34,6 +34,7 @@ bool read_all(int fd, void *to, size_t n, uint64_t offset) {
     while (n) {
         ssize_t got = pread(fd, p, n, static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
+        if (got == 0) errno = 0;
         if (got <= 0) return false;
         p += got, n -= static_cast<size_t>(got), offset += static_cast<uint64_t>(got);
     }
@@ -52,8 +53,10 @@ SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, u
         if (!read_all(fd, buffer.data(), k * stride, offset + i * stride)) {
             // A bad block somewhere in the chunk: find the records that can still be read one by one.
             for (size_t j = 0; j < k; ++j)
-                if (!read_all(fd, &buffer[j * stride], stride, offset + (i + j) * stride))
+                if (!read_all(fd, &buffer[j * stride], stride, offset + (i + j) * stride)) {
+                    s.unread += errno ? stride : 0;
                     std::memset(&buffer[j * stride], 0xff, stride);
+                }
         }
         for (size_t j = 0; j < k; ++j) {
             RecordHead h;
@@ -77,8 +80,10 @@ SampleScan scan_variable(int fd, uint64_t offset, uint64_t end, size_t payload, 
         buffer.resize(std::min<uint64_t>(chunk, end - from));
         if (!read_all(fd, buffer.data(), buffer.size(), base))
             for (size_t i = 0; i < buffer.size(); i += 512)
-                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i))
+                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i)) {
+                    s.unread += errno ? n : 0;
                     std::memset(&buffer[i], 0xff, n);
+                }
     };
     int64_t last = -1;
     for (uint64_t at = offset; at + sizeof(RecordHead) <= end;) {
@@ -112,8 +117,10 @@ FieldScan scan_fields(int fd, uint64_t offset, uint64_t end, uint32_t seed) {
         buffer.resize(std::min<uint64_t>(kChunk, end - from));
         if (!read_all(fd, buffer.data(), buffer.size(), base))
             for (size_t i = 0; i < buffer.size(); i += 512)
-                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i))
+                if (size_t n = std::min<size_t>(512, buffer.size() - i); !read_all(fd, &buffer[i], n, base + i)) {
+                    s.unread += errno ? n : 0;
                     std::memset(&buffer[i], 0, n);
+                }
     };
     while (at + sizeof(FieldHead) <= end) {
         if (at < base || at + kMax > base + buffer.size()) {

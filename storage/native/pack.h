@@ -32,6 +32,7 @@ struct FieldHead {
 static_assert(sizeof(FieldHead) == 16, "the field header is part of the file format");
 
 inline int32_t class_of(const RecordHead &h) { return h.cls == 0xffff ? -1 : h.cls; }
+inline uint16_t class_field(int32_t cls) { return cls < 0 ? 0xffff : static_cast<uint16_t>(cls); }
 inline int64_t time_of(const RecordHead &h) {
     return static_cast<int64_t>(static_cast<int32_t>(h.time_hi)) * 65536 + h.time_lo;
 }
@@ -51,9 +52,10 @@ struct SampleScan {
     std::vector<uint8_t> ok;
     std::vector<uint32_t> rel, offset; // offset: variable records only
     std::vector<int32_t> cls, subject;
-    uint64_t end = 0; // behind the last sound record
+    uint64_t end = 0;    // behind the last sound record
+    uint64_t unread = 0; // bytes the device did not give: what stands there is unknown, not damaged
 };
-// Reads records from `offset` to `end`; a short or failed read leaves the rest marked damaged.
+// Reads records from `offset` to `end`; what cannot be read counts as not sound.
 SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed);
 // The same for records of variable length: only sound ones are listed, in order; what lies between is skipped.
 SampleScan scan_variable(int fd, uint64_t offset, uint64_t end, size_t payload, uint32_t seed);
@@ -64,10 +66,11 @@ struct FieldScan {
     std::vector<uint16_t> len;
     std::vector<int64_t> id;
     uint64_t sound_end = 0, damaged_bytes = 0; // end of the last sound record; bytes skipped before it
+    uint64_t unread = 0;                       // bytes the device did not give
 };
 FieldScan scan_fields(int fd, uint64_t offset, uint64_t end, uint32_t seed);
 
-// pread until `n` bytes came; false on an error or the end of the file.
+// pread until `n` bytes came; false on an error (errno says which) or the end of the file (errno is 0).
 bool read_all(int fd, void *to, size_t n, uint64_t offset);
 
 } // namespace edgecl

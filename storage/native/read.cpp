@@ -11,6 +11,7 @@ ssize_t read_parts(int fd, const iovec *parts, int n, uint64_t offset, bool cach
     ssize_t got;
     do got = preadv2(fd, parts, n, static_cast<off_t>(offset), cached_only ? RWF_NOWAIT : 0);
     while (got < 0 && errno == EINTR);
+    if (got >= 0) errno = 0; // so that who finds it too short can tell an end from an error
     return got;
 }
 } // namespace
@@ -40,13 +41,13 @@ bool Index::decode(const RecordHead &h, const uint8_t *from, uint8_t *to) const 
 
 // The head and the encoded sample, checked: kOk, kDamaged or kNotCached.
 Status Index::read_encoded(const Place &p, RecordHead &h, std::vector<uint8_t> &payload, bool cached_only) const {
-    if (!p.file) return kDamaged;
-    const Status failed = cached_only ? kNotCached : kDamaged;
+    if (!p.file) return kUnread;
+    const auto failed = [&] { return cached_only ? kNotCached : errno ? kUnread : kDamaged; };
     uint64_t offset = p.offset, end = p.end;
     if (p.table_at) {
         uint32_t pair[2];
         const iovec part{pair, p.last ? 4u : 8u};
-        if (read_parts(p.file->fd, &part, 1, p.table_at, cached_only) != static_cast<ssize_t>(part.iov_len)) return failed;
+        if (read_parts(p.file->fd, &part, 1, p.table_at, cached_only) != static_cast<ssize_t>(part.iov_len)) return failed();
         offset = pair[0];
         if (!p.last) end = pair[1];
     }
@@ -58,12 +59,12 @@ Status Index::read_encoded(const Place &p, RecordHead &h, std::vector<uint8_t> &
     payload.resize(most);
     iovec parts[2] = {{&h, sizeof h}, {payload.data(), most}};
     ssize_t got = read_parts(p.file->fd, parts, 2, offset, cached_only);
-    if (got < static_cast<ssize_t>(sizeof h)) return failed;
+    if (got < static_cast<ssize_t>(sizeof h)) return failed();
     size_t len = length_of(h), have = static_cast<size_t>(got) - sizeof h;
     if (len > most || (encoding_.stored && len != most)) return kDamaged;
     if (have < len && cached_only) return kNotCached;
     bytes_read.fetch_add(static_cast<uint64_t>(got), std::memory_order_relaxed);
-    if (have < len && !read_all(p.file->fd, payload.data() + have, len - have, offset + sizeof h + have)) return kDamaged;
+    if (have < len && !read_all(p.file->fd, payload.data() + have, len - have, offset + sizeof h + have)) return failed();
     return h.rel == p.rel && h.crc == record_crc(h, payload.data(), p.seed) ? kOk : kDamaged;
 }
 
@@ -72,6 +73,7 @@ Record Index::read(const Place &p, uint8_t *to, bool cached_only) const {
     r.status = kDamaged;
     RecordHead h;
     if (encoding_.codec == kRaw) { // straight to where it is wanted
+        if (!p.file) r.status = kUnread;
         if (!p.file) return r;
         const size_t n = encoding_.payload;
         iovec parts[2] = {{&h, sizeof h}, {to, n}};
@@ -80,10 +82,14 @@ Record Index::read(const Place &p, uint8_t *to, bool cached_only) const {
             r.status = kNotCached;
             return r;
         }
+        if (got < 0) r.status = kUnread;
         if (got < static_cast<ssize_t>(sizeof h)) return r;
         bytes_read.fetch_add(static_cast<uint64_t>(got), std::memory_order_relaxed);
         size_t have = static_cast<size_t>(got) - sizeof h;
-        if (have < n && !read_all(p.file->fd, to + have, n - have, p.offset + sizeof h + have)) return r;
+        if (have < n && !read_all(p.file->fd, to + have, n - have, p.offset + sizeof h + have)) {
+            if (errno) r.status = kUnread;
+            return r;
+        }
         if (h.len_flags != n || h.rel != p.rel || h.crc != record_crc(h, to, p.seed)) return r;
     } else {
         thread_local std::vector<uint8_t> encoded;
@@ -139,6 +145,7 @@ void Index::read_many(const int64_t *ids, size_t n, bool hidden, uint8_t *to, in
         }
         std::lock_guard<std::mutex> lock(mutex_);
         for (size_t i = at; i < at + k; ++i) {
+            if (status[i] == kOk) cls[i] = catalog_.class_now(ids[i], cls[i]);
             if (status[i] == kOk && !hidden && !catalog_.live(ids[i], cls[i]))
                 status[i] = kNotLive, cls[i] = subject[i] = -1, time[i] = 0;
             if (status[i] != kOk) std::memset(to + i * encoding_.payload, 0, encoding_.payload);
@@ -165,8 +172,9 @@ Index::Copied Index::copy_records(const int64_t *ids, size_t n, int fd, uint64_t
         Place p;
         RecordHead h;
         if (!place(ids[i], p)) continue;
-        out.status[i] = kDamaged;
-        if (read_encoded(p, h, payload, false) != kOk) continue;
+        out.status[i] = read_encoded(p, h, payload, false);
+        if (out.status[i] != kOk) continue;
+        h.cls = class_field(class_now(ids[i], class_of(h))); // what was relabelled is written with its class of now
         size_t len = length_of(h);
         if (!encoding_.stored) out.written.offset.push_back(static_cast<uint32_t>(writer.end()));
         uint8_t *to = writer.room(encoding_.stored ? sizeof h + len : variable_stride(len));

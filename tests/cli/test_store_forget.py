@@ -27,4 +27,11 @@ def test_it_takes_out_a_subject_and_prints_a_receipt(edgecl, tmp_path, encrypted
     receipt = json.loads(done.stdout)
     assert receipt["ids"] == [1, 3, 5, 7, 9] and receipt["weights"].startswith("The weights still carry")
     assert receipt["holds"] == ("key dropped" if encrypted else "overwritten")
+    (tmp_path / "receipt.json").write_text(done.stdout)
+    audited = edgecl("store", "audit", "receipt.json", "--json")
+    assert audited.returncode == 0 and json.loads(audited.stdout)["holds"], audited.stdout
+    (tmp_path / "s" / "forgotten.json").unlink()
+    assert edgecl("store", "audit", "receipt.json").returncode == 1
+    (tmp_path / "receipt.json").write_text("[1]")
+    assert edgecl("store", "audit", "receipt.json").returncode == 2
     assert json.loads(edgecl("store", "verify", "s", "--json", *key).stdout)["samples"] == 5

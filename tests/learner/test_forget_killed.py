@@ -34,14 +34,14 @@ CHILD = """
     sys.settrace(trace)
     ours.forget(2)
 """
-REWRITE, OVERWRITE, WRITE = (
-    ("erasure/overwriting.py", "rewrite_saved"), ("erasure/overwriting.py", "overwrite"),
-    ("checkpoint.py", "write_tensors"),
+SAVED, WRITE, REPLACE, REWRITE, OVERWRITE = (
+    ("erasure/overwriting.py", "rewrite_saved"), ("checkpoint.py", "_write"), ("checkpoint.py", "replace"),
+    ("checkpoint.py", "rewrite"), ("storage/whole.py", "overwrite"),
 )  # fmt: skip
-# before the first file, with a new one beside the old, replaced, half overwritten; then the same with the second file
+# before the first file, with a new one beside the old, between the two names, before and in the middle of overwriting
 MOMENTS = [
-    (*REWRITE, 0), (*REWRITE, 14), (*WRITE, 4), (*WRITE, 10), (*WRITE, 16), (*OVERWRITE, 2), (*OVERWRITE, 5),
-    (*REWRITE, 20), (*WRITE, 24), (*OVERWRITE, 11), (*OVERWRITE, 14),
+    (*SAVED, 0), (*SAVED, 9), (*WRITE, 4), (*WRITE, 8), (*REPLACE, 0), (*REPLACE, 1), (*REPLACE, 2), (*REPLACE, 3),
+    (*REWRITE, 3), (*REWRITE, 7), (*OVERWRITE, 3), (*OVERWRITE, 9), (*OVERWRITE, 20),
 ]  # fmt: skip
 
 
@@ -61,8 +61,8 @@ def kill_at(tmp_path, moments) -> None:
         assert (child.stdout, child.returncode) == (b"ready\n", -signal.SIGKILL), moment
         assert checkpoint.load(folder / "saved") is not None, moment
         with Learner.open(folder / "saved", store=folder / "s") as again:
-            memory = again.core.parts.memory
-            assert 2 not in memory.subjects and 2 not in again.life.intake.buffer.subjects
+            memory = again._parts.memory
+            assert 2 not in memory.subjects and 2 not in again._buffer.subjects
             assert mark(2) not in live_bytes(folder), moment
             assert mark(3) in live_bytes(folder) and {1, 3} <= set(memory.subjects.tolist())
             left = sorted(p.name for p in (folder / "saved").iterdir())
@@ -70,7 +70,7 @@ def kill_at(tmp_path, moments) -> None:
 
 
 def test_a_few_moments(tmp_path):
-    kill_at(tmp_path, [MOMENTS[4], MOMENTS[6], MOMENTS[8]])
+    kill_at(tmp_path, [MOMENTS[5], MOMENTS[8], MOMENTS[11]])
 
 
 @pytest.mark.campaign

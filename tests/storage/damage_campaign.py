@@ -122,7 +122,7 @@ def segments(path: Path) -> list[Segment]:
         fd = os.open(file, os.O_RDONLY)
         header = Header.read(fd)
         assert header is not None
-        table, end = scan(fd, file.stat().st_size, header, variable)
+        table, end, _ = scan(fd, file.stat().st_size, header, variable)
         os.close(fd)
         sound = table.ok.astype(bool)  # behind them stands the footer
         ids = header.first_id + table.rel[sound].astype(np.int64)

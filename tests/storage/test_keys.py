@@ -67,7 +67,7 @@ def test_a_rotation_cut_short_is_ended_by_the_next_opening(place, written):
     root = KeyFile(place / "root.key")
     new = root.add()
     if written:
-        keys._write(new)
+        keys._write(new, keys._keys)
     again = keys_of(place)
     assert again.open(4, sealed, b"") == b"another"
     assert root.keys() == [new]
@@ -82,7 +82,7 @@ def test_a_reader_beside_a_rotation_reads_and_leaves_it_to_the_owner(place, writ
     root = KeyFile(place / "root.key")
     new = root.add()
     if written:
-        keys._write(new)
+        keys._write(new, keys._keys)
     both, file = root.keys(), (place / "store" / "keys.json").read_bytes()
     reader = SubjectKeys(place / "store", STORE, root, read_only=True)
     assert reader.open(4, sealed, b"") == b"another"

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -172,9 +173,39 @@ def test_a_wait_returns_when_the_samples_are_on_flash(tmp_path):
         assert ticket.wait(5) and ticket.done
     with SampleStore(tmp_path / "c", SCHEMA, durability="batched:60000") as store:
         ticket = store.append(sample_of([0]), 0)
-        assert ticket.wait(0.02) is False
+        with store._flusher.lock:  # a flush under way that takes its time
+            assert ticket.wait(0.02) is False
         store.flush()
         assert ticket.wait(0)
+
+
+def test_wait_asks_for_the_flush_instead_of_sleeping_out_the_window(tmp_path):
+    with SampleStore(tmp_path / "s", SCHEMA, durability="batched:60000") as store:
+        store.append(sample_of([0]), 0).wait()
+        took = []
+        for k in range(1, 21):
+            ticket = store.append(sample_of([k]), 0)
+            began = time.perf_counter()
+            assert ticket.wait()
+            took.append(time.perf_counter() - began)
+        assert np.median(took) < 1  # of a window of a minute
+
+
+def test_those_who_wait_together_share_a_flush(tmp_path):
+    with SampleStore(tmp_path / "s", SCHEMA, durability="batched:60000") as store:
+        before, done = store.stats()["flushes"], []
+
+        def one(k):
+            done.append(ticket_of[k].wait(30))
+
+        with store._flusher.lock:
+            ticket_of = [store.append(sample_of([k]), 0) for k in range(40)]
+            threads = [threading.Thread(target=one, args=(k,)) for k in range(40)]
+            for t in threads:
+                t.start()
+        for t in threads:
+            t.join()
+        assert done == [True] * 40 and store.stats()["flushes"] - before <= 2
 
 
 @given(st.floats(0.001, 3600), st.floats(0, 1), st.floats(0, 2))
