@@ -37,7 +37,7 @@ def open_store(folder: str, read_only: bool = True, key: str | None = None) -> S
 
 def flash_figures(device: str) -> tuple[float, ...]:
     """Capacity in bytes, cycles and write amplification of a profile's flash."""
-    from ..devices.profile import load_profile
+    from ..devices.load import load_profile
 
     profile = load_profile(device)
     found = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]

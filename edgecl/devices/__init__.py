@@ -1,8 +1,10 @@
 """Device profiles, the cost model, and the calibration of this machine."""
 
 from .cost import CostModel, StepCost, warmed
+from .figures import Cluster, Figure, Profile
 from .frameworks import EAGER_TORCH, NCNN, Family
-from .profile import Cluster, Figure, Profile, list_profiles, load_profile
+from .load import load_profile
+from .profile import list_profiles
 from .workload import Operation, operations
 
 __all__ = [

@@ -19,7 +19,8 @@ import psutil
 
 from ..data.cache import cache_folder, flush
 from ..errors import EdgeclError
-from .profile import SCHEMA, Profile, load_profile
+from .figures import SCHEMA, Profile
+from .profile import read_profile
 from .schema import parse_profile, reference_rates
 
 # read by the probe's child only: one BLAS thread per Python thread
@@ -72,7 +73,7 @@ def host_profile(probe: Probe = numpy_probe, name: str = "numpy-2", refresh: boo
     calibrated, short = _cache_file("calibrated"), _cache_file(name)
     for path in (calibrated, short):
         if not refresh and path.exists():
-            return load_profile(path)
+            return read_profile(path)
     data = profile_tables(probe(cores), cores)
     profile = parse_profile(data, "host")
     _keep(short, data)

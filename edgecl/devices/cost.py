@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..compiler.compile import LANE_COST, choose_lanes
+from .figures import Profile
 from .frameworks import Family
 from .kernel_rates import classify
-from .profile import Profile
 from .workload import FORWARD, Operation
 
 GRADIENTS = 2.5  # bytes of maps and of their gradients, over those of maps

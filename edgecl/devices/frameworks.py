@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .profile import Profile
+from .figures import Profile
 from .workload import FORWARD, Operation
 
 CALL_CYCLES = 1e5  # unit of the group_calls constant

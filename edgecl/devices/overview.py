@@ -18,8 +18,9 @@ from ..compiler import Optimizer, compile_plan
 from ..graph import Graph
 from ..graph.builders import build, builders
 from .cost import CostModel, StepCost, warmed
+from .figures import Profile
 from .frameworks import EAGER_TORCH, Family
-from .profile import Profile, load_profile
+from .load import load_profile
 from .workload import FORWARD, operations
 
 BATCH = 32

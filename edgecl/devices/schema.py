@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any, NoReturn
 
 from ..errors import BadInput
+from .figures import MARKS, SCHEMA, Cluster, Fact, Figure, Profile, Table
+from .folder import profile_folder
 from .kernel_rates import CLASSES, KNOTS, Rates
-from .profile import MARKS, SCHEMA, Cluster, Fact, Figure, Profile, Table, profile_folder
 
 # section -> (required figures, optional figures)
 SECTIONS: dict[str, tuple[set[str], set[str]]] = {

@@ -7,7 +7,8 @@ import pytest
 import tomllib
 
 from edgecl.devices import list_profiles, load_profile
-from edgecl.devices.profile import MARKS, profile_folder
+from edgecl.devices.figures import MARKS
+from edgecl.devices.folder import profile_folder
 from edgecl.devices.schema import parse_profile
 from edgecl.errors import BadInput
 
