@@ -22,7 +22,8 @@ from typing import Any
 
 from common import arguments, table, write
 
-from edgecl.run import Progress, run
+from edgecl.learning.progress import Progress
+from edgecl.run import run
 
 BASE: dict[str, Any] = {"stream": "split-fashion", "network": "cnn", "method": "der++", "memory": 500}
 KEEP, REMOVE = 0.8, 0.3  # DGM trains 80 % of the living weights, DDR removes 30 % of a task's samples

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
-import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +12,23 @@ import numpy as np
 
 from . import plugins
 from .budget import Budget, resident
+from .budget.stop import stop_text
+from .closing import close_at_exit
 from .erasure.forgetting import Receipt
-from .erasure.pending import check_store, pending, take_over
-from .erasure.retrain import Replacing, Retrained, choose_start, retrain
-from .erasure.sealing import unseal
-from .errors import BadInput, EdgeclError
-from .former_names import present_names
+from .erasure.retrain import Retrained
+from .errors import EdgeclError
 from .graph import Graph
 from .intake.labels import Label, plain_labels
 from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec, sample_spec
 from .learning.core import Core
-from .learning.learn import Asked
-from .learning.learn import LearnLog as LearnLog
-from .learning.parts import holds_store
+from .learning.learn import Asked, LearnLog
 from .life import Life
 from .network import Network
-from .planning.setup import Setup, make_setup, setup_from
-from .saves import Saves, saved_learner
+from .opening import open_saved
+from .planning.setup import Setup, make_setup
+from .saves import Saves
 from .storage import RootKey
-
-_OPEN: weakref.WeakSet[Learner] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """A thread that is in a kernel while Python is taken down aborts the process: end every `learn` first."""
-    for learner in list(_OPEN):
-        if learner._pid == os.getpid():  # in a fork the locks may be held by threads that do not exist
-            learner.close()
 
 
 class Learner:
@@ -96,35 +81,20 @@ class Learner:
         **options: Any,
     ) -> None:
         plugins.use(use)
-        given = dict(options)
+        named = options.pop("model", network)
         setup = make_setup(
-            given.pop("model", network),
-            given,
-            spec=sample_spec(input_shape, dtype, mean, std),
-            classes=classes,
-            buffer=buffer,
-            budget=budget,
-            keep=keep_checkpoints,
-            tasks=tasks,
-            weights=weights,
-        )
+            named, options, spec=sample_spec(input_shape, dtype, mean, std), classes=classes, buffer=buffer,
+            budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
+        )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
 
     def _begin(self, setup: Setup, saves: Saves) -> None:
         """Everything that `close` gives back, as it is before the first sample."""
-        root_key = saves.root_key
-        if root_key is not None and not callable(getattr(root_key, "keys", None)):
-            raise BadInput(f"root_key is a {type(root_key).__name__}.", "Give a storage.KeyFile or the like.")
-        if root_key is not None and setup.config.store is None:
-            raise BadInput("A root_key was given without a store.", "Give store=.")
-        if setup.keep and (saves.path is None or setup.config.store is None):
-            raise BadInput("States can be kept only with a path and a store.", "Give path= and store=.")
+        saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
         self._stop = threading.Event()
-        self._pid = os.getpid()
-        self._closed = False
         self.life = Life(setup, saves, self._stop, resident())
-        _OPEN.add(self)
+        close_at_exit(self)
 
     # -- what a service calls
 
@@ -136,8 +106,7 @@ class Learner:
             a running `learn`
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
-        Raises `BadInput` for shapes, labels and values that do not fit, by index; nothing is taken then, and no
-        task ended.
+        Raises `BadInput` for what does not fit, by index; nothing is taken then, and no task ended.
         """
         self._check_open()
         x = as_samples(x, self.spec)
@@ -151,9 +120,7 @@ class Learner:
 
     def _name_task(self, name: str) -> None:
         tasks = self.life.tasks
-        if name == tasks.name:
-            return
-        if tasks.name is None:
+        if tasks.name in (None, name):
             tasks.name = name
             return
         with self._work:  # of several threads with samples of a new task one ends the old one
@@ -162,16 +129,14 @@ class Learner:
                 tasks.name = name
 
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
-        """Train on the samples of the present task and on the memory, for so many steps, epochs (default 1)
-        or seconds.
+        """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
 
         Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
         weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
         """
         self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
-        with self._work:
-            self._stop.clear()
+        with self._alone():
             return self.life.learn(asked)
 
     def stop(self) -> None:
@@ -183,21 +148,13 @@ class Learner:
         asked for are trained. Optional. Returns why that was cut short, or None; the next call completes it.
         """
         self.life.tasks.check()
-        with self._work:
-            self._check_open()
-            self._stop.clear()
-            stop = self.life.end_task()
-            return None if stop is None else stop.text
+        with self._alone():
+            return stop_text(self.life.end_task())
 
     def finish(self) -> str | None:
-        """Say that the last task is over: methods that train at the end only do it now (GDumb). Returns why that was
-        cut short, or None.
-        """
-        with self._work:
-            self._check_open()
-            self._stop.clear()
-            stop = self.life.teaching.finish()
-            return None if stop is None else stop.text
+        """Say that the last task is over: methods that train at the end only do it now. Returns as `end_task`."""
+        with self._alone():
+            return stop_text(self.life.teaching.finish())
 
     def predict(self, x: Any, proba: bool = False, *, task: Any = None) -> Any:
         """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
@@ -208,28 +165,12 @@ class Learner:
         """
         self._check_open()
         given, x = x, as_samples(x, self.spec)
-        single = np.ndim(given) == len(self.spec.shape)
-        core = self.life.core
-        if not core.trainer.seen.any():
-            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
-        scores = core.scores(x, core.trainer.seen) if task is None else self._scores_in_task(x, task)
-        labels = list(self.life.intake.labels.labels)
-        if not proba:
-            found = [labels[k] for k in np.argmax(scores, axis=1)]
-            return found[0] if single else found
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-        full = np.zeros((len(x), len(labels)), np.float32)
-        full[:, : shares.shape[1]] = shares[:, : len(labels)]
-        return full[0] if single else full
-
-    def _scores_in_task(self, x: np.ndarray, task: Any) -> np.ndarray:
-        core = self.life.core
-        number, units = self.life.tasks.of(task)
-        among = np.zeros(core.classes, bool)
-        among[units] = True
-        with self._work:
-            return core.scores(x, among, number)
+        if task is None:
+            answers = self.life.answers(x, proba)
+        else:
+            with self._work:
+                answers = self.life.answers(x, proba, task)
+        return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
     def flush(self) -> None:
         """Returns when every sample observed so far is on flash."""
@@ -249,10 +190,9 @@ class Learner:
         """Take everything of ``subject`` out of store, memory, stream buffer, swaps on their way and saved states
         (of ``path`` and of the folders saved to since this learner was made); waits for a running `learn`.
 
-        What holds afterwards depends on encryption (docs/forgetting.md); the receipt says it. A crash meanwhile
-        is made good by the next `open`. Samples of the subject that are observed later are kept.
+        The receipt says what holds afterwards (docs/forgetting.md). A crash meanwhile is made good by the next `open`.
+        Samples of the subject that are observed later are kept.
         """
-        self._check_open()
         subject = as_subject(subject)
         with self._work, self.life.intake.lock:
             self._check_open()
@@ -263,41 +203,16 @@ class Learner:
         learner that got the same calls without its samples (`erasure.retrain` says exactly which).
 
         Starts from the newest state of ``keep_checkpoints`` that is older than the subject's first sample, else from
-        the seed, and repeats the calls since. Meanwhile `observe` and `predict` work, and RAM holds a second
-        learner. A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of
-        samples are given anew. Every folder saved to gets the new state.
-        Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
+        the seed, and repeats the calls since; meanwhile `observe` and `predict` work, and RAM holds a second learner.
+        A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of samples are given
+        anew. Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
         """
-        self._check_open()
         subject = as_subject(subject)
-        with self._work:
-            self._check_open()
-            self._stop.clear()
-            start = choose_start(self.life, subject, bool(self.life.core.parts.method.needs.fields))
-            self.life.check_ram_room()
-            how = Replacing(self.life.forget, self.life.twin, self._adopt, self._stop)
-            return retrain(self.life, subject, start, how)
+        with self._alone():
+            return self.life.retrain_without(subject, self._adopt)
 
-    def _adopt(self) -> int:
-        """After the store was replaced: everything as it was saved beside the new one; its steps."""
-        old, setup, saves = self.life, self.life.setup, self.life.saves
-        store = old.store
-        assert store is not None
-        saved = pending(store.path)
-        assert saved is not None
-        try:
-            old.close()
-            here = setup.config.replace(store=store.path)  # the process may have changed its folder
-            wide = int(saved["learner"]["classes"])
-            self.life = Life(replace(setup, config=here, classes=wide), saves, self._stop, old.core.plan.baseline)
-            self.life.setup, self.core.parts.config = setup, old.core.parts.config  # as the store was named
-            self.life.intake.lock = old.intake.lock  # threads wait at it
-            take_over(self.life.store, saves.folders, saves.path)
-            self.life.load(unseal(saved, saves.sealing))
-        except BaseException:
-            self.close()
-            raise
-        return self.life.steps
+    def _adopt(self, make: Callable[[], Life]) -> None:
+        self.life = make()
 
     @classmethod
     def open(
@@ -313,27 +228,11 @@ class Learner:
         store was asked to forget since then is taken out of the saved states first.
         """
         plugins.use(use)
-        saved = saved_learner(path)
-        saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
-        about = saved["learner"]
-        plugins.check_provenance(about.get("plugins", ()), "saved learner")
-        options: Mapping[str, Any] = present_names(about["config"])
-        if store is not None:
-            if options["store"] is None:
-                raise BadInput("This learner was saved without a store.", "Open it without one.")
-            options = {**options, "store": str(store)}
-        if about.get("store_id") is not None and not holds_store(options["store"]):
-            raise BadInput(f"The store of this learner is not in '{options['store']}'.", "Give its folder as store=.")
+        saved, setup = open_saved(path, store, budget)
         learner = cls.__new__(cls)
-        learner._begin(setup_from(about, options, budget), Saves(path, root_key))
+        learner._begin(setup, Saves(path, root_key))
         try:
-            life = learner.life
-            take_over(life.store, life.saves.folders, life.saves.path)
-            check_store(life.store, saved)
-            saved, forgotten = life.saves.opened(saved)
-            life.load(saved)
-            for subject in forgotten:
-                life.diary.forget_in_files(subject)
+            learner.life.resume(saved)
         except BaseException:
             learner.close()
             raise
@@ -343,9 +242,7 @@ class Learner:
         """Stop, let movers end, close the store. Saves nothing."""
         self._stop.set()
         with self._work:
-            if not self._closed:
-                self._closed = True
-                self.life.close()
+            self.life.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -364,10 +261,6 @@ class Learner:
     def spec(self) -> SampleSpec:
         """What a sample looks like."""
         return self.life.setup.spec
-
-    @property
-    def budget(self) -> Budget:
-        return self.life.setup.budget
 
     @property
     def path(self) -> Path | None:
@@ -394,6 +287,14 @@ class Learner:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
         return self.life.counters()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """For what trains: nobody else does, and `stop` said before does not count."""
+        with self._work:
+            self._check_open()
+            self._stop.clear()
+            yield
+
     def _check_open(self) -> None:
-        if self._closed:
+        if self.life.closed:
             raise EdgeclError("This learner is closed.", "Make or open another one.")

@@ -13,8 +13,11 @@ import numpy as np
 
 from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
-from .erasure.starts import digest
-from .errors import CannotRetrain, EdgeclError
+from .erasure.pending import check_store, pending, take_over
+from .erasure.retrain import Replacing, Retrained, retrain
+from .erasure.sealing import unseal
+from .erasure.starts import choose, digest
+from .errors import BadInput, CannotRetrain, EdgeclError
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .learning.core import Core
@@ -41,10 +44,12 @@ class Life:
     saves : where it is saved, and how sealed
     stop : ends training after the present step when it is set
     baseline : bytes resident before
+
+    closed : whether it was given back
     """
 
     def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
-        self.setup, self.saves = setup, saves
+        self.setup, self.saves, self.closed = setup, saves, False
         config, spec, network = setup.config, setup.spec, setup.wide_network
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free)
         identity = f"learner {spec.shape} {spec.dtype}"
@@ -131,10 +136,39 @@ class Life:
         receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
         return replace(receipt, saved=sorted(map(str, self.saves.folders)))
 
+    def answers(self, x: Array, proba: bool, task: Any = None) -> Any:
+        """Labels of samples x [n, ...], or float32 [n, k] probabilities in the order of the labels known; from any
+        thread but where a task is named.
+        """
+        core = self.core
+        if not core.trainer.seen.any():
+            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+        if task is None:
+            scores = core.scores(x, core.trainer.seen)
+        else:
+            number, units = self.tasks.of(task)
+            among = np.zeros(core.classes, bool)
+            among[units] = True
+            scores = core.scores(x, among, number)
+        labels = list(self.intake.labels.labels)
+        if not proba:
+            return [labels[k] for k in np.argmax(scores, axis=1)]
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        full = np.zeros((len(x), len(labels)), np.float32)
+        full[:, : shares.shape[1]] = shares[:, : len(labels)]
+        return full
+
     # -- training anew
 
-    def check_ram_room(self) -> None:
-        """Raise `CannotRetrain` when the budget does not hold a second learner beside this one."""
+    def retrain_without(self, subject: int, adopt: Callable[[Callable[[], Life]], None]) -> Retrained:
+        """See `erasure.retrain`. ``adopt`` is given what makes the life that goes on in place of this one."""
+        start = choose(self.diary, self.store, subject, bool(self.core.parts.method.needs.fields))
+        self._check_ram_room()
+        how = Replacing(self.forget, self.twin, lambda: adopt(self.successor), self.session.stop)
+        return retrain(self, subject, start, how)
+
+    def _check_ram_room(self) -> None:
         ram, plan = self.session.guard.memory, self.core.plan
         both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
         if ram.limit is not None and both > ram.limit:
@@ -161,6 +195,35 @@ class Life:
         )
         setup = replace(setup, classes=max(classes, setup.classes))
         return Life(setup, Saves(path, self.saves.root_key), self.session.stop, self.core.plan.baseline)
+
+    def successor(self) -> Life:
+        """After the store was replaced: the one whose state was saved beside the new store; this one is closed."""
+        setup, saves, store = self.setup, self.saves, self.store
+        assert store is not None
+        saved = pending(store.path)
+        assert saved is not None
+        self.close()
+        here = setup.config.replace(store=store.path)  # the process may have changed its folder
+        wide = int(saved["learner"]["classes"])
+        new = Life(replace(setup, config=here, classes=wide), saves, self.session.stop, self.core.plan.baseline)
+        try:
+            new.setup, new.core.parts.config = setup, self.core.parts.config  # as the store was named
+            new.intake.lock = self.intake.lock  # threads wait at it
+            take_over(new.store, saves.folders, saves.path)
+            new.load(unseal(saved, saves.sealing))
+        except BaseException:
+            new.close()
+            raise
+        return new
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from a saved state, sealed as it was; what the store was asked to forget since is taken out of it."""
+        take_over(self.store, self.saves.folders, self.saves.path)
+        check_store(self.store, saved)
+        saved, forgotten = self.saves.opened(saved)
+        self.load(saved)
+        for subject in forgotten:
+            self.diary.forget_in_files(subject)
 
     # -- saved state
 
@@ -227,7 +290,9 @@ class Life:
         }
 
     def close(self) -> None:
-        """Stop movers, close the store."""
-        self.intake.close()
-        self.core.close()
+        """Stop movers, close the store; once."""
+        if not self.closed:
+            self.closed = True
+            self.intake.close()
+            self.core.close()
 

@@ -33,6 +33,16 @@ class Saves:
         self.folders = set() if self.path is None else {self.path}
         self.store: SampleStore | None = None
 
+    def check(self, store: str | None, keep: int) -> None:
+        """Raise `BadInput` for what does not go with a learner that has this ``store`` and keeps so many states."""
+        key = self.root_key
+        if key is not None and not callable(getattr(key, "keys", None)):
+            raise BadInput(f"root_key is a {type(key).__name__}.", "Give a storage.KeyFile or the like.")
+        if key is not None and store is None:
+            raise BadInput("A root_key was given without a store.", "Give store=.")
+        if keep and (self.path is None or store is None):
+            raise BadInput("States can be kept only with a path and a store.", "Give path= and store=.")
+
     @property
     def sealing(self) -> Any:
         """What seals saved states; None without a root key."""

@@ -21,3 +21,8 @@ class Stop(NamedTuple):
     def at_limit(self) -> bool:
         """Whether a budget was reached."""
         return self.kind not in ("asked", "loss")
+
+
+def stop_text(stop: Stop | None) -> str | None:
+    """Its sentence, or None."""
+    return None if stop is None else stop.text

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..run import Listener, Progress
+from ..learning.progress import Listener, Progress
 from .refusal import show
 
 REWRITE_SECONDS = 0.1

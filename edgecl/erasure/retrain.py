@@ -34,7 +34,7 @@ from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call
 from .forgetting import Receipt
 from .pending import replaced_stores
 from .sealing import seal
-from .starts import Start, choose
+from .starts import Start
 from .twin import PIECE, MakeTwin, Twin, make_twin
 
 
@@ -68,13 +68,13 @@ class Replacing:
 
     forget : of the subject, by the first learner
     make : a twin, see `twin.MakeTwin`
-    adopt : go on with what was written beside the store that took the first one's place; how many steps it has
+    adopt : go on with what was written beside the store that took the first one's place
     stop : set to give up
     """
 
     forget: Callable[[int], Receipt]
     make: MakeTwin
-    adopt: Callable[[], int]
+    adopt: Callable[[], None]
     stop: Event
 
 
@@ -96,10 +96,11 @@ def retrain(original: Twin, subject: int, start: Start, how: Replacing) -> Retra
         with lock:
             replay.catch_up()
             replay.check()
+            steps = replay.twin.steps
             _write(original, replay.twin, beside)
             replay.twin.close()
             replacing.commit(store.path)
-            steps = how.adopt()
+            how.adopt()
     except BaseException:
         if replay is not None:
             replay.twin.close()
@@ -120,11 +121,6 @@ def retrain(original: Twin, subject: int, start: Start, how: Replacing) -> Retra
     del replay
     give_back()  # the two learners of before hold memory and open files
     return done
-
-
-def choose_start(original: Twin, subject: int, made_values: bool) -> Start:
-    """See `starts.choose`."""
-    return choose(original.diary, original.store, subject, made_values)
 
 
 def check_flash_room(store: SampleStore) -> None:

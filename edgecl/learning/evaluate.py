@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..data import Task
 from ..methods import evaluate_logits
-
-Array = np.ndarray
-Scores = Callable[[Array, "int | None"], Array]  # samples and task -> scores [n, C]
+from .core import Core
 
 
 class Evaluations:
@@ -24,22 +22,18 @@ class Evaluations:
         self.class_il: list[list[float | None]] = []
         self.task_il: list[list[float | None]] = []
 
-    def add(self, scores: Scores, seen: Array, last: int, own_weights: bool) -> None:
-        """A row after task ``last`` (0-based); Class-IL over the units ``seen`` (bool [C]).
-
-        scores : samples [n, ...] and a task's number (or None) -> scores float32 [n, C]
-        own_weights : whether a Task-IL prediction uses other weights than a Class-IL one
-        """
+    def add(self, core: Core, last: int) -> None:
+        """A row after task ``last`` (0-based): Class-IL over the units seen, Task-IL among each task's."""
         class_il: list[float | None] = []
         task_il: list[float | None] = []
         for number, task in enumerate(self.tasks[: last + 1]):
             correct = correct_in_task = 0
+            own = core.parts.sparse.params_at(core.parts.engine, number) is not None  # weights kept for the task
             units = np.array(task.classes)
             for x, y in task.test.batches(self.batch):
-                found = scores(x, None)
-                ours, theirs = evaluate_logits(found, y, seen, units)
-                if own_weights:
-                    theirs = evaluate_logits(scores(x, number), y, seen, units)[1]
+                ours, theirs = evaluate_logits(core.scores(x), y, core.trainer.seen, units)
+                if own:
+                    theirs = evaluate_logits(core.scores(x, None, number), y, core.trainer.seen, units)[1]
                 correct += ours
                 correct_in_task += theirs or 0
             n = len(task.test)

@@ -26,6 +26,7 @@ from ..planning.schedules import planned_steps
 from ..storage import EpisodicMemory, MemoryPolicy, SampleStore
 from .ledger import DenseRows, Ledger
 from .randomness import Randomness
+from .session import Session
 from .task_data import SourceData
 from .task_loop import TaskLoop
 from .trainer import Parts, Trainer
@@ -41,7 +42,6 @@ class Miro:
         self.trainer, self.plan, self.first = trainer, plan, first
         parts = trainer.parts
         assert parts.memory is not None and parts.store is not None
-        self.memory, self.store = parts.memory, parts.store
         self.resources = Resources(parts.memory.slots)
         self.scores: list[Score] = []
         self.scored_task = 1  # samples of the task that the scores are of
@@ -51,6 +51,16 @@ class Miro:
         self.trial_steps = 0
         self._config = parts.config.replace(remove=0.0, sparsity=0.0, sparsity_policy="none", gradient_keep=1.0)
         self._plain = configured_sparsity(self._config, parts.engine.model.graph)
+
+    @property
+    def memory(self) -> EpisodicMemory:
+        assert self.trainer.parts.memory is not None
+        return self.trainer.parts.memory
+
+    @property
+    def store(self) -> SampleStore:
+        assert self.trainer.parts.store is not None
+        return self.trainer.parts.store
 
     def begin_task(self, task: int, train: SampleSource, units: Array | None, frugal: bool = False) -> None:
         """Choose and apply the sizes for a task whose samples are ``train``, already in the store."""
@@ -74,6 +84,14 @@ class Miro:
         if buffer < len(train):
             self.rows = _balanced(train.labels, buffer, self._rng)
 
+    def begin_watched(self, session: Session, task: int, train: SampleSource, units: Array | None) -> None:
+        """`begin_task` with its trials in the session's energy account; frugal while its governor slows down."""
+        governor, energy = session.governor, session.energy
+        energy.begin()
+        self.begin_task(task, train, units, governor is not None and governor.level > 0)
+        energy.end()
+        energy.other_steps = self.trial_steps
+
     def changed(self, resources: Resources) -> None:
         """Other resources within a task: the memory is cut at once; the next task is profiled anew."""
         self.resources = resources
@@ -81,6 +99,10 @@ class Miro:
         if self.scores and resources.memory < self.memory.slots:
             self.trainer.log.append((self.trainer.steps, -1, f"miro, less RAM: memory {max(resources.memory, 1)}"))
             self._resize(max(resources.memory, 1), sorted(self.memory.class_histogram()))
+
+    def shed(self) -> None:
+        """RAM ran short: half the memory."""
+        self.changed(Resources(max(self.memory.slots // 2, 1), self.resources.frugal))
 
     @property
     def _rng(self) -> np.random.Generator:
@@ -212,6 +234,12 @@ class Miro:
             "scores": [[s.setting.memory, s.setting.buffer, s.accuracy, s.joules] for s in self.scores],
             "trial_steps": self.trial_steps,
         }
+
+    def resume(self, state: Mapping[str, Any] | None, session: Session) -> None:
+        """Continue from `state`; None is that of a run without."""
+        if state is not None:
+            self.load(state)
+            session.energy.other_steps = self.trial_steps
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`; the memory's own state has its size."""

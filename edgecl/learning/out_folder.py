@@ -54,10 +54,13 @@ class OutFolder:
             (self.path / "config.json").unlink(missing_ok=True)
         self.close()
 
-    def begin(self) -> None:
-        """A new run takes the place of the one that was here: its saved states go."""
-        for old in checkpoint.generations(self.path):
+    def begin(self, config: Mapping[str, Any], anew: bool) -> None:
+        """The run with ``config`` goes on here; one that begins ``anew`` takes the place of the one that was here,
+        whose saved states go.
+        """
+        for old in checkpoint.generations(self.path) if anew else ():
             old.unlink()
+        self.keep(config)
 
     def keep(self, config: Mapping[str, Any]) -> None:
         """Leave the configuration for `--resume`."""

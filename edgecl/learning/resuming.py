@@ -51,6 +51,19 @@ def data_facts(stream: Stream) -> dict[str, Any]:
     return {"sizes": sizes, "mean": list(stream.mean), "std": list(stream.std)}
 
 
+def joined(config: Config, stream: Stream, store: SampleStore | None, *parts: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved state: whose it is, and the states of its parts."""
+    whose = {
+        "identity": stream.identity,
+        "config": essential(config.to_json(), CHANGEABLE),
+        "store_id": None if store is None else store.id,
+        "data": data_facts(stream),
+    }
+    for part in parts:
+        whose.update(part)
+    return whose
+
+
 def check_resumable(saved: Mapping[str, Any], config: Config, stream: Stream, store: SampleStore | None) -> None:
     """Raise `BadInput` when a saved state is of another stream, configuration, data or store."""
     if saved["identity"] != stream.identity:

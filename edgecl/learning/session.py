@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..budget import Budget, RunPlan
 from ..budget.guard import Guard
@@ -124,7 +124,7 @@ class Session:
                 self.governor.before_step(steps, self.stop.is_set, on_pause)
         return Stop("asked", "stop() was called", steps) if self.stop.is_set() else None
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """What a record says of it: seconds, joules, the governor; plain values."""
         joules = self.energy.joules(self.trainer.steps, force=True)
         return {
@@ -136,16 +136,16 @@ class Session:
 
     # -- saved state
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {
             "train_seconds": self.seconds,
             "energy": self.energy.state(),
             "governor": None if self.governor is None else self.governor.state(),
         }
 
-    def load(self, state: dict[str, object]) -> None:
-        """Go on from `state`."""
-        self._earlier = float(state["train_seconds"])  # type: ignore[arg-type]
-        self.energy.load(state.get("energy") or {"joules": None})  # type: ignore[arg-type]
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, of this version or an earlier one."""
+        self._earlier = float(state["train_seconds"])
+        self.energy.load(state.get("energy") or {"joules": None})
         if self.governor is not None and state.get("governor") is not None:
-            self.governor.load(state["governor"])  # type: ignore[arg-type]
+            self.governor.load(state["governor"])

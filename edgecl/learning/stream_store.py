@@ -23,20 +23,20 @@ class StreamStore:
         self.store, self._path = store, path
         self.ids: list[Array | None] = []
 
-    def begin(self) -> str | None:
+    def begin(self) -> list[str]:
         """See a store of an earlier run of this stream as empty again; the same samples are then not written twice.
-        What to tell of it, or None.
+        What to tell of it.
         """
         if self.store is None:
-            return None
+            return []
         start = self.store.meta_get("start")
         if start is None:
             self.store.meta_set({"start": checkpoint.to_bytes(self.store.state())})
-            return None
+            return []
         held = self.store.count
         with readable_store_errors(self._path):
             self.store.load(checkpoint.from_bytes(start))
-        return f"The store held {held} samples of an earlier run; it was seen as empty." if held else None
+        return [f"The store held {held} samples of an earlier run; it was seen as empty."] if held else []
 
     def append(self, source: SampleSource) -> None:
         """A task's samples, a piece at a time; they are on flash then."""

@@ -16,6 +16,7 @@ from ..sparsity import StepInfo
 from .context import EventContext
 from .ledger import DenseRows
 from .order import Order
+from .task_data import TaskData
 from .trainer import TaskRows, Trainer
 
 Array = np.ndarray
@@ -47,8 +48,7 @@ class TaskLoop:
     def __init__(
         self, trainer: Trainer, context: EventContext, dense: DenseRows, *, epochs: int | None, first_step: int = 0
     ) -> None:
-        assert context.data is not None
-        self.trainer, self.context, self.data, self.dense = trainer, context, context.data, dense
+        self.trainer, self.context, self.dense = trainer, context, dense
         self.epochs = epochs
         config = trainer.parts.config
         self.n = len(self.data.labels)
@@ -62,6 +62,11 @@ class TaskLoop:
         self.order = Order(config.batch, config.drop_last)
         self._named = 0  # batches of this epoch that the data has been told of
         self.done = first_step
+
+    @property
+    def data(self) -> TaskData:
+        assert self.context.data is not None
+        return self.context.data
 
     @property
     def finished(self) -> bool:
