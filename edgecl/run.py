@@ -69,7 +69,6 @@ class Run:
     def __init__(self, prepared: Prepared, command: str, listen: Listener | None = None, stop: Event | None = None):
         self.prepared, self.command, self.listen = prepared, command, listen
         self.began = time.monotonic()
-        self.resumed_from: int | None = None
         config, stop = prepared.config, stop or Event()
         self.folder = None if config.out is None else OutFolder(Path(config.out), config.to_json())
         self.warnings: list[str] = list(prepared.plan.choices)
@@ -132,7 +131,7 @@ class Run:
             self.warnings += self.stored.begin()
         else:
             self.restore(saved)
-            self.resumed_from = self.core.trainer.steps
+            self.position.resumed_from = self.core.trainer.steps
         if self.folder is not None:
             self.folder.begin(self.prepared.config.to_json(), anew=saved is None)
         if saved is None:
@@ -268,7 +267,7 @@ class Run:
         """What the record says."""
         p, seen = self.prepared, self.evaluations
         return RunFacts(
-            command=self.command, reason=reason, resumed_from=self.resumed_from, stream=p.stream, plan=p.plan,
+            command=self.command, reason=reason, resumed_from=self.position.resumed_from, stream=p.stream, plan=p.plan,
             budget=p.budget, class_il=seen.class_il, task_il=seen.task_il, core=self.core.facts(),
             session=self.session.facts(), total_seconds=time.monotonic() - self.began, warnings=self.warnings,
         )  # fmt: skip

@@ -11,12 +11,14 @@ from .task_loop import TaskLoop
 class Position:
     """task : the present one, 0-based;  loop : of its own epochs, None before and after them
     ending : whether its own epochs are over and its end is not
+    resumed_from : the trainer's step at which this process began, None where it began anew
     """
 
     def __init__(self) -> None:
         self.task = 0
         self.loop: TaskLoop | None = None
         self.ending = False
+        self.resumed_from: int | None = None
 
     def state(self) -> dict[str, Any]:
         return {
