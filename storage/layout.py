@@ -19,7 +19,7 @@ import numpy as np
 
 from ._storage import crc32c
 from .codecs import Codec, make_codec
-from .errors import StoreDamaged, StoreError
+from .errors import StoreDamaged, StoreError, io_error
 from .jsonfile import read_json, write_json
 from .schema import StreamSchema
 from .sealing import OVERHEAD, sealed_codec
@@ -166,9 +166,9 @@ class Description:
     def read(directory: Path) -> Description | None:
         """None when there is no store here; `StoreDamaged` or `StoreError` when it cannot be understood."""
         path = directory / "store.json"
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             data = read_json(path)
             if data["format"] not in READABLE:
                 raise StoreError(
@@ -180,5 +180,7 @@ class Description:
                 bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]),
                 bool(data.get("sealed", False)),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be read") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error
