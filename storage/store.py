@@ -16,11 +16,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from . import _storage, fork
+from . import _storage, fork, replacing
 from .checkpoints import Checkpoints
 from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
-from .errors import BadRecord, StoreFull
+from .errors import BadRecord, StoreDamaged, StoreFull
 from .files import changes, typed
 from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
@@ -143,6 +143,16 @@ class SampleStore(Opening, Checkpoints, Soundness):
         """
         with self._lock:
             return self._cleaner.compact()
+
+    @changes
+    def give_way(self) -> None:
+        """The store that was built beside this one (`replacing`) takes its place at the next opening: from here on this
+        handle takes nothing more, since what it took would be lost then.
+        """
+        with self._lock:
+            replaced = StoreDamaged(f"The store '{self.path}' was replaced by another.", "Close it and open it again.")
+            self._give_up(replaced)  # before: whether the other counts is not known while it is said
+            replacing.commit(self.path)
 
     def endurance(
         self, capacity_bytes: float, endurance_cycles: float, write_amplification: float = 1.0

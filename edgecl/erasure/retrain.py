@@ -98,7 +98,7 @@ def retrain(original: Twin, subject: int, start: Start, how: Replacing) -> Retra
             replay.check()
             _write(original, replay.twin, beside)
             replay.twin.close()
-            replacing.commit(store.path)
+            store.give_way()
             steps = how.adopt()
     except BaseException:
         if replay is not None:
