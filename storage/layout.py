@@ -33,6 +33,7 @@ _HEADER = struct.Struct("<8sIIQII16s12x")
 _FOOT_HEAD = struct.Struct("<II")
 _FOOT_TAIL = struct.Struct("<II8s")
 _FOOT_MAGIC = b"EDGEFOOT"
+_LEAST_FILE, _MOST_FILE = 512, 1 << 30  # bytes of a field file
 NO_CLASS, DAMAGED_CLASS = 0xFFFF, 0xFFFE
 MAX_CLASS = 0xFFFD
 
@@ -175,6 +176,8 @@ class Description:
                     f"The store in '{directory}' has format {data['format']}, this version reads 1 to {FORMAT}.",
                     "Use the version of edgecl that wrote it.",
                 )
+            if not _LEAST_FILE <= int(data["file_bytes"]) <= _MOST_FILE or int(data["file_bytes"]) % 8:
+                raise ValueError(f"files of {data['file_bytes']} bytes")
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
             return Description(
                 bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from . import _storage, fork, replacing
 from .checkpoints import Checkpoints
 from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
-from .errors import BadRecord, StoreDamaged, StoreFull
+from .errors import BadRecord, StoreDamaged, StoreError, StoreFull
 from .files import changes, typed
 from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
@@ -29,6 +30,8 @@ from .sealing import Sealing
 from .soundness import Soundness
 from .ticket import parse_durability
 from .wear import WriteMeter, endurance_years, process_bytes_written
+
+_OUT_OF_BOUNDS = (ValueError, OverflowError, TypeError, IndexError, struct.error, MemoryError)
 
 
 class SampleStore(Opening, Checkpoints, Soundness):
@@ -93,8 +96,10 @@ class SampleStore(Opening, Checkpoints, Soundness):
                 keys = SubjectKeys(self.path, description.store, root_key, read_only)
                 self._sealing = Sealing(keys, self.schema, make_codec(self.schema))
             self._open_calmly(durability)
-        except BaseException:
+        except BaseException as error:
             self._release()
+            if isinstance(error, _OUT_OF_BOUNDS) and not isinstance(error, StoreError):  # a number no store of ours has
+                raise StoreDamaged(f"The store '{self.path}' cannot be used: {error}.", "Restore it.") from error
             raise
         self._closed = False
 
