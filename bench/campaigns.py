@@ -27,7 +27,7 @@ HOMES = {"kills": "crash", "power_cuts": "crash", "damage": "damage", "stress": 
          "placed_kills": "nth_call", "forged": "forged"}  # fmt: skip
 ROUNDS = {"kills": 2000, "power_cuts": 500, "damage": 1, "stress": 600, "nth_call": 1, "placed_kills": 1,
           "forged": 1}  # fmt: skip
-QUICK = {"kills": 50, "power_cuts": 20, "damage": 100, "stress": 20, "nth_call": 26, "placed_kills": 26,
+QUICK = {"kills": 50, "power_cuts": 20, "damage": 100, "stress": 20, "nth_call": 100, "placed_kills": 100,
          "forged": 60}  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
 from .planning.setup import OF_RUNS, Setup, make_setup
 from .plugins import provenance
+from .saved_bounds import check_saved
 from .saves import Saves
 from .storage import SampleStore
 from .storage.errors import StoreError
@@ -265,6 +266,7 @@ class Life:
             ) from error
 
     def _load(self, saved: Mapping[str, Any]) -> None:
+        check_saved(saved)
         about = saved["learner"]
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])

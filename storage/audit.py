@@ -1,7 +1,7 @@
 """Whether what a receipt of forgetting says holds, from the files alone: nothing is opened, locked or changed.
 
-Every segment, whatever names it, is read record by record, as are field files and what was set aside; a damaged index or a
-missing one hides nothing.
+Every segment, whatever names it, is read record by record, as are field files and what was set aside; a damaged index
+or a missing one hides nothing.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 
 from .amending import Amending
 from .aside import blank
-from .errors import BadRecord, StoreDamaged
+from .errors import BadRecord, StoreDamaged, io_error
 from .files import changes
 from .jsonfile import read_json, write_json
 from .scrub import Scrub
@@ -127,11 +127,13 @@ class Forgetting(Amending):
 
     def _notes(self) -> list[Note]:
         path = self.path / FILE
-        if not path.exists():
-            return []
         try:
+            if not path.exists():
+                return []
             return [Note(int(s), int(b), float(t), bool(d), *map(int, n)) for s, b, t, d, *n in read_json(path)]
-        except (ValueError, TypeError) as error:
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be read") from error
+        except (ValueError, TypeError, OverflowError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it from a copy of the store.") from error
 
     def _note(self, subject: int, below: int, at: float, live: int, done: bool) -> None:

@@ -150,7 +150,11 @@ class SubjectKeys:
         cipher = aead(checked(root))
         wrapped = {str(s): _wrap(cipher, self._bound(s), k) for s, k in sorted(keys.items())}
         wrapped[str(_CHECK)] = _wrap(cipher, self._bound(_CHECK), b"edgecl")
-        write_json(self._directory / FILE, {"format": 1, "wrapped": wrapped})
+        path = self._directory / FILE
+        try:
+            write_json(path, {"format": 1, "wrapped": wrapped})
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be written") from error
         self._keys = keys
         self._ciphers = {s: c for s, c in self._ciphers.items() if s in keys}
 
@@ -170,6 +174,8 @@ class SubjectKeys:
             wrapped = {int(s): base64.b64decode(w) for s, w in read_json(path)["wrapped"].items()}
             if any(not -2 <= s < 2**31 for s in wrapped):
                 raise ValueError("it names a subject that cannot be one")
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be read") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it from a copy of the store.") from error
         check = wrapped.pop(_CHECK, b"")

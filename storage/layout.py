@@ -19,7 +19,7 @@ import numpy as np
 
 from ._storage import crc32c
 from .codecs import Codec, make_codec
-from .errors import StoreDamaged, StoreError
+from .errors import StoreDamaged, StoreError, io_error
 from .jsonfile import read_json, write_json
 from .schema import StreamSchema
 from .sealing import OVERHEAD, sealed_codec
@@ -33,6 +33,7 @@ _HEADER = struct.Struct("<8sIIQII16s12x")
 _FOOT_HEAD = struct.Struct("<II")
 _FOOT_TAIL = struct.Struct("<II8s")
 _FOOT_MAGIC = b"EDGEFOOT"
+_LEAST_FILE, _MOST_FILE = 512, 1 << 30  # bytes of a field file
 NO_CLASS, DAMAGED_CLASS = 0xFFFF, 0xFFFE
 MAX_CLASS = 0xFFFD
 
@@ -166,19 +167,23 @@ class Description:
     def read(directory: Path) -> Description | None:
         """None when there is no store here; `StoreDamaged` or `StoreError` when it cannot be understood."""
         path = directory / "store.json"
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             data = read_json(path)
             if data["format"] not in READABLE:
                 raise StoreError(
                     f"The store in '{directory}' has format {data['format']}, this version reads 1 to {FORMAT}.",
                     "Use the version of edgecl that wrote it.",
                 )
+            if not _LEAST_FILE <= int(data["file_bytes"]) <= _MOST_FILE or int(data["file_bytes"]) % 8:
+                raise ValueError(f"files of {data['file_bytes']} bytes")
             schema = StreamSchema.from_json(json.dumps(data["schema"]))
             return Description(
                 bytes.fromhex(data["store"]), schema, int(data["file_bytes"]), int(data["format"]),
                 bool(data.get("sealed", False)),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise io_error(error, f"'{path}' cannot be read") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDamaged(f"'{path}' cannot be read: {error}.", "Restore it or use another directory.") from error

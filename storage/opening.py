@@ -272,18 +272,17 @@ class Opening(Forgetting):
         relabelled = log.classes >= -1
         self._index.mark_relabelled(log.ids[relabelled], log.classes[relabelled])
 
-        def come_into_view(classes: np.ndarray) -> None:
+        def see() -> None:
             nonlocal view_set
             if not view_set:
                 self._index.set_view(known.next_id, view_classes, view_first)
                 view_set = True
-            self._index.advance(classes)
 
         physical = known.physical_next
         for item in found.segments:
             head, table = item.header, item.load()
-            if head.first_id > known.next_id and not view_set:
-                come_into_view(np.zeros(0, np.int32))
+            if head.first_id > known.next_id:
+                see()
             rel = table.rel if head.compacted else np.zeros(0, np.uint32)
             self._index.add_segment(head.no, head.first_id, head.crc, rel, head.compacted, [])
             variable = self._codec.variable and not item.footer
@@ -302,12 +301,11 @@ class Opening(Forgetting):
             end = head.first_id + int(table.rel[-1]) + 1
             physical = max(physical, end)
             if end > known.next_id:
-                start = self._index.next_id if view_set else known.next_id
-                classes = np.full(end - start, -2, np.int32)  # -2: the id is on no segment
-                classes[ids[ids >= start] - start] = now[ids >= start]
-                come_into_view(classes)
-        start = self._index.next_id if view_set else known.next_id
-        come_into_view(np.full(max(0, physical - start), -2, np.int32))
+                see()
+                self._index.advance_at(ids, now)
+                self._index.skip_to(end)
+        see()
+        self._index.skip_to(physical)
         return physical
 
     def _rebuild_index(self) -> tuple[None, dict[int, Entry]]:

@@ -240,6 +240,9 @@ def _look(
         vouched = entry.count if entry else 0
         if commit is not None and is_tail:
             vouched = max(vouched, commit.physical_next - commit.tail_first)
+        # No segment holds more, whatever the index says.
+        most = max(description.file_bytes, HEADER_BYTES + 8 * (description.payload + 64)) // _storage.RECORD_HEAD + 8
+        vouched = min(vouched, most)
         table, end, unread = scan(fd, min(entry.end, size) if entry else size, header, codec.variable)
         if unread and not header.compacted:  # as many records as can be there
             vouched = max(vouched, len(table) + (unread // _storage.RECORD_HEAD if codec.variable else 0))

@@ -8,18 +8,35 @@ while files are moved.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+from .errors import io_error
 from .files import Lock
 from .jsonfile import write_json
 from .whole import sync_directory
 
 FOLDER = "retrained"
 _COMMITTED = "committed.json"
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
+def _typed(call: Call) -> Call:
+    @functools.wraps(call)
+    def wrapper(store: Path) -> Any:
+        try:
+            return call(store)
+        except OSError as error:
+            raise io_error(error, f"Replacing the store '{store}' failed") from error
+
+    return wrapper  # type: ignore[return-value]
+
+
+@_typed
 def begin(store: Path) -> tuple[Path, Path]:
     """Empty folders for the new store and for what belongs to it."""
     shutil.rmtree(store / FOLDER, ignore_errors=True)
@@ -29,6 +46,7 @@ def begin(store: Path) -> tuple[Path, Path]:
     return new, beside
 
 
+@_typed
 def commit(store: Path) -> None:
     """The new store, closed and on flash, takes the place of the old one at its next opening."""
     sync_directory(store / FOLDER / "store")
@@ -37,6 +55,7 @@ def commit(store: Path) -> None:
     write_json(store / FOLDER / _COMMITTED, {})
 
 
+@_typed
 def finish(store: Path) -> None:
     """At an opening, by the owner: bring what was committed into place, remove what was not."""
     folder = store / FOLDER
@@ -57,12 +76,14 @@ def finish(store: Path) -> None:
         shutil.rmtree(new)
 
 
+@_typed
 def beside(store: Path) -> Path | None:
     """What came with the store that was put in place last, until `done`; None when there is nothing."""
     folder = store / FOLDER / "beside"
     return folder if (store / FOLDER / _COMMITTED).exists() and folder.exists() else None
 
 
+@_typed
 def done(store: Path) -> None:
     """What came with the new store has been taken over."""
     (store / FOLDER / _COMMITTED).unlink(missing_ok=True)
@@ -70,6 +91,7 @@ def done(store: Path) -> None:
     shutil.rmtree(store / FOLDER)
 
 
+@_typed
 def committed(store: Path) -> bool:
     """Whether `commit` was reached."""
     return (store / FOLDER / _COMMITTED).exists()

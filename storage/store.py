@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 from pathlib import Path
 from typing import Any
 
-from . import _storage, fork
+from . import _storage, fork, replacing
 from .checkpoints import Checkpoints
 from .codecs import make_codec
 from .core import DamagedRecord as DamagedRecord
-from .errors import BadRecord, StoreFull
+from .errors import BadRecord, StoreDamaged, StoreError, StoreFull
 from .files import changes, typed
 from .keys import RootKey, SubjectKeys
 from .opening import POLICIES, Opening
@@ -29,6 +30,8 @@ from .sealing import Sealing
 from .soundness import Soundness
 from .ticket import parse_durability
 from .wear import WriteMeter, endurance_years, process_bytes_written
+
+_OUT_OF_BOUNDS = (ValueError, OverflowError, TypeError, IndexError, struct.error, MemoryError)
 
 
 class SampleStore(Opening, Checkpoints, Soundness):
@@ -93,8 +96,10 @@ class SampleStore(Opening, Checkpoints, Soundness):
                 keys = SubjectKeys(self.path, description.store, root_key, read_only)
                 self._sealing = Sealing(keys, self.schema, make_codec(self.schema))
             self._open_calmly(durability)
-        except BaseException:
+        except BaseException as error:
             self._release()
+            if isinstance(error, _OUT_OF_BOUNDS) and not isinstance(error, StoreError):  # a number no store of ours has
+                raise StoreDamaged(f"The store '{self.path}' cannot be used: {error}.", "Restore it.") from error
             raise
         self._closed = False
 
@@ -143,6 +148,16 @@ class SampleStore(Opening, Checkpoints, Soundness):
         """
         with self._lock:
             return self._cleaner.compact()
+
+    @changes
+    def give_way(self) -> None:
+        """The store that was built beside this one (`replacing`) takes its place at the next opening: from here on this
+        handle takes nothing more, since what it took would be lost then.
+        """
+        with self._lock:
+            replaced = StoreDamaged(f"The store '{self.path}' was replaced by another.", "Close it and open it again.")
+            self._give_up(replaced)  # before: whether the other counts is not known while it is said
+            replacing.commit(self.path)
 
     def endurance(
         self, capacity_bytes: float, endurance_cycles: float, write_amplification: float = 1.0

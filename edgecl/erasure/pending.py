@@ -34,7 +34,8 @@ def take_over(store: SampleStore | None, folders: Iterable[Path], own: Path | No
     if store is None or folder is None:
         return
     state = checkpoint.load(folder)
-    assert state is not None
+    if state is None:
+        raise EdgeclError(f"The learner trained anew cannot be read from {folder}.", "Make a new Learner, and save it.")
     for saved in folders:
         for _ in range(2):  # both generations
             checkpoint.save(saved, state)

@@ -99,7 +99,7 @@ def retrain(original: Twin, subject: int, start: Start, how: Replacing) -> Retra
             steps = replay.twin.steps
             _write(original, replay.twin, beside)
             replay.twin.close()
-            replacing.commit(store.path)
+            store.give_way()
             how.adopt()
     except BaseException:
         if replay is not None:

@@ -151,6 +151,12 @@ void bind_index(nb::module_ &m) {
                  gil_scoped_release unlock;
                  x.advance(cls.data(), cls.shape(0));
              })
+        .def("advance_at",
+             [](Index &x, In<int64_t> ids, In<int32_t> cls) {
+                 same(ids.shape(0), cls.shape(0));
+                 x.with_catalog([&](Catalog &c) { c.advance_at(ids.data(), cls.data(), cls.shape(0)); });
+             })
+        .def("skip_to", [](Index &x, int64_t id) { x.with_catalog([id](Catalog &c) { c.skip_to(id); }); })
         .def("set_view",
              [](Index &x, int64_t next_id, In<int32_t> cls, In<int64_t> first) {
                  same(cls.shape(0), first.shape(0));

@@ -143,6 +143,14 @@ void Catalog::advance(const int32_t *cls, size_t n) {
     }
 }
 
+void Catalog::advance_at(const int64_t *id, const int32_t *cls, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        if (id[i] < next_id) continue;
+        next_id = id[i];
+        advance(cls + i, 1);
+    }
+}
+
 // ---------------------------------------------------------------- the view
 void Catalog::set_view(int64_t to, const int32_t *cls, const int64_t *first_live, size_t n) {
     next_id = to;

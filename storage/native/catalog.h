@@ -14,6 +14,7 @@
 #include "field_map.h"
 #include "id_list.h"
 #include "segments.h"
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 
@@ -29,6 +30,8 @@ class Catalog {
 
     void add(uint32_t id, int32_t cls, int32_t subject); // ascending within a class; behind the view until `advance`
     void advance(const int32_t *cls, size_t n);          // the next n ids come into view; evicts above the capacity
+    void advance_at(const int64_t *id, const int32_t *cls, size_t n); // likewise, those between them not among them
+    void skip_to(int64_t id) { next_id = std::max(next_id, id); }     // ids that no record has
     void set_view(int64_t next_id, const int32_t *cls, const int64_t *first_live, size_t n);
     void get_view(std::vector<int32_t> &cls, std::vector<int64_t> &first_live) const;
     void release(const int32_t *cls, const int64_t *before, size_t n); // lets go of evicted records below

@@ -1,8 +1,8 @@
-"""Files from elsewhere: every number of every file that is loaded set to what nobody expects, with checksums that hold, and
-bytes changed at random. Each is loaded and used in a process of its own.
+"""Files from elsewhere: every number of every file that is loaded set to what nobody expects, with checksums that
+hold, and bytes changed at random. Each is loaded and used in a process of its own.
 
-A number becomes -1, 0, its bound, its bound + 1 (bound: what it was), 2^31 - 1, 2^63 - 1. Wanted: a typed error, or a store or
-learner that goes on; no death, no error without a type, no wait over `PATIENCE`, no growth over `MOST_GROWTH`.
+A number becomes -1, 0, its bound, its bound + 1 (bound: what it was), 2^31 - 1, 2^63 - 1. Wanted: a typed error, or a
+store or learner that goes on; no death, no error without a type, no wait over `PATIENCE`, no growth over `MOST_GROWTH`.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ def index_changes(place: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
             continue
         for field, was in enumerate(layout.unpack_from(value)):
             for new in values(int(was)):
-                yield f"index {key!r} {field} = {new}", lambda p, k=key, la=layout, f=field, n=new: _index(p, k, la, f, n)
+                args = (key, layout, field, new)
+                yield f"index {key!r} {field} = {new}", lambda p, a=args: _index(p, *a)
 
 
 def _index(place: Path, key: bytes, layout: struct.Struct, field: int, value: int) -> None:

@@ -26,20 +26,31 @@ from store_life import StoreLife
 WORKERS = 2
 PATIENCE = 20  # seconds a life or its check may take
 COUNTS = ("lost", "wrong", "leaked", "untyped", "died", "hangs")
-LIVES: dict[str, Any] = {life.name: life for life in (StoreLife(False), StoreLife(True))}
 
 
-def nth_call(place: Path, rounds: int, seed: int) -> dict[str, Any]:
-    """Failing calls; one in ``rounds`` points is tried, drawn with the seed."""
-    return _campaign(place, "fail", rounds, seed)
+def lives_of(which: str) -> list[Any]:
+    """Lives to live; a learner's are imported only where they are wanted."""
+    found: list[Any] = [StoreLife(False), StoreLife(True)] if which in ("store", "all") else []
+    if which in ("learner", "all"):
+        from learner_life import LearnerLife
+
+        found += [LearnerLife(False), LearnerLife(True)]
+    return found
 
 
-def placed_kills(place: Path, rounds: int, seed: int) -> dict[str, Any]:
-    """SIGKILL before and after each call; one in ``rounds`` points is tried, drawn with the seed."""
-    return _campaign(place, "kill", rounds, seed)
+def nth_call(place: Path, rounds: int, seed: int, lives: str = "all") -> dict[str, Any]:
+    """Failing calls; one in ``rounds`` points is tried, drawn with the seed. lives: ``store``, ``learner`` or ``all``.
+    
+    """
+    return _campaign(place, "fail", rounds, seed, lives)
 
 
-def _campaign(place: Path, what: str, rounds: int, seed: int) -> dict[str, Any]:
+def placed_kills(place: Path, rounds: int, seed: int, lives: str = "all") -> dict[str, Any]:
+    """SIGKILL before and after each call; likewise."""
+    return _campaign(place, "kill", rounds, seed, lives)
+
+
+def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str) -> dict[str, Any]:
     began = time.perf_counter()
     library = build(place)
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -48,7 +59,7 @@ def _campaign(place: Path, what: str, rounds: int, seed: int) -> dict[str, Any]:
     for part in range(WORKERS):
         folder = place / f"worker{part}"
         folder.mkdir()
-        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part)]
+        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part), lives]
         pipe = subprocess.PIPE
         workers.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
     total: Counter[str] = Counter(dict.fromkeys(("points", *COUNTS), 0))
@@ -79,7 +90,8 @@ def points(counts: dict[str, int], what: str) -> list[Point]:
 
 
 class Worker:
-    def __init__(self, place: Path, what: str, every: int, seed: int, part: int) -> None:
+    def __init__(self, place: Path, what: str, every: int, seed: int, part: int, lives: list[Any]) -> None:
+        self.lives = lives
         self.place, self.what, self.every, self.seed, self.part = place, what, every, seed, part
         self.calls = Calls()
         self.totals = Counter(dict.fromkeys(COUNTS, 0))
@@ -89,7 +101,7 @@ class Worker:
 
     def run(self) -> dict[str, Any]:
         total = tried = 0
-        for life in LIVES.values():
+        for life in self.lives:
             counts = self._dry(life)
             found = points(counts, self.what)
             order = np.random.default_rng([self.seed, total]).permutation(len(found))
@@ -190,9 +202,10 @@ class Worker:
 
 
 def main() -> int:
-    what, every, seed, place, part = sys.argv[1:6]
+    what, every, seed, place, part, which = sys.argv[1:7]
+    lives = lives_of(which)
     gc.freeze()  # what is there is not looked at again, and so not copied, in every child
-    print(json.dumps(Worker(Path(place), what, int(every), int(seed), int(part)).run()))
+    print(json.dumps(Worker(Path(place), what, int(every), int(seed), int(part), lives).run()))
     return 0
 
 

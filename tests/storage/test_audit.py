@@ -60,7 +60,10 @@ def test_what_was_brought_back_shows(tmp_path):
     assert failing(audit(receipt)) == []
 
 
-@pytest.mark.parametrize("wrong", [{}, {"subject": -1, "below": 1, "holds": "overwritten"}, {"subject": 1, "below": True}])
+NONE = [{}, {"subject": -1, "below": 1, "holds": "overwritten"}, {"subject": 1, "below": True}]
+
+
+@pytest.mark.parametrize("wrong", NONE)
 def test_what_is_no_receipt_is_refused(tmp_path, wrong):
     with pytest.raises(BadRecord, match="no receipt"):
         audit(wrong, tmp_path)

@@ -27,13 +27,13 @@ def place():
 
 
 def test_a_call_that_fails_loses_nothing_and_leaks_nothing(place):
-    row = nth_call(place, 26, 1)
+    row = nth_call(place, 26, 1, "store")
     holds(row, 300)
     assert row["typed_errors"]["StoreDamaged"] and row["typed_errors"]["StoreFull"]
 
 
 def test_a_kill_before_or_after_any_call_loses_nothing_and_leaks_nothing(place):
-    holds(placed_kills(place, 60, 1), 60)
+    holds(placed_kills(place, 60, 1, "store"), 60)
 
 
 @pytest.mark.campaign
