@@ -41,16 +41,18 @@ _METAVARS = {
 _OWN = "edgecl.own"  # where a context keeps the values of options that classes brought
 
 
-def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_config_options(function: Callable[..., Any], names: Iterable[str] | None = None) -> Callable[..., Any]:
     """``function(options, context, use, **own)`` as a command (of class `RunCommand`) that also takes every option of
-    `Config`, ``--config FILE`` and ``--use``.
+    `Config`, ``--config FILE`` and ``--use``. With ``names``: only those options, and ``function(options, **own)``.
 
     ``options`` is what was given: the file's values with the command line's over them, not yet parsed.
     """
     own = [p for p in inspect.signature(function).parameters.values() if p.name not in ("options", "use")]
     own_types = {p.name: p.annotation for p in own}
-    parameters = [_parameter(name) for name in OPTIONS]
-    parameters += [_parameter(renamed.now, former) for former, renamed in FORMER.items()]
+    chosen = tuple(OPTIONS) if names is None else tuple(names)
+    parameters = [_parameter(name) for name in chosen]
+    if names is None:
+        parameters += [_parameter(renamed.now, former) for former, renamed in FORMER.items()]
     parameters.append(
         _keyword(
             "config", str, None, "--config", metavar="FILE", help="options from a .toml or .json file, or a run.json"
@@ -65,10 +67,13 @@ def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def command(**given: Any) -> Any:
         options = {} if given["config"] is None else present_names(read_config_file(given["config"]), warn=True)
-        said = {k: given[k] for k in (*OPTIONS, *FORMER) if given[k] is not None}
+        said = {k: given[k] for k in (*chosen, *FORMER) if given.get(k) is not None}
         options.update(present_names(said, warn=True))
+        rest = {name: given[name] for name in own_types}
+        if names is not None:
+            return function(options, **rest)
         options.update(given["context"].meta.get(_OWN, {}))
-        return function(options, use=list(given["use"] or ()), **{name: given[name] for name in own_types})
+        return function(options, use=list(given["use"] or ()), **rest)
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     signature = inspect.Signature([*parameters, *own])
