@@ -82,6 +82,26 @@ def _own_stream(options: dict[str, Any], path: str) -> Any:
     return stream
 
 
+def preview(
+    options: dict[str, Any],
+    path: str = typer.Argument(..., help="a folder, an .npz file, a table, or a stream's name"),
+    out: str = typer.Option("sheet.png", "--out", metavar="FILE", help="where to draw"),
+) -> None:
+    """A sheet of samples per class, as a network would be shown them."""
+    from ..data.preview import draw_sheet
+
+    stream = configured_stream(Config.make({**options, "stream": path}))
+    lines = understood(stream.about)
+    shown = draw_sheet(stream, Path(out), f"{stream.name}: {stream.about.get('line', '')}")
+    stream.close()
+    for line in lines:
+        print_text(line)
+    print_text(f"{out}: samples of {shown} of {stream.class_count} classes")
+
+
 app.command("check", help="Say what a run would understand of your data; train nothing.")(
     with_config_options(check, DATA_OPTIONS)
+)
+app.command("preview", help="Draw a sheet of samples per class; train nothing.")(
+    with_config_options(preview, DATA_OPTIONS)
 )

@@ -15,6 +15,12 @@ from .naming import codes
 from .options import Reading
 from .split import choose_test
 
+# what the options of `Reading` act on: a kind of samples, or a form of the data
+ACTS_ON = {
+    "size": ("pictures",), "background": ("pictures",), "window": ("series", "sounds"), "hop": ("series", "sounds"),
+    "rate": ("series",), "columns": ("table",), "axes": ("arrays",),
+}  # fmt: skip
+
 
 @dataclass
 class Origins:
@@ -34,6 +40,9 @@ class Origins:
 
 def complete(writer: DatasetWriter, gate: Gate, origins: Origins, reading: Reading, source: str) -> None:
     """Settle the gate and write what goes beside the samples. Raises `Refused` and BadInput."""
+    for name, forms in ACTS_ON.items():
+        if getattr(reading, name) is not None and not gate.forms & {*forms}:
+            gate.warn(f"--{name} changes nothing here: it is for {' and '.join(forms)}.")
     gate.settle(origins.labels)
     labels, units = codes(origins.labels)
     if len(labels) < 2:

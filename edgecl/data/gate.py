@@ -31,6 +31,7 @@ class Gate:
     def __init__(self, place: Path, skip_broken: bool = False) -> None:
         self.place, self.skip_broken = place, skip_broken
         self.kind = "features"
+        self.forms: set[str] = set()  # what options may act on: pictures, series, sounds, table, arrays
         self.left_out: Counter[str] = Counter()
         self.notes: list[str] = []
         self.warnings: list[str] = []

@@ -60,3 +60,10 @@ def is_system_folder(path: Path) -> bool:
 def is_system_file(path: Path) -> bool:
     name = path.name.casefold()
     return name.startswith(".") or name in SYSTEM_FILES or name.endswith(UNFINISHED)
+
+
+def subject_in(name: str) -> str | None:
+    """The subject that a name such as 'subject_07', 's3-walk' or 'User 12' tells of, else None."""
+    words = "subject|subj|user|person|participant|speaker|patient|s|p|u"
+    found = re.search(rf"(?:^|[_\- ])((?:{words})[_\- ]?\d+)", spelled(name), re.I)
+    return None if found is None else found[1].casefold().replace("_", "").replace("-", "").replace(" ", "")

@@ -58,7 +58,14 @@ def _reader(path: Path) -> tuple[Any, list[Path]]:
         return convert_folder, files
     if path.suffix.lower() == ".npz":
         return convert_npz, [path]
-    raise BadInput(f"{path} is neither a folder of class folders nor an .npz file.", "Give one of the two.")
+    if Path(path.name.removesuffix(".gz")).suffix.lower() in (".csv", ".tsv", ".parquet"):
+        from .readers.tables import convert_table
+
+        return convert_table, [path]
+    raise BadInput(
+        f"{path} is neither a folder of class folders, nor an .npz file, nor a table (.csv, .tsv, .parquet).",
+        "Give one of them.",
+    )
 
 
 # --- npz ---------------------------------------------------------------------------------------------------
@@ -76,6 +83,7 @@ def convert_npz(path: str | Path, target: str | Path, reading: Mapping[str, Any]
     """
     path, read = Path(path), Reading.from_json(reading or {})
     gate = Gate(path.parent, read.skip_broken)
+    gate.forms.add("arrays")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:

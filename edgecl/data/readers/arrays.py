@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import BadInput
 from ..axes import Layout, recognise
 from ..cache import DatasetWriter, new_folder
 from ..complete import Origins, complete
@@ -22,10 +23,42 @@ def look(file: Path, reading: Reading) -> Look:
     shape, dtype = _header(file)
     if dtype.kind not in "iufb":
         raise Unreadable(f"holds {dtype}")
-    layout = recognise(shape, reading.axes, file.name, dtype.itemsize == 1)
-    c, h, w = layout.shape
     depth = "8" if dtype == np.uint8 or dtype.kind == "b" else "raw"
+    try:
+        layout = recognise(shape, reading.axes, file.name, dtype.itemsize == 1)
+    except BadInput:
+        if reading.axes is not None or len(shape) > 3:
+            raise
+        return Look((0, 0), 0, depth, kind="unclear", shape=shape)
+    return _as_look(layout, depth, shape)
+
+
+def _as_look(layout: Layout, depth: str, shape: tuple[int, ...]) -> Look:
+    c, h, w = layout.shape
     return Look((h, w), c, depth, kind=layout.kind, shape=shape, axes=layout.axes)
+
+
+def agree(looks: Sequence[tuple[Entry, Look]]) -> list[tuple[Entry, Look]]:
+    """``looks`` where series that are too short to be told by themselves follow the longer ones.
+
+    Raises BadInput where none is clear.
+    """
+    clear = Counter((look.axes, look.channels) for _, look in looks if look.kind == "windows" and look.shape)
+    if not clear and not any(look.kind == "unclear" for _, look in looks):
+        return list(looks)
+    axes, channels = clear.most_common(1)[0][0] if clear else (None, 0)
+    agreed = []
+    for entry, look in looks:
+        if look.kind == "unclear" or (look.shape and look.kind == "pictures" and len(look.shape) == 2):
+            layout = None
+            if axes in ("tc", "ct") and len(look.shape) == 2:
+                layout = recognise(look.shape, axes, entry.file.name)
+            if layout is not None and layout.shape[0] == channels:
+                look = _as_look(layout, look.depth, look.shape)
+            elif look.kind == "unclear":
+                recognise(look.shape, None, entry.file.name)  # says what to ask for
+        agreed.append((entry, look))
+    return agreed
 
 
 def _header(file: Path) -> tuple[tuple[int, ...], np.dtype]:
@@ -76,13 +109,20 @@ def read(file: Path, look: Look) -> np.ndarray:
 def convert(looks: Sequence[tuple[Entry, Look]], target: Path, reading: Reading, gate: Gate) -> None:
     """Windows, series and rows; all in one layout, series of different lengths cut or resampled."""
     from .pictures import add_origin, settle_origins
-    from .recordings import Series, convert_series
+    from .recordings import convert_series, one_series
 
+    gate.forms.add("arrays")
     kinds = Counter(look.kind for _, look in looks)
     gate.kind = kinds.most_common(1)[0][0]
     if gate.kind == "windows" and (len({look.size for _, look in looks}) > 1 or reading.window is not None):
-        series = [Series(entry, look) for entry, look in looks]
-        convert_series(series, target, reading, gate)
+        channels = Counter(look.channels for _, look in looks).most_common(1)[0][0]
+        series = []
+        for entry, look in looks:
+            if look.kind == "windows" and look.channels == channels:
+                series.append(one_series(entry, look))
+            else:
+                gate.broken(entry.file, f"has shape {look.shape}, no series of {channels} channels", entry.label)
+        convert_series(series, channels, target, reading, gate)
         return
     _, first = looks[0]
     if said := Layout(first.axes, first.kind, (first.channels, *first.size)).said:

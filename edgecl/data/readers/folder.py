@@ -9,8 +9,9 @@ from typing import Any
 
 from ..child import job
 from ..gate import Gate
+from ..naming import is_system_file, is_system_folder, natural_key
 from ..options import Reading
-from .walk import Entry, walk
+from .walk import Entry, kind_of, walk
 
 
 @job
@@ -21,12 +22,30 @@ def convert_folder(path: str | Path, target: str | Path, reading: Mapping[str, A
     """
     root, read = Path(path), Reading.from_json(reading or {})
     gate = Gate(root, read.skip_broken)
-    entries, kind = _of_one_kind(walk(root, gate), gate)
+    flat = _tables_alone(root)
+    entries, kind = (flat, "tables") if flat else _of_one_kind(walk(root, gate), gate)
     if kind == "pictures":
         from .pictures import convert_pictures
 
         convert_pictures(entries, Path(target), read, gate)
+    elif kind == "sounds":
+        from .sounds import convert_sounds
+
+        convert_sounds(entries, Path(target), read, gate)
+    else:
+        from .tables import convert_table_files
+
+        convert_table_files(entries, Path(target), read, gate)
     return Path(target)
+
+
+def _tables_alone(root: Path) -> list[Entry]:
+    """Tables right in ``root`` where there are no folders beside them: their own columns name the classes."""
+    inside = sorted(root.iterdir(), key=lambda p: natural_key(p.name))
+    if any(p.is_dir() and not is_system_folder(p) for p in inside):
+        return []
+    tables = [p for p in inside if kind_of(p) == "tables" and not is_system_file(p)]
+    return [Entry(file, "tables", "", None, None, None) for file in tables]
 
 
 def _of_one_kind(entries: list[Entry], gate: Gate) -> tuple[list[Entry], str]:

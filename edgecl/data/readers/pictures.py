@@ -44,6 +44,7 @@ def convert_pictures(entries: Sequence[Entry], target: Path, reading: Reading, g
             gate.broken(entry.file, error.reason, entry.label)
     if not looks:
         gate.settle([])
+    looks = arrays.agree(looks)
     if all(look.kind != "pictures" for _, look in looks):
         arrays.convert(looks, target, reading, gate)
         return
@@ -54,6 +55,7 @@ def convert_pictures(entries: Sequence[Entry], target: Path, reading: Reading, g
     origins = Origins()
     done: Counter[str] = Counter()
     with new_folder(target) as out:
+        gate.forms |= {"pictures"} | {"arrays" for entry, _ in looks if entry.kind == "arrays"}
         writer = DatasetWriter(out, (form.channels, *form.size), form.dtype, gate)
         for entry, look in looks:
             try:

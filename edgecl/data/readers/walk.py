@@ -110,11 +110,11 @@ def _parts(root: Path, gate: Gate) -> list[tuple[str | None, Path]]:
 
 
 def _holds_samples(folder: Path) -> bool:
-    return any(_kind(file) is not None for file in folder.rglob("*") if file.is_file() and not is_system_file(file))
+    return any(kind_of(file) is not None for file in folder.rglob("*") if file.is_file() and not is_system_file(file))
 
 
 def _files(folder: Path) -> list[Path]:
-    return [f for f in folder.iterdir() if f.is_file() and not is_system_file(f) and _kind(f) is not None]
+    return [f for f in folder.iterdir() if f.is_file() and not is_system_file(f) and kind_of(f) is not None]
 
 
 def _domains(folder: Path, gate: Gate) -> list[tuple[str, Path]] | None:
@@ -138,7 +138,7 @@ def _class_entries(folder: Path, part: str | None, domain: str | None, gate: Gat
         inner = split_of(group) if group is not None and part is None else None
         if inner == "val":
             inner = "test"
-        kind = _kind(file)
+        kind = kind_of(file)
         if kind == "unreadable":
             gate.broken(file, f"no reader for {file.suffix.lower()}", label)
         elif kind is None:
@@ -147,7 +147,7 @@ def _class_entries(folder: Path, part: str | None, domain: str | None, gate: Gat
             found.append(Entry(file, kind, label, inner or part, domain, None if inner else group))
     for suffix, n in others.items():
         gate.leave_out(f"no sample ({suffix})", n)
-    if not found and not any(_kind(f) == "unreadable" for f, _ in _files_below(folder, None)):
+    if not found and not any(kind_of(f) == "unreadable" for f, _ in _files_below(folder, None)):
         gate.warn(f"The folder '{folder.name}' holds no samples: it is no class.")
     return found
 
@@ -167,9 +167,12 @@ def _files_below(folder: Path, gate: Gate | None) -> Iterator[tuple[Path, str | 
     return below(folder, None)
 
 
-def _kind(file: Path) -> str | None:
+def kind_of(file: Path) -> str | None:
     """'pictures', 'arrays', 'sounds', 'tables', 'unreadable', or None for what is no sample."""
     suffix = file.suffix.lower()
+    if suffix == ".gz":  # a table may be compressed
+        suffix = Path(file.stem).suffix.lower()
+        return "tables" if KINDS.get(suffix) == "tables" else None
     if suffix in UNREADABLE:
         return "unreadable"
     if suffix:
