@@ -36,7 +36,7 @@ def open_user_data(path: Path, reading: Reading | None = None) -> PlainDataset:
         if found is None:
             raise BadInput(f"{path} is of another version.", "Write it again.")
         return found
-    convert, files = _reader(path)
+    convert, files = reader_of(path)
     state = [(str(file), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
     key = hashlib.sha256(json.dumps([READER, state, reading.to_json()]).encode()).hexdigest()[:16]
     target = cache_folder() / "user" / f"{path.stem}-{key}"
@@ -49,7 +49,7 @@ def open_user_data(path: Path, reading: Reading | None = None) -> PlainDataset:
     return found
 
 
-def _reader(path: Path) -> tuple[Any, list[Path]]:
+def reader_of(path: Path) -> tuple[Any, list[Path]]:
     """The job that converts ``path``, and the files it reads."""
     if path.is_dir():
         from .readers.folder import convert_folder

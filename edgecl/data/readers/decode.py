@@ -87,19 +87,27 @@ def opened(file: Path) -> Iterator[Any]:
 def look(file: Path) -> Look:
     """The header of a picture. Raises `Unreadable`."""
     with opened(file) as image:
-        exif = image.getexif()
+        rawmode = image.tile[0][3] if image.tile else ""
+        rawmode = rawmode if isinstance(rawmode, str) else str((rawmode or ("",))[0])
+        exif = _exif(image)
         width, height = image.size
         if exif.get(ORIENTATION) in (5, 6, 7, 8):
             width, height = height, width
         channels, depth = _channels(image), _depth(image)
-        bits = image.tile and isinstance(image.tile[0][3], str) and ";16" in image.tile[0][3]
         return Look(
             (height, width), channels, depth,
             transparent=image.mode in ALPHA_MODES or "transparency" in image.info,
-            high_byte=bool(bits) and depth == "8" and not image.mode.startswith("I"),
+            high_byte=";16" in rawmode and depth == "8",
             frames=int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1,
             taken=_time_taken(exif),
         )  # fmt: skip
+
+
+def _exif(image: Any) -> Any:
+    """The camera's tags, as far as they stand before the pixels: Pillow would decode a PNG to look behind them."""
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+        return require("PIL.Image", "codecs").Exif()
+    return image.getexif()
 
 
 def _channels(image: Any) -> int:
