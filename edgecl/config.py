@@ -47,6 +47,7 @@ class Config:
     size: str | None = _option(None, data.size, "pictures of this size; default: as they are, auto where they differ")
     background: str | None = _option(None, data.colour, "colour under transparent pictures; default: white")
     skip_broken: bool = _option(False, p.flag, "leave out files that cannot be read, and count them")
+    folders: str | None = _option(None, data.folders, "what the levels of folders are, where it cannot be told")
     axes: str | None = _option(None, data.axes, "order of a sample's axes, where it cannot be told")
     columns: str | None = _option(None, data.columns, f"columns of a table: {', '.join(data.ROLES)}")
     window: str | None = _option(None, data.window, "length of a window of a series; whole: resample each")

@@ -18,7 +18,7 @@ from .split import choose_test
 # what the options of `Reading` act on: a kind of samples, or a form of the data
 ACTS_ON = {
     "size": ("pictures",), "background": ("pictures",), "window": ("series", "sounds"), "hop": ("series", "sounds"),
-    "rate": ("series",), "columns": ("table",), "axes": ("arrays",),
+    "rate": ("series",), "columns": ("table",), "axes": ("arrays",), "folders": ("folders",),
 }  # fmt: skip
 
 

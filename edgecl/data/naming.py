@@ -62,8 +62,8 @@ def is_system_file(path: Path) -> bool:
     return name.startswith(".") or name in SYSTEM_FILES or name.endswith(UNFINISHED)
 
 
-def subject_in(name: str) -> str | None:
-    """The subject that a name such as 'subject_07', 's3-walk' or 'User 12' tells of, else None."""
-    words = "subject|subj|user|person|participant|speaker|patient|s|p|u"
+def subject_in(name: str, folder: bool = False) -> str | None:
+    """The subject that a name such as 'subject_07' or 'walk-user3' tells of, else None; a folder's may be 's07'."""
+    words = "subject|subj|user|person|participant|speaker|patient" + ("|s|p|u" if folder else "")
     found = re.search(rf"(?:^|[_\- ])((?:{words})[_\- ]?\d+)", spelled(name), re.I)
-    return None if found is None else found[1].casefold().replace("_", "").replace("-", "").replace(" ", "")
+    return None if found is None else re.sub(r"[_\- ]", "", found[1]).casefold()

@@ -12,6 +12,7 @@ from ..errors import BadInput, unknown_name
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
 AXES = ("chw", "hwc", "hw", "ct", "tc", "t", "f")
 ROLES = ("label", "subject", "time", "task", "split", "domain", "file", "x")
+FOLDERS = ("class", "class/group", "class/subject", "domain/class", "subject/class")
 BY = ("class", "subject", "time", "file", "domain", "task")
 ORDERS = ("natural", "random", "given")
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0}
@@ -23,6 +24,7 @@ class Reading:
 
     size        : side of pictures, 'HxW', 'auto' or 'keep'; background : colour under what is transparent
     skip_broken : leave files out that cannot be read, instead of refusing them all
+    folders     : what the levels of folders are, one of `FOLDERS`
     axes        : order of a sample's axes; columns : roles of a table's columns, 'label=NAME,time=NAME'
     window, hop, rate : steps or seconds of a window, of the way to the next, and steps a second
     test_split  : share of every class, 'subject', 'subject:NAMES', 'file', with ':SHARE' at will
@@ -31,6 +33,7 @@ class Reading:
     size: str | None = None
     background: str | None = None
     skip_broken: bool = False
+    folders: str | None = None
     axes: str | None = None
     columns: str | None = None
     window: str | None = None
@@ -129,6 +132,17 @@ def axes(name: str, raw: Any) -> str:
 
 
 axes.metavar = "|".join(AXES)  # type: ignore[attr-defined]
+
+
+def folders(name: str, raw: Any) -> str:
+    """One of `FOLDERS`."""
+    text = str(raw).strip().strip("/").lower()
+    if text not in FOLDERS:
+        raise unknown_name(name, str(raw), FOLDERS)
+    return text
+
+
+folders.metavar = "|".join(FOLDERS)  # type: ignore[attr-defined]
 
 
 def columns(name: str, raw: Any) -> str:

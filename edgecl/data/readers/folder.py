@@ -23,7 +23,7 @@ def convert_folder(path: str | Path, target: str | Path, reading: Mapping[str, A
     root, read = Path(path), Reading.from_json(reading or {})
     gate = Gate(root, read.skip_broken)
     flat = _tables_alone(root)
-    entries, kind = (flat, "tables") if flat else _of_one_kind(walk(root, gate), gate)
+    entries, kind = (flat, "tables") if flat else _of_one_kind(walk(root, gate, read.folders), gate)
     if kind == "pictures":
         from .pictures import convert_pictures
 
@@ -45,7 +45,7 @@ def _tables_alone(root: Path) -> list[Entry]:
     if any(p.is_dir() and not is_system_folder(p) for p in inside):
         return []
     tables = [p for p in inside if kind_of(p) == "tables" and not is_system_file(p)]
-    return [Entry(file, "tables", "", None, None, None) for file in tables]
+    return [Entry(file, "tables", "", None) for file in tables]
 
 
 def _of_one_kind(entries: list[Entry], gate: Gate) -> tuple[list[Entry], str]:

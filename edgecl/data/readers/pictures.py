@@ -80,6 +80,7 @@ def add_origin(origins: Origins, entry: Entry, time: float | None = None, file: 
     origins.labels.append(entry.label)
     origins.test.append(entry.part == "test")
     origins.domains.append(entry.domain or "")
+    origins.subjects.append(entry.subject or "")
     origins.files.append(file or entry.group or "")
     origins.times.append(np.nan if time is None else time)
 

@@ -14,6 +14,7 @@ from .. import windows
 from ..cache import DatasetWriter, new_folder
 from ..complete import Origins, complete
 from ..gate import Gate
+from ..naming import subject_in
 from ..options import Reading
 from . import arrays
 from .decode import Look, Unreadable
@@ -38,7 +39,10 @@ def one_series(entry: Entry, look: Look) -> Stretch:
     def load() -> np.ndarray:
         return arrays.read(entry.file, look)[:, 0].astype(np.float32)
 
-    origin = {"domains": entry.domain or "", "test": entry.part == "test", "files": str(entry.file)}
+    subject = entry.subject or subject_in(entry.file.stem) or ""
+    origin = {
+        "domains": entry.domain or "", "test": entry.part == "test", "files": str(entry.file), "subjects": subject,
+    }  # fmt: skip
     return Stretch(look.size[1], entry.label, load, entry.file, origin)
 
 

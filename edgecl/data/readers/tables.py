@@ -102,9 +102,9 @@ def convert_table_files(entries: Sequence[Entry], target: Path, reading: Reading
         per_file("/label", lambda e: e.label)
     if "file" not in reading.roles:
         per_file("/file", lambda e: str(e.file.relative_to(gate.place)))
-    subjects = [(e.group and subject_in(e.group)) or subject_in(e.file.stem) for e, _ in same]
+    subjects = [e.subject or subject_in(e.file.stem) for e, _ in same]
     if "subject" not in reading.roles and all(subjects) and len(set(subjects)) > 1:
-        per_file("/subject", lambda e: (e.group and subject_in(e.group)) or subject_in(e.file.stem))
+        per_file("/subject", lambda e: e.subject or subject_in(e.file.stem))
     if any(e.part for e, _ in same):
         per_file("/split", lambda e: e.part or "train")
     _convert(joined, target, replace(reading, columns=",".join(given) or None), gate, str(gate.place))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import BadInput
 from ..gate import Gate
-from ..naming import is_system_file, is_system_folder, natural_key, spelled, split_of
+from ..naming import is_system_file, is_system_folder, natural_key, spelled, split_of, subject_in
 
 PICTURES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".tif",
@@ -40,24 +40,33 @@ class Entry:
     kind: str
     label: str
     part: str | None
-    domain: str | None
-    group: str | None
+    domain: str | None = None
+    group: str | None = None
+    subject: str | None = None
 
 
-def walk(root: Path, gate: Gate) -> list[Entry]:
+def walk(root: Path, gate: Gate, levels: str | None = None) -> list[Entry]:
     """Every sample file under ``root``, by class in natural order; what is none is counted at the gate.
 
-    Known: CLASS/files; CLASS/GROUP/files; SPLIT/CLASS/files; CLASS/SPLIT/files; DOMAIN/CLASS/files, where the same
-    names come back in most domains.
+    Known: CLASS/files; CLASS/GROUP/files; SPLIT/CLASS/files; CLASS/SPLIT/files; and, where ``levels`` says so or the
+    names do (subject_07), SUBJECT/CLASS/files, CLASS/SUBJECT/files; DOMAIN/CLASS/files where ``levels`` says so.
+    Raises BadInput where it cannot be told which of two levels is the class.
     """
+    gate.forms.add("folders")
     entries: list[Entry] = []
     for part, folder in _parts(root, gate):
-        domains = _domains(folder, gate)
-        for domain, place in domains or [(None, folder)]:
-            for label_folder in _folders(place, gate):
-                entries += _class_entries(label_folder, part, domain, gate)
-        if domains:
-            gate.note(f"{len(domains)} domains: {', '.join(name for name, _ in domains[:6])}")
+        form = levels or _levels(folder)
+        above = form.partition("/")[0]
+        tops = _folders(folder, gate)
+        if above == "class":
+            for label_folder in tops:
+                entries += _class_entries(label_folder, part, gate, by_subject=form == "class/subject")
+            continue
+        gate.note(f"{len(tops)} {above}s: {', '.join(spelled(top.name) for top in tops[:6])}")
+        for top in tops:
+            for label_folder in _folders(top, gate):
+                found = _class_entries(label_folder, part, gate)
+                entries += [replace(entry, **{above: spelled(top.name)}) for entry in found]
     if not entries:
         raise BadInput(
             f"{root} holds no class folders with pictures, sounds, tables or .npy files.",
@@ -105,6 +114,7 @@ def _parts(root: Path, gate: Gate) -> list[tuple[str | None, Path]]:
         else:
             found["test"] = found.pop("val")
     if len(found) == 1:
+        gate.note(f"classes taken from the folder '{found['train'].name}' within")
         return [(None, found["train"])]
     return [("train", found["train"]), ("test", found["test"])]
 
@@ -117,20 +127,32 @@ def _files(folder: Path) -> list[Path]:
     return [f for f in folder.iterdir() if f.is_file() and not is_system_file(f) and kind_of(f) is not None]
 
 
-def _domains(folder: Path, gate: Gate) -> list[tuple[str, Path]] | None:
-    """The folders in ``folder`` as domains, if the same class names come back in them."""
+def _levels(folder: Path) -> str:
+    """Which level below ``folder`` holds the classes: one of `FOLDERS`.
+
+    Raises BadInput where the folders within come back under all of those above, and no name tells which is which.
+    """
     tops = _folders(folder, None)
     inner = [{spelled(f.name).casefold() for f in _folders(top, None) if split_of(f.name) is None} for top in tops]
-    if len(tops) < 2 or any(_files(top) for top in tops) or not all(inner):
-        return None
+    if not all(inner) or not tops or any(_files(top) for top in tops):
+        return "class"
     together = set().union(*inner)
-    if len(together) < 2 or len(together) > 0.75 * sum(map(len, inner)):
-        return None
-    _folders(folder, gate)
-    return [(spelled(top.name), top) for top in tops]
+    if all(subject_in(name, folder=True) for name in together):
+        return "class/subject"
+    if len(tops) > 1 and all(subject_in(top.name, folder=True) for top in tops):
+        return "subject/class"
+    recur = len(tops) > 1 and len(together) > 1 and len(together) <= 0.75 * sum(map(len, inner))
+    if recur and not any(any(c.isdigit() for c in name) for name in together):
+        shown = ", ".join(sorted(together)[:4])
+        raise BadInput(
+            f"The same folders ({shown}{', ..' if len(together) > 4 else ''}) come back in {tops[0].name}, "
+            f"{tops[1].name}{' and others' if len(tops) > 2 else ''}: which are the classes?",
+            "Say --folders domain/class where the inner ones are, or --folders class/group where the outer ones are.",
+        )
+    return "class/group"
 
 
-def _class_entries(folder: Path, part: str | None, domain: str | None, gate: Gate) -> list[Entry]:
+def _class_entries(folder: Path, part: str | None, gate: Gate, by_subject: bool = False) -> list[Entry]:
     label = spelled(folder.name)
     found: list[Entry] = []
     others: Counter[str] = Counter()
@@ -144,7 +166,8 @@ def _class_entries(folder: Path, part: str | None, domain: str | None, gate: Gat
         elif kind is None:
             others[file.suffix.lower() or "no ending"] += 1
         else:
-            found.append(Entry(file, kind, label, inner or part, domain, None if inner else group))
+            group = None if inner else group
+            found.append(Entry(file, kind, label, inner or part, None, group, group if by_subject else None))
     for suffix, n in others.items():
         gate.leave_out(f"no sample ({suffix})", n)
     if not found and not any(kind_of(f) == "unreadable" for f, _ in _files_below(folder, None)):
