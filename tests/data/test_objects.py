@@ -62,7 +62,7 @@ def test_a_torch_data_set_is_read_by_index_with_its_class_names():
 
 
 class Names:
-    names = ["ant", "bee", "cat", "dog"]
+    names = ("ant", "bee", "cat", "dog")
 
 
 class Rows:
