@@ -93,4 +93,4 @@ def test_rows_choose_the_mlp_by_themselves(tmp_path, capsys):
     np.savez(tmp_path / "in.npz", x=x, y=np.arange(40) % 4)
     arguments = ["run", "--stream", str(tmp_path / "in.npz"), "--epochs", "1", "--out", str(tmp_path / "run")]
     assert run_command_line(arguments) == 0
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["model"] == "mlp"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["network"] == "mlp"
