@@ -52,7 +52,7 @@ class Config:
     columns: str | None = _option(None, data.columns, f"columns of a table: {', '.join(data.ROLES)}")
     window: str | None = _option(None, data.window, "length of a window of a series; whole: resample each")
     hop: str | None = _option(None, data.hop, "way from a window to the next; default: 50%")
-    rate: float | None = _option(None, data.rate, "steps a second of a series that does not say so")
+    sample_rate: float | None = _option(None, data.sample_rate, "steps a second of a series that does not say so")
     test_split: str | None = _option(
         None, data.test_split, "what tests where the data has no test part: a share, subject, file, or subject:NAMES"
     )

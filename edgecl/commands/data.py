@@ -13,7 +13,7 @@ from ..config import DATA_OPTIONS, Config
 from ..data import configured_stream, fetch_stream_data, list_streams
 from ..data.gate import Refused
 from ..errors import EdgeclError
-from .options import with_config_options
+from .options import ConfigCommand, with_config_options
 from .show import print_table, print_text
 from .understood import to_json, understood
 
@@ -99,9 +99,9 @@ def preview(
     print_text(f"{out}: samples of {shown} of {stream.class_count} classes")
 
 
-app.command("check", help="Say what a run would understand of your data; train nothing.")(
+app.command("check", cls=ConfigCommand, help="Say what a run would understand of your data; train nothing.")(
     with_config_options(check, DATA_OPTIONS)
 )
-app.command("preview", help="Draw a sheet of samples per class; train nothing.")(
+app.command("preview", cls=ConfigCommand, help="Draw a sheet of samples per class; train nothing.")(
     with_config_options(preview, DATA_OPTIONS)
 )

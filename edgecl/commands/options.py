@@ -43,7 +43,8 @@ _OWN = "edgecl.own"  # where a context keeps the values of options that classes 
 
 def with_config_options(function: Callable[..., Any], names: Iterable[str] | None = None) -> Callable[..., Any]:
     """``function(options, context, use, **own)`` as a command (of class `RunCommand`) that also takes every option of
-    `Config`, ``--config FILE`` and ``--use``. With ``names``: only those options, and ``function(options, **own)``.
+    `Config`, ``--config FILE`` and ``--use``. With ``names``: ``function(options, **own)`` (of class `ConfigCommand`)
+    takes only those options.
 
     ``options`` is what was given: the file's values with the command line's over them, not yet parsed.
     """
@@ -58,12 +59,13 @@ def with_config_options(function: Callable[..., Any], names: Iterable[str] | Non
             "config", str, None, "--config", metavar="FILE", help="options from a .toml or .json file, or a run.json"
         )
     )
-    parameters.append(
-        _keyword(
-            "use", list[str], [], "--use", metavar="FILE.py|MODULE",
-            help="import this first: it registers methods, policies, networks, streams; may be given again",
-        )
-    )  # fmt: skip
+    if names is None:
+        parameters.append(
+            _keyword(
+                "use", list[str], [], "--use", metavar="FILE.py|MODULE",
+                help="import this first: it registers methods, policies, networks, streams; may be given again",
+            )
+        )  # fmt: skip
 
     def command(**given: Any) -> Any:
         options = {} if given["config"] is None else present_names(read_config_file(given["config"]), warn=True)
@@ -83,7 +85,18 @@ def with_config_options(function: Callable[..., Any], names: Iterable[str] | Non
     return command
 
 
-class RunCommand(TyperCommand):
+class ConfigCommand(TyperCommand):
+    """A command whose help shows what values its options take."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for parameter in self.params:
+            option = OPTIONS.get(str(parameter.name))
+            if option is not None and option.metadata["parse"] is not flag:
+                parameter.metavar = _metavar(str(parameter.name), option.metadata["parse"])
+        super().format_options(ctx, formatter)
+
+
+class RunCommand(ConfigCommand):
     """A command whose options are also those of the classes that a run may name: of ours, of what ``--use`` imports,
     and of installed packages once one of their options is given or help is asked for."""
 
@@ -109,10 +122,6 @@ class RunCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Every run's options, then those of each class."""
-        for parameter in self.params:
-            option = OPTIONS.get(str(parameter.name))
-            if option is not None and option.metadata["parse"] is not flag:
-                parameter.metavar = _metavar(str(parameter.name), option.metadata["parse"])
         super().format_options(ctx, formatter)
         for title, rows in own_sections():
             with formatter.section(title):

@@ -25,7 +25,9 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="print the plan as JSON"),
 ) -> int:
     """Plan where `edgecl run` would train, so that the process's own memory is that of a run."""
-    say_understood(Config.make(options))
+    config = Config.make(options)
+    if not as_json:
+        say_understood(config)
     job = {"options": options, "use": use, "json": as_json}
     if context.obj:
         become("edgecl.commands.show_plan", job)

@@ -37,7 +37,9 @@ def command(
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours."""
     if resume is None:
-        say_understood(Config.make(options))
+        config = Config.make(options)
+        if not as_json:
+            say_understood(config)
     else:  # alone they make no configuration: the rest is the earlier run's
         normalise(options)
     job = {

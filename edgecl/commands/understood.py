@@ -7,16 +7,16 @@ from typing import Any
 from ..config import Config
 from ..data import Stream, configured_stream
 from ..data.streams import STREAMS
-from .refusal import show
 
 
 def say_understood(config: Config) -> None:
-    """Convert the run's data where it is the user's own, and say on stderr what was understood and how it is cut."""
+    """Convert the run's data where it is the user's own, and print what was understood and how it is cut."""
     if config.stream in STREAMS and not config.cutting.given:
         return
     stream = configured_stream(config)
     stream.close()
-    show("".join(f"{line}\n" for line in understood(stream.about)))
+    for line in understood(stream.about):
+        print(line, flush=True)
 
 
 def understood(about: dict[str, Any]) -> list[str]:

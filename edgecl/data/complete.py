@@ -18,7 +18,7 @@ from .split import choose_test
 # what the options of `Reading` act on: a kind of samples, or a form of the data
 ACTS_ON = {
     "size": ("pictures",), "background": ("pictures",), "window": ("series", "sounds"), "hop": ("series", "sounds"),
-    "rate": ("series",), "columns": ("table",), "axes": ("arrays",), "folders": ("folders",),
+    "sample_rate": ("series",), "columns": ("table",), "axes": ("arrays",), "folders": ("folders",),
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def complete(writer: DatasetWriter, gate: Gate, origins: Origins, reading: Readi
     """Settle the gate and write what goes beside the samples. Raises `Refused` and BadInput."""
     for name, forms in ACTS_ON.items():
         if getattr(reading, name) is not None and not gate.forms & {*forms}:
-            gate.warn(f"--{name} changes nothing here: it is for {' and '.join(forms)}.")
+            gate.warn(f"--{name.replace('_', '-')} changes nothing here: it is for {' and '.join(forms)}.")
     gate.settle(origins.labels)
     labels, units = codes(origins.labels)
     if len(labels) < 2:

@@ -26,7 +26,7 @@ class Reading:
     skip_broken : leave files out that cannot be read, instead of refusing them all
     folders     : what the levels of folders are, one of `FOLDERS`
     axes        : order of a sample's axes; columns : roles of a table's columns, 'label=NAME,time=NAME'
-    window, hop, rate : steps or seconds of a window, of the way to the next, and steps a second
+    window, hop, sample_rate : steps or seconds of a window, of the way to the next, and steps a second
     test_split  : share of every class, 'subject', 'subject:NAMES', 'file', with ':SHARE' at will
     """
 
@@ -38,7 +38,7 @@ class Reading:
     columns: str | None = None
     window: str | None = None
     hop: str | None = None
-    rate: float | None = None
+    sample_rate: float | None = None
     test_split: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def size(name: str, raw: Any) -> str:
     return text
 
 
-size.metavar = "N|HxW|auto|keep"  # type: ignore[attr-defined]
+size.metavar = lambda: "N|HxW|auto|keep"  # type: ignore[attr-defined]
 
 
 def pixels(text: str) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def colour(name: str, raw: Any) -> str:
     return text
 
 
-colour.metavar = "COLOUR"  # type: ignore[attr-defined]
+colour.metavar = lambda: "COLOUR"  # type: ignore[attr-defined]
 
 
 def rgb(text: str) -> tuple[int, int, int]:
@@ -131,7 +131,7 @@ def axes(name: str, raw: Any) -> str:
     return text
 
 
-axes.metavar = "|".join(AXES)  # type: ignore[attr-defined]
+axes.metavar = lambda: "|".join(AXES)  # type: ignore[attr-defined]
 
 
 def folders(name: str, raw: Any) -> str:
@@ -142,7 +142,7 @@ def folders(name: str, raw: Any) -> str:
     return text
 
 
-folders.metavar = "|".join(FOLDERS)  # type: ignore[attr-defined]
+folders.metavar = lambda: "|".join(FOLDERS)  # type: ignore[attr-defined]
 
 
 def columns(name: str, raw: Any) -> str:
@@ -156,7 +156,7 @@ def columns(name: str, raw: Any) -> str:
     return ",".join(kept)
 
 
-columns.metavar = "ROLE=NAME,.."  # type: ignore[attr-defined]
+columns.metavar = lambda: "ROLE=NAME,.."  # type: ignore[attr-defined]
 
 
 def window(name: str, raw: Any) -> str:
@@ -177,7 +177,8 @@ def hop(name: str, raw: Any) -> str:
     return _length(name, raw, "64 (steps), 1.28s or 50%")
 
 
-window.metavar, hop.metavar = "N|TIME|whole", "N|TIME|P%"  # type: ignore[attr-defined]
+window.metavar = lambda: "N|TIME|whole"  # type: ignore[attr-defined]
+hop.metavar = lambda: "N|TIME|P%"  # type: ignore[attr-defined]
 
 
 def _length(name: str, raw: Any, example: str) -> str:
@@ -197,12 +198,12 @@ def in_steps(text: str, rate: float | None, what: str) -> int:
     if rate is None:
         raise BadInput(
             f"{what} is {text}, and the data does not say how many steps a second has.",
-            f"Give --rate, such as --rate 50, or --{what} in steps.",
+            f"Give --sample-rate, such as --sample-rate 50, or --{what} in steps.",
         )
     return max(1, round(float(found[1]) * SECONDS[found[2]] * rate))
 
 
-def rate(name: str, raw: Any) -> float:
+def sample_rate(name: str, raw: Any) -> float:
     """Steps a second: ``50`` or ``50Hz``, ``16kHz``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k?hz)?", str(raw).strip().lower())
     value = 0.0 if found is None else float(found[1]) * (1000 if found[2] == "khz" else 1)
@@ -211,7 +212,7 @@ def rate(name: str, raw: Any) -> float:
     return value
 
 
-rate.metavar = "HZ"  # type: ignore[attr-defined]
+sample_rate.metavar = lambda: "HZ"  # type: ignore[attr-defined]
 
 
 def test_split(name: str, raw: Any) -> str:
@@ -232,4 +233,4 @@ def test_split(name: str, raw: Any) -> str:
     return f"{float(share):g}"
 
 
-test_split.metavar = "X|subject|file"  # type: ignore[attr-defined]
+test_split.metavar = lambda: "X|subject|file"  # type: ignore[attr-defined]

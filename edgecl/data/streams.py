@@ -246,6 +246,8 @@ def _suited(data: PlainDataset) -> tuple[str, dict[str, Any]]:
     _, h, w = data.samples.shape
     if h == w == 1:
         return "features", ROW_DEFAULTS
+    if data.about.get("gate", {}).get("kind") == "sounds":
+        return "signal", ROW_DEFAULTS  # of few voices, a network that pools over time learns hardly anything
     if h == 1:
         return "signal", SIGNAL_DEFAULTS if w >= SMALLEST_MAP else ROW_DEFAULTS
     return "image", IMAGE_DEFAULTS if min(h, w) >= SMALLEST_MAP else ROW_DEFAULTS

@@ -158,9 +158,9 @@ def test_no_subject_or_file_is_on_both_sides(units, kinds, seed):
 def test_the_options_of_data_survive_a_record():
     options = {
         "size": "96", "background": "#FF0000", "skip_broken": True, "axes": "HWC", "columns": "label=a, time=b",
-        "window": "2.56 s", "hop": "50%", "rate": "50Hz", "test_split": "subject:a,b", "by": "time", "task_count": 3,
-        "order": "natural", "folders": "domain/class",
+        "window": "2.56 s", "hop": "50%", "sample_rate": "50Hz", "test_split": "subject:a,b", "by": "time",
+        "task_count": 3, "order": "natural", "folders": "domain/class",
     }  # fmt: skip
     config = Config.make(options)
     assert Config.make(config.to_json()) == config
-    assert (config.window, config.rate, config.columns) == ("2.56s", 50.0, "label=a,time=b")
+    assert (config.window, config.sample_rate, config.columns) == ("2.56s", 50.0, "label=a,time=b")

@@ -82,10 +82,10 @@ def test_run_says_what_it_understood_and_the_record_keeps_it(photos, tmp_path, c
     """No option beyond the path and the epochs: sizes, network, split and tasks are chosen."""
     out = tmp_path / "run"
     assert run_command_line(["run", "--stream", str(photos), "--epochs", "1", "--out", str(out)]) == 0
-    err = capsys.readouterr().err
-    assert "data: 20 pictures, 2 classes, 3x16x16; resized from" in err and "stream: 1 task" in err
+    printed = capsys.readouterr().out
+    assert printed.startswith("data: 20 pictures, 2 classes, 3x16x16; resized from") and "stream: 1 task" in printed
     about = json.loads((out / "run.json").read_text())["stream"]["about"]
-    assert about["line"] in err and "last 20 % of every class" in about["cut"]
+    assert about["line"] in printed and "last 20 % of every class" in about["cut"]
 
 
 def test_rows_choose_the_mlp_by_themselves(tmp_path, capsys):

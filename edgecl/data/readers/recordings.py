@@ -52,7 +52,7 @@ def convert_series(
     """Write the plain form of ``series`` [C, T]: windows cut from each, or each resampled whole."""
     gate.kind = "windows"
     gate.forms.add("series")
-    rate = reading.rate or rate
+    rate = reading.sample_rate or rate
     steps, whole = windows.choose_window([s.steps for s in series], reading.window, rate)
     hop = windows.choose_hop(reading.hop, steps, rate)
     origins, short = Origins(), Counter[str]()

@@ -83,21 +83,19 @@ def convert_sounds(entries: Sequence[Entry], target: Path, reading: Reading, gat
 
 
 def cut_sound(sound: np.ndarray, length: int, hop: int) -> list[np.ndarray]:
-    """float32 [length] pieces: the sound amid silence where it is not longer, else a piece every ``hop``, the last at
-    the end. A sound that is longer by silence only counts as short."""
-    if sound.size > length:
-        loud = np.flatnonzero(np.abs(sound) > QUIET * np.abs(sound).max())
-        first, last = (int(loud[0]), int(loud[-1]) + 1) if loud.size else (0, length)
-        if last - first <= length:
-            start = min(max(0, (first + last - length) // 2), sound.size - length)
-            return [sound[start : start + length]]
+    """float32 [length] pieces: what is loud in ``sound``, amid silence, where that is not longer; else a piece every
+    ``hop``, the last at the end."""
+    loud = np.flatnonzero(np.abs(sound) > QUIET * np.abs(sound).max(initial=0))
+    first, last = (int(loud[0]), int(loud[-1]) + 1) if loud.size else (0, min(sound.size, length))
+    if last - first > length:
         starts = list(range(0, sound.size - length + 1, hop))
         if starts[-1] + length < sound.size:
             starts.append(sound.size - length)
         return [sound[start : start + length] for start in starts]
     out = np.zeros(length, np.float32)
-    start = (length - sound.size) // 2
-    out[start : start + sound.size] = sound
+    start = (first + last - length) // 2  # so that the loud part is in the middle
+    begin, end = max(start, 0), min(start + length, sound.size)
+    out[begin - start : end - start] = sound[begin:end]
     return [out]
 
 

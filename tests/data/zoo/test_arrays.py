@@ -114,7 +114,7 @@ FILES = {
     "long series": ([(400, 3), (2000, 3)], {}, {
         "shape": (3, 1, 128), "samples": 2 * (5 + 30), "notes": ["one every 64"]}),
     "series cut as asked": ([(40, 6), (100, 6)], {"window": "20", "hop": "100%"}, {"samples": 14, "shape": (6, 1, 20)}),
-    "series by seconds": ([(400, 3), (2000, 3)], {"window": "1s", "rate": "100", "hop": "0.5s"}, {
+    "series by seconds": ([(400, 3), (2000, 3)], {"window": "1s", "sample_rate": "100", "hop": "0.5s"}, {
         "shape": (3, 1, 100), "samples": 2 * (7 + 39)}),
     "seconds without a rate": ([(400, 3), (2000, 3)], {"window": "1s"}, {"refused": "how many steps a second"}),
     "series resampled as asked": ([(100, 3), (2000, 3), (150, 3)], {"window": "whole"}, {

@@ -86,8 +86,8 @@ RECORDINGS = {
     "steps without times": (recording(time=False), {}, {
         "kind": "features", "samples": 1600, "warnings": ["if they are steps of recordings, give --window"]}),
     "steps without times, cut": (recording(time=False), {"window": "100"}, {"shape": (2, 1, 100), "samples": 24}),
-    "seconds asked, no times": (recording(time=False), {"window": "1s"}, {"refused": "--rate"}),
-    "rate said": (recording(time=False), {"window": "1s", "rate": "20Hz"}, {"shape": (2, 1, 20)}),
+    "seconds asked, no times": (recording(time=False), {"window": "1s"}, {"refused": "--sample-rate"}),
+    "rate said": (recording(time=False), {"window": "1s", "sample_rate": "20Hz"}, {"shape": (2, 1, 20)}),
     "no gap": (recording(), {"window": "120", "hop": "120"}, {"samples": 8}),
     "a gap": (recording(gap_at=99), {"window": "120", "hop": "120"}, {"refused": "shorter than a window of 120"}),
     "milliseconds": (recording(rate=0.05).replace("time", "time_ms"), {}, {
