@@ -164,3 +164,18 @@ def test_the_options_of_data_survive_a_record():
     config = Config.make(options)
     assert Config.make(config.to_json()) == config
     assert (config.window, config.sample_rate, config.columns) == ("2.56s", 50.0, "label=a,time=b")
+
+
+def test_a_cache_written_before_there_was_a_gate_still_opens(tmp_path):
+    import json
+
+    from edgecl.data.cache import open_dataset
+
+    (tmp_path / "samples.raw").write_bytes(bytes(range(16)))
+    np.save(tmp_path / "units.npy", np.array([0, 1, 0, 1], np.int32))
+    np.save(tmp_path / "test.npy", np.array([False, False, True, True]))
+    meta = {"format": 1, "shape": [1, 2, 2], "dtype": "uint8", "labels": ["a", "b"], "mean": [1.0], "std": [1.0]}
+    (tmp_path / "meta.json").write_text(json.dumps({**meta, "source": "here"}))
+    data = open_dataset(tmp_path)
+    assert data.labels == ("a", "b") and data.files is None and data.names("subjects") is None
+    assert load_stream(tmp_path).train_size == 2

@@ -46,7 +46,6 @@ class Dialect:
     delimiter: str
     header: bool
     names: tuple[str, ...]
-    decimal_comma: bool = False
 
 
 def read_csv(file: Path) -> Table:
@@ -138,26 +137,43 @@ def _is_number(cell: str) -> bool:
 
 
 def _read(file: Path, dialect: Dialect) -> Table:
+    """All columns, each as numbers where all its cells are: begun anew when a column turns out to be text late on."""
     width = len(dialect.names)
-    numeric = [True] * width
-    comma = [dialect.delimiter != ","] * width
-    bad: list[str] = []
-    parts: list[list[np.ndarray]] = [[] for _ in range(width)]
-    with _opened(file, dialect.encoding) as stream:
-        for chunk in _chunks(stream, dialect, bad):
-            for i, cells in enumerate(zip(*chunk)):
-                texts = np.array([None if c.strip().lower() in MISSING else c.strip() for c in cells], object)
-                numeric[i] = numeric[i] and _numbers(texts, comma[i]) is not None
-                parts[i].append(texts)
+    text: set[int] = set()
+    while True:
+        bad: list[str] = []
+        parts: list[list[np.ndarray]] = [[] for _ in range(width)]
+        late = _fill(file, dialect, text, parts, bad)
+        if late is None:
+            break
+        text.add(late)
     columns = {}
     for i, name in enumerate(dialect.names):
-        texts = np.concatenate(parts[i]) if parts[i] else np.zeros(0, object)
+        columns[name] = np.concatenate(parts[i]) if parts[i] else np.zeros(0)
         parts[i] = []
-        columns[name] = _numbers(texts, comma[i]) if numeric[i] else texts
     notes = [] if dialect.encoding.startswith("utf-8") else [f"text read as {dialect.encoding}"]
     if not dialect.header:
         notes.append("no line of names: columns are numbered from 1")
     return Table(columns, bad, notes)
+
+
+def _fill(
+    file: Path, dialect: Dialect, text: set[int], parts: list[list[np.ndarray]], bad: list[str]
+) -> int | None:
+    """Read into ``parts``, text in the columns ``text``; the column that holds text after numbers, if there is one."""
+    words: dict[str, str] = {}  # each different text once
+    with _opened(file, dialect.encoding) as stream:
+        for chunk in _chunks(stream, dialect, bad):
+            for i, cells in enumerate(zip(*chunk)):
+                texts = [None if c.strip().lower() in MISSING else c.strip() for c in cells]
+                values = None if i in text else _numbers(texts, dialect.delimiter != ",")
+                if values is None:
+                    if parts[i] and i not in text:
+                        return i
+                    text.add(i)
+                    values = np.array([None if t is None else words.setdefault(t, t) for t in texts], object)
+                parts[i].append(values)
+    return None
 
 
 def _chunks(stream: io.TextIOWrapper, dialect: Dialect, bad: list[str]) -> Iterator[list[list[str]]]:
@@ -177,7 +193,7 @@ def _chunks(stream: io.TextIOWrapper, dialect: Dialect, bad: list[str]) -> Itera
         yield rows
 
 
-def _numbers(texts: np.ndarray, comma: bool) -> np.ndarray | None:
+def _numbers(texts: list[str | None], comma: bool) -> np.ndarray | None:
     """float64 of the texts, NaN where missing; None where one is no number. comma: may stand for the point."""
     try:
         return np.array([np.nan if t is None else float(t) for t in texts])

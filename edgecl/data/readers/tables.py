@@ -42,9 +42,10 @@ def read_table(file: Path) -> Table:
     for name in data.column_names:
         column = data.column(name)
         kind = str(column.type)
-        if kind.startswith(("int", "uint", "float", "double", "halffloat", "bool", "decimal")):
-            values = [np.nan if v is None else float(v) for v in column.to_pylist()]
-            columns[name] = np.array(values, np.float64)
+        if kind.startswith(("int", "uint", "float", "double", "halffloat")):
+            columns[name] = np.asarray(column.to_numpy(), np.float64)  # NaN where missing
+        elif kind.startswith(("bool", "decimal")):
+            columns[name] = np.array([np.nan if v is None else float(v) for v in column.to_pylist()])
         elif kind.startswith(("string", "large_string", "dictionary", "timestamp", "date")):
             texts = [None if v is None else (v.isoformat() if hasattr(v, "isoformat") else str(v))
                      for v in column.to_pylist()]  # fmt: skip

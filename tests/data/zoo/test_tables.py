@@ -165,3 +165,12 @@ def test_tables_of_other_columns_are_named(tmp_path, agrees):
             (tmp_path / "in" / name / f"{i}.csv").write_text(rows(head="x1,x2,x3,label"))
     (tmp_path / "in" / "b" / "1.csv").write_text(rows(head="x1,x2,other,label"))
     agrees(tmp_path / "in", {}, {"refused": r"b/1\.csv \(other columns than 0\.csv: other, x3\)"})
+
+
+def test_a_column_that_turns_to_text_late_is_text_from_its_first_row(tmp_path, read, monkeypatch):
+    monkeypatch.setattr("edgecl.data.readers.csvfile.CHUNK", 4)
+    codes = [str(i % 3) for i in range(20)] + ["x3"] * 4
+    (tmp_path / "in.csv").write_text(lines(*X.T, codes, head="a,b,c,label"))
+    got = read(tmp_path / "in.csv")
+    assert got.data.labels == ("0", "1", "2", "x3")
+    assert np.allclose(got.data.samples.read(np.arange(24))[:, :, 0, 0], X)
