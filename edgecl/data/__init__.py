@@ -1,10 +1,11 @@
 """Streams of labelled samples, read from disk in pieces; augmentation; data removal."""
 
 from .augment import AUGMENTATIONS, get_augmentation
+from .configured import configured_stream
 from .options import Cutting, Reading
 from .removal import DataRemoval, check_removal, expected_visits, removal_points
 from .source import ArraySource, FileSource, SampleSource
-from .streams import Stream, StreamInfo, Task, configured_stream, fetch_stream_data, list_streams, load_stream
+from .streams import Stream, StreamInfo, Task, fetch_stream_data, list_streams, load_stream
 
 __all__ = [
     "AUGMENTATIONS",

@@ -120,4 +120,4 @@ def _three(shape: tuple[int, ...], what: str) -> Layout:
         raise BadInput(
             f"The samples of {what} have shape {shape}: channels first, or last?", "Say --axes chw, or --axes hwc."
         )
-    return Layout("chw", "pictures", shape) if first else Layout("hwc", "pictures", (c, a, b))
+    return Layout("chw", "pictures", (a, b, c)) if first else Layout("hwc", "pictures", (c, a, b))

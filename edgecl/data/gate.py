@@ -57,8 +57,9 @@ class Gate:
             self._lost.setdefault(label, Counter())[reason] += 1
 
     def _shown(self, name: str | Path) -> str:
-        inside = isinstance(name, Path) and name.is_relative_to(self.place)
-        return str(name.relative_to(self.place)) if inside else str(name)
+        if isinstance(name, Path) and name.is_relative_to(self.place):
+            return str(name.relative_to(self.place))
+        return str(name)
 
     def note(self, text: str) -> None:
         if text not in self.notes:

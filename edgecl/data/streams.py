@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -216,29 +216,6 @@ def load_stream(
     else:
         raise unknown_name("stream", name, STREAMS)
     return _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation, about)
-
-
-class StreamOptions(Protocol):
-    """The options of a run that say what its stream is."""
-
-    stream: str
-    limit_train: int | None
-    validation: float | None
-    limit_tasks: int | None
-
-    @property
-    def reading(self) -> Reading: ...
-
-    @property
-    def cutting(self) -> Cutting: ...
-
-
-def configured_stream(config: StreamOptions, fetch: bool = True) -> Stream:
-    """The stream that a run's options name. Raises as `load_stream` does."""
-    return load_stream(
-        config.stream, config.limit_train, config.validation, fetch, config.limit_tasks,
-        None if config.reading == Reading() else config.reading, config.cutting,
-    )  # fmt: skip
 
 
 def _suited(data: PlainDataset) -> tuple[str, dict[str, Any]]:

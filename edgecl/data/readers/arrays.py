@@ -10,9 +10,6 @@ import numpy as np
 
 from ...errors import BadInput
 from ..axes import Layout, recognise
-from ..cache import DatasetWriter, new_folder
-from ..complete import Origins, complete
-from ..gate import Gate
 from ..options import Reading
 from .decode import Look, Unreadable
 from .walk import Entry
@@ -104,42 +101,3 @@ def read(file: Path, look: Look) -> np.ndarray:
     if not np.isfinite(made).all():
         raise Unreadable("holds values beyond float32")
     return made
-
-
-def convert(looks: Sequence[tuple[Entry, Look]], target: Path, reading: Reading, gate: Gate) -> None:
-    """Windows, series and rows; all in one layout, series of different lengths cut or resampled."""
-    from .pictures import add_origin, settle_origins
-    from .recordings import convert_series, one_series
-
-    gate.forms.add("arrays")
-    kinds = Counter(look.kind for _, look in looks)
-    gate.kind = kinds.most_common(1)[0][0]
-    if gate.kind == "windows" and (len({look.size for _, look in looks}) > 1 or reading.window is not None):
-        channels = Counter(look.channels for _, look in looks).most_common(1)[0][0]
-        series = []
-        for entry, look in looks:
-            if look.kind == "windows" and look.channels == channels:
-                series.append(one_series(entry, look))
-            else:
-                gate.broken(entry.file, f"has shape {look.shape}, no series of {channels} channels", entry.label)
-        convert_series(series, channels, target, reading, gate)
-        return
-    _, first = looks[0]
-    if said := Layout(first.axes, first.kind, (first.channels, *first.size)).said:
-        gate.note(said)
-    origins = Origins()
-    with new_folder(target) as out:
-        dtype = "uint8" if all(look.depth == "8" for _, look in looks) else "float32"
-        writer = DatasetWriter(out, (first.channels, *first.size), dtype, gate)
-        for entry, look in looks:
-            if (look.channels, *look.size) != writer.shape:
-                gate.broken(entry.file, f"has shape {look.shape}, others {first.shape}", entry.label)
-                continue
-            try:
-                writer.append(read(entry.file, look)[None])
-            except Unreadable as error:
-                gate.broken(entry.file, error.reason, entry.label)
-                continue
-            add_origin(origins, entry)
-        settle_origins(origins)
-        complete(writer, gate, origins, reading, str(gate.place))

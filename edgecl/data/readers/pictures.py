@@ -14,6 +14,8 @@ from ..complete import Origins, complete
 from ..gate import Gate
 from ..options import Reading, pixels
 from . import arrays, decode, resize
+from .array_folder import convert_arrays
+from .origins import add_origin, settle_origins
 from .walk import Entry
 
 LARGE = 512  # pixels of a side from which a picture is large for a device
@@ -46,7 +48,7 @@ def convert_pictures(entries: Sequence[Entry], target: Path, reading: Reading, g
         gate.settle([])
     looks = arrays.agree(looks)
     if all(look.kind != "pictures" for _, look in looks):
-        arrays.convert(looks, target, reading, gate)
+        convert_arrays(looks, target, reading, gate)
         return
     for entry, look in [pair for pair in looks if pair[1].kind != "pictures"]:
         gate.broken(entry.file, f"an array {look.shape}, no picture", entry.label)
@@ -73,28 +75,6 @@ def convert_pictures(entries: Sequence[Entry], target: Path, reading: Reading, g
         _say(gate, looks, form, done, reading)
         settle_origins(origins)
         complete(writer, gate, origins, reading, str(gate.place))
-
-
-def add_origin(origins: Origins, entry: Entry, time: float | None = None, file: str | None = None) -> None:
-    """Append what is known of one sample; `settle_origins` drops what is not known of all."""
-    origins.labels.append(entry.label)
-    origins.test.append(entry.part == "test")
-    origins.domains.append(entry.domain or "")
-    origins.subjects.append(entry.subject or "")
-    origins.files.append(file or entry.group or "")
-    origins.times.append(np.nan if time is None else time)
-
-
-def settle_origins(origins: Origins) -> None:
-    """Forget groups that not every sample names, and a test part that holds nothing or everything."""
-    if not any(origins.test) or all(origins.test):
-        origins.test = []
-    for name in ("domains", "files", "subjects"):
-        values = getattr(origins, name)
-        if values and (not all(v != "" for v in values) or len(set(values)) < 2):
-            setattr(origins, name, [])
-    if np.isnan(np.array(origins.times, float)).any():
-        origins.times = []
 
 
 def _common_form(looks: Sequence[decode.Look], reading: Reading, gate: Gate) -> Form:

@@ -18,7 +18,7 @@ from ..naming import subject_in
 from ..options import Reading
 from . import arrays
 from .decode import Look, Unreadable
-from .pictures import settle_origins
+from .origins import settle_origins
 from .walk import Entry
 
 

@@ -16,7 +16,7 @@ from ..complete import Origins, complete
 from ..gate import Gate
 from ..options import Reading, in_steps
 from .decode import Unreadable
-from .pictures import add_origin, settle_origins
+from .origins import add_origin, settle_origins
 from .walk import Entry
 from .wav import read_wav, resampled
 

@@ -229,7 +229,7 @@ def _stretches(
 ) -> tuple[list[Stretch], float | None]:
     """(stretches of one label, subject, file and so on without a gap, steps a second or None)."""
     groups = [name for name in ("labels", "subjects", "files", "tasks", "domains", "test") if name in origins]
-    keys = {}
+    keys: dict[tuple, int] = {}
     codes = np.array([keys.setdefault(tuple(origins[g][i] for g in groups), len(keys)) for i in keep.tolist()])
     breaks = np.diff(codes) != 0
     rate = None
@@ -246,7 +246,7 @@ def _stretches(
     found = []
     for start, stop in pairwise(edges):
         here = keep[start:stop]
-        origin = {g: origins[g][here[0]] for g in groups if g != "labels"}
+        origin: dict[str, Any] = {g: origins[g][here[0]] for g in groups if g != "labels"}
         origin["times"] = None if times is None else times[here]
         found.append(
             Stretch(stop - start, origins["labels"][here[0]], _loader(rows, here), f"row {int(here[0]) + 1}", origin)

@@ -66,7 +66,11 @@ def walk(root: Path, gate: Gate, levels: str | None = None) -> list[Entry]:
         for top in tops:
             for label_folder in _folders(top, gate):
                 found = _class_entries(label_folder, part, gate)
-                entries += [replace(entry, **{above: spelled(top.name)}) for entry in found]
+                name = spelled(top.name)
+                if above == "domain":
+                    entries += [replace(entry, domain=name) for entry in found]
+                else:
+                    entries += [replace(entry, subject=name) for entry in found]
     if not entries:
         raise BadInput(
             f"{root} holds no class folders with pictures, sounds, tables or .npy files.",

@@ -54,18 +54,20 @@ def _format(chunk: bytes) -> tuple[int, int, int, int]:
 
 def _samples(data: bytes, kind: int, channels: int, bits: int) -> np.ndarray:
     """float32 [T, channels] of the bytes of a data chunk."""
+    values: np.ndarray
     if kind == FLOAT and bits in (32, 64):
         values = np.frombuffer(data[: len(data) // (bits // 8) * (bits // 8)], f"<f{bits // 8}").astype(np.float32)
     elif kind == PCM and bits == 8:
-        values = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
+        values = (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
     elif kind == PCM and bits in (16, 32):
         width = bits // 8
-        values = np.frombuffer(data[: len(data) // width * width], f"<i{width}").astype(np.float32) / 2 ** (bits - 1)
+        whole = np.frombuffer(data[: len(data) // width * width], f"<i{width}")
+        values = whole.astype(np.float32) / np.float32(2 ** (bits - 1))
     elif kind == PCM and bits == 24:
         three = np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)
         four = np.zeros((len(three), 4), np.uint8)
         four[:, 1:] = three
-        values = four.view("<i4")[:, 0].astype(np.float32) / 2**31
+        values = four.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
     else:
         raise Unreadable(f"{bits}-bit {'float' if kind == FLOAT else 'samples'}")
     if values.size < channels:

@@ -235,3 +235,25 @@ def test_a_folder_without_pillow_says_what_to_install(tmp_path, read, monkeypatc
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(MissingExtra, match=r"edgecl\[codecs\]"):
         read(tmp_path / "in")
+
+
+@pytest.mark.parametrize(("module", "ending", "extra"), [("pillow_heif", "heic", "heic"), ("soundfile", "flac", "sound")])
+def test_a_missing_decoder_is_named_with_what_installs_it(tmp_path, read, monkeypatch, module, ending, extra):
+    import importlib
+
+    from edgecl.data.gate import Refused
+
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / f"0.{ending}").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    real = importlib.import_module
+
+    def missing(name, *rest):
+        if name == module:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(Refused, match=rf"no decoder for \.{ending}") as error:
+        read(tmp_path / "in")
+    assert f"pip install 'edgecl[{extra}]'" in error.value.remedy
