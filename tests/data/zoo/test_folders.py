@@ -237,7 +237,10 @@ def test_a_folder_without_pillow_says_what_to_install(tmp_path, read, monkeypatc
         read(tmp_path / "in")
 
 
-@pytest.mark.parametrize(("module", "ending", "extra"), [("pillow_heif", "heic", "heic"), ("soundfile", "flac", "sound")])
+DECODERS = [("pillow_heif", "heic", "heic"), ("soundfile", "flac", "sound")]
+
+
+@pytest.mark.parametrize(("module", "ending", "extra"), DECODERS)
 def test_a_missing_decoder_is_named_with_what_installs_it(tmp_path, read, monkeypatch, module, ending, extra):
     import importlib
 

@@ -174,6 +174,18 @@ def test_a_large_jpeg_is_decoded_small_and_still_the_same_picture(tmp_path, read
     assert np.abs(got.data.samples.read(np.array([0]))[0].astype(int) - shown).max() <= 8
 
 
+def test_the_camera_says_when_a_picture_was_taken(tmp_path, read):
+    root = tmp_path / "in"
+    for number, name in enumerate("ab"):
+        for i in range(2):
+            picture = Image.fromarray(COLOUR + np.uint8(i + 3 * number))
+            exif = picture.getexif()
+            exif[0x0132] = f"2024:05:0{1 + i} 10:00:0{number}"
+            (root / name).mkdir(parents=True, exist_ok=True)
+            picture.save(root / name / f"{i}.jpg", exif=exif)
+    assert (np.diff(read(root).data.times) == [86400, 1 - 86400, 86400]).all()
+
+
 # --- the order of grey values ----------------------------------------------------------------
 
 
