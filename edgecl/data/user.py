@@ -199,7 +199,7 @@ def _small_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         shape, fortran, dtype = _header(stream, name)
         if dtype.itemsize > 4 * MOST_LETTERS:
             letters = dtype.itemsize // 4
-            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Use short labels.")
+            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Shorten them.")
         check_size(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - stream.tell())
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         values = np.frombuffer(_exactly(stream, size, name), dtype).reshape(shape, order="F" if fortran else "C")

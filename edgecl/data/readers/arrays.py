@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,14 +69,14 @@ def _header(file: Path) -> tuple[tuple[int, ...], np.dtype]:
             shape, _, dtype = (
                 np.lib.format.read_array_header_1_0(stream) if first else np.lib.format.read_array_header_2_0(stream)
             )
-            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            size = math.prod(shape) * dtype.itemsize
             left = file.stat().st_size - stream.tell()
     except (ValueError, EOFError, OSError):
         raise Unreadable("damaged, or no array") from None
     if dtype.hasobject:
         raise Unreadable("holds Python objects, which are never loaded")
-    if left < size:
-        raise Unreadable("cut short")
+    if left != size:
+        raise Unreadable("cut short" if left < size else "longer than it says")
     if not shape or not size:
         raise Unreadable("empty")
     return shape, dtype

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import require
+from ...errors import BadInput, require
+from ..limits import check_pixels
 
 HEIF = {".heic", ".heif", ".hif"}
 GREY_MODES = {"1", "L", "LA", "La"}
@@ -65,9 +66,12 @@ def opened(file: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of size below the limit
             with image_module.open(file) as image:
+                check_pixels(file, image.width, image.height)
                 yield image
     except Unreadable:
         raise
+    except BadInput:
+        raise Unreadable("too many pixels") from None
     except image_module.UnidentifiedImageError:
         with open(file, "rb") as stream:
             double = stream.read(4) == b"\0\5\x16\7"
