@@ -12,6 +12,7 @@ from typing import Any
 from . import parsing as p
 from .choices import arguments, every_option, network_name, own_options, owners, registered, spread
 from .data import AUGMENTATIONS
+from .data import options as data
 from .errors import BadInput, unknown_name
 from .former_names import present_names
 from .methods.gates import GATES
@@ -35,12 +36,30 @@ class Config:
     own : options of the chosen method and policies that were given, by flat name (see `choices`); `of` hands them out
     """
 
-    stream: str = _option("split-mnist5k", p.text, "a stream's name, a folder of class folders, or an .npz file")
+    stream: str = _option(
+        "split-mnist5k", p.text, "a stream's name, or data of your own: a folder, an .npz file, a table"
+    )
     limit_train: int | None = _option(None, p.count(1), "use only so many training samples, equally per class")
     limit_tasks: int | None = _option(None, p.count(1), "use only the stream's first so many tasks")
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
+    size: str | None = _option(None, data.size, "pictures of this size; default: as they are, auto where they differ")
+    background: str | None = _option(None, data.colour, "colour under transparent pictures; default: white")
+    skip_broken: bool = _option(False, p.flag, "leave out files that cannot be read, and count them")
+    folders: str | None = _option(None, data.folders, "what the levels of folders are, where it cannot be told")
+    axes: str | None = _option(None, data.axes, "order of a sample's axes, where it cannot be told")
+    columns: str | None = _option(None, data.columns, f"columns of a table: {', '.join(data.ROLES)}")
+    window: str | None = _option(None, data.window, "length of a window of a series; whole: resample each")
+    hop: str | None = _option(None, data.hop, "way from a window to the next; default: 50%")
+    sample_rate: float | None = _option(None, data.sample_rate, "steps a second of a series that does not say so")
+    test_split: str | None = _option(
+        None, data.test_split, "what tests where the data has no test part: a share, subject, file, or subject:NAMES"
+    )
+    by: str | None = _option(None, p.choice(data.BY), "a task is new classes, a subject, a time, a file or a domain")
+    classes_per_task: int | None = _option(None, p.count(1), "classes of a task by class; default: the stream's, or 2")
+    task_count: int | None = _option(None, p.count(1), "tasks of a stream by time; default: 5")
+    order: str | None = _option(None, p.choice(data.ORDERS), "order of classes or tasks; default: natural")
     network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     method: str = _option("der++", registered(METHODS), "continual-learning method")
@@ -203,6 +222,16 @@ class Config:
         return self
 
     @property
+    def reading(self) -> data.Reading:
+        """How a user's own data is read."""
+        return data.Reading(**{f.name: getattr(self, f.name) for f in dataclasses.fields(data.Reading)})
+
+    @property
+    def cutting(self) -> data.Cutting:
+        """How the data becomes tasks."""
+        return data.Cutting(self.by, self.classes_per_task, self.task_count, self.order, self.seed)
+
+    @property
     def gate_name(self) -> str:
         """The gate in force: hybrid_balanced_p with a store, else none."""
         return self.gate or ("none" if self.store is None else "hybrid_balanced_p")
@@ -234,6 +263,8 @@ class Config:
         return {**core, **{name: self.own.get(name) for name in own_options(self.__dict__)}}
 
 
+# options of the data a run reads: a learner, which is handed its samples, has none of them
+DATA_OPTIONS = tuple(f.name for kind in (data.Reading, data.Cutting) for f in dataclasses.fields(kind))[:-1]
 OPTIONS: Mapping[str, dataclasses.Field[Any]] = {
     f.name: f for f in dataclasses.fields(Config) if f.metadata
 }

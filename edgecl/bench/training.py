@@ -16,7 +16,7 @@ from typing import Any
 from .. import __version__
 from ..child import python_command
 from ..commands.fresh import GIVE_BACK
-from ..config import Config
+from ..config import DATA_OPTIONS, Config
 from ..data import fetch_stream_data
 from ..errors import BadInput, EdgeclError, unknown_name
 from ..former_names import present_names
@@ -78,7 +78,7 @@ def options_of(
     if division not in DIVISIONS:
         raise unknown_name("division", division, DIVISIONS)
     fixed = TASKS[task].fixed
-    barred = {"limit_train", "limit_tasks", "validation", "seed", "out", "store", "stream"}
+    barred = {"limit_train", "limit_tasks", "validation", "seed", "out", "store", "stream", *DATA_OPTIONS}
     barred |= set(fixed) if division == "closed" else {"epochs", "memory"}
     given = present_names(given)
     for name in given:

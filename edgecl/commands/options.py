@@ -41,34 +41,41 @@ _METAVARS = {
 _OWN = "edgecl.own"  # where a context keeps the values of options that classes brought
 
 
-def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_config_options(function: Callable[..., Any], names: Iterable[str] | None = None) -> Callable[..., Any]:
     """``function(options, context, use, **own)`` as a command (of class `RunCommand`) that also takes every option of
-    `Config`, ``--config FILE`` and ``--use``.
+    `Config`, ``--config FILE`` and ``--use``. With ``names``: ``function(options, **own)`` (of class `ConfigCommand`)
+    takes only those options.
 
     ``options`` is what was given: the file's values with the command line's over them, not yet parsed.
     """
     own = [p for p in inspect.signature(function).parameters.values() if p.name not in ("options", "use")]
     own_types = {p.name: p.annotation for p in own}
-    parameters = [_parameter(name) for name in OPTIONS]
-    parameters += [_parameter(renamed.now, former) for former, renamed in FORMER.items()]
+    chosen = tuple(OPTIONS) if names is None else tuple(names)
+    parameters = [_parameter(name) for name in chosen]
+    if names is None:
+        parameters += [_parameter(renamed.now, former) for former, renamed in FORMER.items()]
     parameters.append(
         _keyword(
             "config", str, None, "--config", metavar="FILE", help="options from a .toml or .json file, or a run.json"
         )
     )
-    parameters.append(
-        _keyword(
-            "use", list[str], [], "--use", metavar="FILE.py|MODULE",
-            help="import this first: it registers methods, policies, networks, streams; may be given again",
-        )
-    )  # fmt: skip
+    if names is None:
+        parameters.append(
+            _keyword(
+                "use", list[str], [], "--use", metavar="FILE.py|MODULE",
+                help="import this first: it registers methods, policies, networks, streams; may be given again",
+            )
+        )  # fmt: skip
 
     def command(**given: Any) -> Any:
         options = {} if given["config"] is None else present_names(read_config_file(given["config"]), warn=True)
-        said = {k: given[k] for k in (*OPTIONS, *FORMER) if given[k] is not None}
+        said = {k: given[k] for k in (*chosen, *FORMER) if given.get(k) is not None}
         options.update(present_names(said, warn=True))
+        rest = {name: given[name] for name in own_types}
+        if names is not None:
+            return function(options, **rest)
         options.update(given["context"].meta.get(_OWN, {}))
-        return function(options, use=list(given["use"] or ()), **{name: given[name] for name in own_types})
+        return function(options, use=list(given["use"] or ()), **rest)
 
     own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     signature = inspect.Signature([*parameters, *own])
@@ -78,7 +85,18 @@ def with_config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class RunCommand(TyperCommand):
+class ConfigCommand(TyperCommand):
+    """A command whose help shows what values its options take."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for parameter in self.params:
+            option = OPTIONS.get(str(parameter.name))
+            if option is not None and option.metadata["parse"] is not flag:
+                parameter.metavar = _metavar(str(parameter.name), option.metadata["parse"])
+        super().format_options(ctx, formatter)
+
+
+class RunCommand(ConfigCommand):
     """A command whose options are also those of the classes that a run may name: of ours, of what ``--use`` imports,
     and of installed packages once one of their options is given or help is asked for."""
 
@@ -104,10 +122,6 @@ class RunCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Every run's options, then those of each class."""
-        for parameter in self.params:
-            option = OPTIONS.get(str(parameter.name))
-            if option is not None and option.metadata["parse"] is not flag:
-                parameter.metavar = _metavar(str(parameter.name), option.metadata["parse"])
         super().format_options(ctx, formatter)
         for title, rows in own_sections():
             with formatter.section(title):

@@ -9,6 +9,7 @@ import typer
 from ..config import Config
 from .fresh import become
 from .options import with_config_options
+from .understood import say_understood
 
 HELP = """Show what a run would use; train nothing.
 
@@ -24,7 +25,9 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="print the plan as JSON"),
 ) -> int:
     """Plan where `edgecl run` would train, so that the process's own memory is that of a run."""
-    Config.make(options)
+    config = Config.make(options)
+    if not as_json:
+        say_understood(config)
     job = {"options": options, "use": use, "json": as_json}
     if context.obj:
         become("edgecl.commands.show_plan", job)

@@ -11,6 +11,7 @@ import typer
 from ..config import Config, normalise
 from .fresh import become
 from .options import with_config_options
+from .understood import say_understood
 
 HELP = """Train a stream task by task and write a record.
 
@@ -36,7 +37,9 @@ def command(
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours."""
     if resume is None:
-        Config.make(options)
+        config = Config.make(options)
+        if not as_json:
+            say_understood(config)
     else:  # alone they make no configuration: the rest is the earlier run's
         normalise(options)
     job = {

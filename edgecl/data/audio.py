@@ -1,4 +1,4 @@
-"""Speech as features: 16 kHz WAV to 10 cepstral coefficients in 49 frames, in numpy.
+"""Speech as features: one second at 16 kHz to 10 cepstral coefficients in 49 frames, in numpy.
 
 The front end of Zhang et al. 2017 ("Hello Edge", arXiv 1711.07128), also that of MLPerf Tiny's keyword task:
 windows of 40 ms every 20 ms over one second, 40 mel bands from 20 Hz to 4 kHz, DCT-II, the first 10 coefficients.
@@ -7,33 +7,14 @@ windows of 40 ms every 20 ms over one second, 40 mel bands from 20 Hz to 4 kHz, 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-
-from ..errors import BadInput
 
 RATE = 16_000  # Hz
 SECOND = RATE
 WINDOW, HOP, FFT = 640, 320, 1024
 FRAMES, COEFFICIENTS = 49, 10
 BANDS, LOWEST_HZ, HIGHEST_HZ = 40, 20.0, 4000.0
-
-
-def read_wav(path: Path) -> np.ndarray:
-    """float32 [T] in -1..1 of a mono 16-bit file at 16 kHz. BadInput for anything else."""
-    import wave  # here: only the fetching child pays for it
-
-    remedy = "Give mono 16-bit WAV files at 16 kHz."
-    try:
-        with wave.open(str(path), "rb") as file:
-            kind = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as WAV: {error}.", remedy) from error
-    if kind != (1, 2, RATE):
-        raise BadInput(f"{path} has {kind[0]} channels of {8 * kind[1]} bits at {kind[2]} Hz.", remedy)
-    return np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32768
 
 
 def one_second(sound: np.ndarray, offset: int) -> np.ndarray:

@@ -7,19 +7,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput, EdgeclError
 from ..folders import cache_path
 from ..storage.bounded import read_json_file
+from .gate import Gate
 from .source import FileSource
 
 FORMAT = 1
+GROUPS = {"subjects": np.int32, "tasks": np.int32, "domains": np.int32, "files": np.int32, "times": np.float64}
 AGAIN = "Remove that folder and fetch the data set again."
 
 
@@ -91,6 +94,8 @@ class PlainDataset:
     test : bool [n], True where the fixed split puts a sample into the test set
     tasks : int32 [n] or None, for data that names its own tasks
     mean, std : per channel, raw units, over the training part
+    domains, files : int32 [n] or None: where a sample comes from; times : float64 [n] seconds or None
+    about : whatever else its meta.json holds: source, licence, names of groups, what the gate understood
     """
 
     samples: FileSource
@@ -99,17 +104,27 @@ class PlainDataset:
     tasks: np.ndarray | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    domains: np.ndarray | None = None
+    files: np.ndarray | None = None
+    times: np.ndarray | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def names(self, group: str) -> list[str] | None:
+        """The names behind the numbers of 'subjects', 'tasks', 'domains' or 'files', where they are names."""
+        return self.about.get("names", {}).get(group)
 
 
 class DatasetWriter:
     """Writes the plain form into a folder, a block of samples at a time.
 
     ``shape`` (C, H, W), ``dtype`` 'uint8' or 'float32'. Nothing but the current block is resident.
+    ``gate`` looks at every block.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], dtype: str) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, int, int], dtype: str, gate: Gate | None = None) -> None:
         self.folder, self.shape, self.dtype = folder, tuple(int(s) for s in shape), np.dtype(dtype)
         self.count = 0
+        self.gate = gate
         self._file = open(folder / "samples.raw", "wb")  # noqa: SIM115 - closed by finish()
 
     def append(self, block: np.ndarray) -> None:
@@ -122,6 +137,8 @@ class DatasetWriter:
                     f"Sample {self.count + int(np.argmax(bad))} holds NaN or infinity.",
                     "Remove or repair these samples.",
                 )
+        if self.gate is not None:
+            self.gate.look(block)
         self._file.write(block.astype(self.dtype, copy=False).tobytes())
         self.count += len(block)
 
@@ -132,15 +149,18 @@ class DatasetWriter:
         test: np.ndarray,
         subjects: np.ndarray | None = None,
         tasks: np.ndarray | None = None,
+        groups: Mapping[str, np.ndarray] | None = None,
         **about: object,
     ) -> None:
-        """Write labels, split, statistics and ``about`` (licence, source ...)."""
+        """Write labels, split, statistics, ``groups`` (arrays [n] named as in `GROUPS`) and ``about`` (licence ...)."""
         self._file.close()
-        for name, array in (("units", units), ("test", test), ("subjects", subjects), ("tasks", tasks)):
+        types = {"units": np.int32, "test": bool, **GROUPS}
+        arrays = {"units": units, "test": test, "subjects": subjects, "tasks": tasks, **(groups or {})}
+        for name, array in arrays.items():
             if array is not None:
                 if len(array) != self.count:
                     raise BadInput(f"{self.count} samples but {len(array)} {name}.", "Give one per sample.")
-                np.save(self.folder / f"{name}.npy", array.astype(bool if name == "test" else np.int32))
+                np.save(self.folder / f"{name}.npy", array.astype(types[name]))
         mean, std = self._statistics(np.flatnonzero(~test.astype(bool)))
         meta = {
             "format": FORMAT,
@@ -192,7 +212,12 @@ def open_dataset(folder: Path) -> PlainDataset | None:
             raise FileNotFoundError
         samples = FileSource(folder / "samples.raw", tuple(meta["shape"]), meta["dtype"], units, array("subjects"))
         mean, std = tuple(meta["mean"]), tuple(meta["std"])
-        return PlainDataset(samples, tuple(meta["labels"]), test, array("tasks"), mean, std)
+        known = {"format", "shape", "dtype", "labels", "mean", "std"}
+        about = {name: value for name, value in meta.items() if name not in known}
+        return PlainDataset(
+            samples, tuple(meta["labels"]), test, array("tasks"), mean, std,
+            array("domains"), array("files"), array("times"), about,
+        )  # fmt: skip
     except BadInput:
         raise
     except FileNotFoundError as error:

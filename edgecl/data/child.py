@@ -1,6 +1,7 @@
 """Fetching and converting run in a child process.
 
 Their memory never counts as the learner's, and foreign files are parsed where a fault cannot reach it.
+A function becomes a job by the decorator `job`; the child imports its module by name, so this module imports none.
 """
 
 from __future__ import annotations
@@ -8,18 +9,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..child import python_command
-from ..errors import EdgeclError
+from ..errors import BadInput, EdgeclError
+from .gate import Refused
+
+Job = Callable[..., Path]
+_JOBS: dict[str, Job] = {}
 
 
-def run_in_child(job: str, **arguments: str | None) -> Path:
-    """Run 'dataset' (name, source_dir), 'npz' or 'folder' (path, target) in a child; the folder it wrote.
+def job(function: Job) -> Job:
+    """Make ``function`` (JSON values in, the folder it wrote out) one that a child process may run."""
+    _JOBS[f"{function.__module__}:{function.__name__}"] = function
+    return function
 
-    Errors come back with the cause and remedy they had there.
+
+def run_in_child(function: Job, **arguments: Any) -> Path:
+    """``function(**arguments)`` in a child; the folder it wrote.
+
+    Errors come back with the cause and remedy they had there, a `Refused` with its facts.
     """
-    request = json.dumps({"job": job, **arguments})
+    request = json.dumps({"job": f"{function.__module__}:{function.__name__}", "arguments": arguments})
     done = subprocess.run(
         python_command("edgecl.data.child", request),
         capture_output=True,
@@ -31,27 +45,22 @@ def run_in_child(job: str, **arguments: str | None) -> Path:
     except ValueError as error:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise EdgeclError(f"Preparing the data failed (status {done.returncode}): {last}", "Report this.") from error
+    if "facts" in answer:
+        raise Refused(answer["cause"], answer["remedy"], answer["facts"])
     if "cause" in answer:
-        raise EdgeclError(answer["cause"], answer["remedy"])
+        raise (BadInput if answer["bad_input"] else EdgeclError)(answer["cause"], answer["remedy"])
     return Path(answer["folder"])
 
 
-def _serve(request: dict[str, str | None]) -> dict[str, str]:
-    job = request.pop("job")
+def _serve(request: dict[str, Any]) -> dict[str, Any]:
+    name = request["job"]
+    import_module(name.partition(":")[0])
     try:
-        if job == "dataset":
-            from .datasets import get_dataset
-
-            source = request["source_dir"]
-            folder = get_dataset(str(request["name"]), None if source is None else Path(source))
-        else:
-            from .user import convert_folder, convert_npz
-
-            convert = convert_npz if job == "npz" else convert_folder
-            folder = convert(Path(str(request["path"])), Path(str(request["target"])))
-        return {"folder": str(folder)}
+        return {"folder": str(_JOBS[name](**request["arguments"]))}
+    except Refused as error:
+        return {"cause": error.cause, "remedy": error.remedy, "facts": error.facts}
     except EdgeclError as error:
-        return {"cause": error.cause, "remedy": error.remedy}
+        return {"cause": error.cause, "remedy": error.remedy, "bad_input": isinstance(error, BadInput)}
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import BadInput, unknown_name
 from . import fetch
 from .cache import DatasetWriter, PlainDataset, cache_folder, new_folder, open_dataset
-from .child import run_in_child
+from .child import job, run_in_child
 from .formats import find_file, read_idx
+from .split import last_part_of_each
 
 
 @dataclass(frozen=True)
@@ -152,16 +153,6 @@ def _convert_digits(folder: Path, out: Path) -> None:
     )
 
 
-def last_part_of_each(groups: np.ndarray, fraction: float) -> np.ndarray:
-    """bool [n]: the last ``fraction`` (rounded, at least one of two or more) of every group in file order."""
-    chosen = np.zeros(groups.size, bool)
-    for group in np.unique(groups):
-        where = np.flatnonzero(groups == group)
-        k = min(max(1, round(fraction * where.size)), where.size - 1)
-        chosen[where[where.size - k :]] = True
-    return chosen
-
-
 DATASETS: dict[str, DatasetSpec] = {}
 
 
@@ -189,7 +180,8 @@ def dataset_folder(name: str) -> Path:
     return cache_folder() / "data" / name
 
 
-def get_dataset(name: str, source_dir: Path | None = None) -> Path:
+@job
+def get_dataset(name: str, source_dir: str | Path | None = None) -> Path:
     """Fetch (or take from ``source_dir``) and convert; the folder of the plain form, whole or absent."""
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
@@ -211,7 +203,7 @@ def load_dataset(name: str, fetch_missing: bool = True) -> PlainDataset:
         raise unknown_name("data set", name, DATASETS)
     found = open_dataset(dataset_folder(name))
     if found is None and fetch_missing:
-        found = open_dataset(run_in_child("dataset", name=name, source_dir=None))
+        found = open_dataset(run_in_child(get_dataset, name=name, source_dir=None))
     if found is None:
         raise BadInput(
             f"The data set '{name}' is not in the cache folder {cache_folder()}.",

@@ -80,6 +80,9 @@ def _say(flite: Path, libraries: Path, word: str, voice: str, stretch: float, pi
 
 
 def _convert(folder: Path, out: Path) -> None:
+    from .readers.decode import Unreadable  # here: only the converting child pays for them
+    from .readers.sounds import read_sound
+
     words = [w for w in WORDS if (folder / w).is_dir()] or sorted(f.name for f in folder.iterdir() if f.is_dir())
     if len(words) < 2:
         raise BadInput(f"{folder} has no folders of words.", f"To use your own: {HINT}")
@@ -93,7 +96,10 @@ def _convert(folder: Path, out: Path) -> None:
             name = re.fullmatch(r"(.+)-(\d+)", file.stem)
             if name is None:
                 raise BadInput(f"{file.name} is not named SPEAKER-NUMBER.wav.", "Name it so, such as anna-03.wav.")
-            sound = _trim(audio.read_wav(file))
+            try:
+                sound = _trim(read_sound(file))
+            except Unreadable as error:
+                raise BadInput(f"{file} cannot be read: {error.reason}.", "Give WAV files.") from error
             for _ in range(TAKES):
                 writer.append(audio.mfcc(take(sound, rng)))
                 units.append(unit)

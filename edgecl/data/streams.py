@@ -16,9 +16,12 @@ from ..registry import Registry
 from . import inertial, keywords  # noqa: F401 - register the data sets hapt and keywords
 from .cache import PlainDataset, open_dataset
 from .child import run_in_child
-from .datasets import DATASETS, dataset_folder, last_part_of_each, load_dataset
+from .cut import Cut, cut, split_by_classes, split_by_subjects
+from .datasets import DATASETS, dataset_folder, get_dataset, load_dataset
 from .glyphs import split_by_script
+from .options import Cutting, Reading
 from .source import SampleSource
+from .split import last_part_of_each
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class Stream:
     input_shape : (C, H, W); signals are (C, 1, T). input_dtype : 'uint8' or 'float32'
     labels : the user's label of head unit k, in natural order
     mean, std : per channel, raw units, of the training part (for the graph's first node)
-    kind : 'image' or 'signal'
+    kind : 'image', 'signal' or 'features'
     defaults : run options that suit this stream
+    about : of a user's own data, what was understood ('line'), 'left_out' and 'warnings'; 'cut': how it became tasks
     """
 
     name: str
@@ -52,6 +56,7 @@ class Stream:
     kind: str
     tasks: tuple[Task, ...]
     defaults: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def class_count(self) -> int:
@@ -82,10 +87,6 @@ class Stream:
             task.test.close()
 
 
-# One task before its sources are cut: name, head units, indices of training and test samples
-Cut = tuple[str, tuple[int, ...], np.ndarray, np.ndarray]
-
-
 @dataclass(frozen=True)
 class StreamSpec:
     """A registered stream: ``cut`` turns its data set into tasks."""
@@ -102,53 +103,6 @@ class StreamSpec:
     defaults: dict[str, Any]
 
 
-def split_by_classes(per_task: int, first: int | None = None) -> Callable[[PlainDataset], list[Cut]]:
-    """Tasks of ``per_task`` classes in natural order; a single class left over joins the last task.
-
-    first: use only the first so many classes.
-    """
-
-    def cut(data: PlainDataset) -> list[Cut]:
-        units = data.samples.labels
-        count = len(data.labels) if first is None else first
-        starts = list(range(0, count, per_task))
-        if len(starts) > 1 and count - starts[-1] < min(2, per_task):
-            starts.pop()
-        cuts = []
-        for start, stop in zip(starts, [*starts[1:], count]):
-            classes = tuple(range(start, stop))
-            here = (units >= start) & (units < stop)
-            name = "/".join(str(data.labels[c]) for c in classes)
-            cuts.append((name, classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test)))
-        return cuts
-
-    return cut
-
-
-def split_by_named_tasks(data: PlainDataset) -> list[Cut]:
-    """One task per task number the data carries, ascending."""
-    assert data.tasks is not None
-    cuts = []
-    for number in np.unique(data.tasks):
-        here = data.tasks == number
-        classes = tuple(np.unique(data.samples.labels[here]).tolist())
-        cuts.append((f"task {number}", classes, np.flatnonzero(here & ~data.test), np.flatnonzero(here & data.test)))
-    return cuts
-
-
-def split_by_subjects(data: PlainDataset) -> list[Cut]:
-    """One task per training subject, ascending, all classes in each; all test on the unseen subjects."""
-    subjects = data.samples.subjects
-    if subjects is None:
-        raise BadInput("This data set names no subjects.", "Use a stream split by classes.")
-    classes = tuple(range(len(data.labels)))
-    test = np.flatnonzero(data.test)
-    return [
-        (f"subject {s}", classes, np.flatnonzero((subjects == s) & ~data.test), test)
-        for s in np.unique(subjects[~data.test]).tolist()
-    ]
-
-
 IMAGE_DEFAULTS: dict[str, Any] = {"network": "cnn", "augment": "none", "batch": 32, "epochs": 10}
 # 1,297 classes of 10 to 15 samples: chosen on the last fifth of each; with `IMAGE_DEFAULTS` hardly anything is learnt
 GLYPH_DEFAULTS: dict[str, Any] = {
@@ -156,6 +110,8 @@ GLYPH_DEFAULTS: dict[str, Any] = {
     "lr_schedule": "cosine", "memory": 1297, "memory_policy": "balanced",
 }  # fmt: skip
 SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "cnn1d"}
+ROW_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "mlp"}
+SMALLEST_MAP = 4  # pixels or steps that 'cnn' and 'cnn1d' need
 STREAMS: Registry[StreamSpec] = Registry("stream", "edgecl.streams")
 register = STREAMS.register
 
@@ -214,14 +170,17 @@ def load_stream(
     validation: float | None = None,
     fetch: bool = True,
     limit_tasks: int | None = None,
+    reading: Reading | None = None,
+    cutting: Cutting | None = None,
 ) -> Stream:
-    """A registered stream, a folder of class folders, or an .npz file.
+    """A registered stream, or a user's own data: a folder, an .npz file, a table.
 
     limit_train : training samples in all, shared equally by the classes of all tasks; the first in file order
     validation : fraction in (0, 1); the last part of every class's training samples replaces the test set
         (tuning never sees the test set)
     fetch : download a missing data set into the cache folder
     limit_tasks : only the first so many tasks; classes of the others stay units of the head
+    reading : how a user's own data is read; cutting : how it, or a registered stream's data, becomes tasks
 
     Raises BadInput for an unknown name, unusable data or fractions; FetchError's cause when a download fails.
     """
@@ -232,24 +191,43 @@ def load_stream(
     if validation is not None and not 0 < validation < 1:
         raise BadInput(f"validation is {validation}.", "Give a fraction between 0 and 1, such as 0.1.")
     name = str(name_or_path)
+    cutting = cutting or Cutting()
     if name in dict(STREAMS.loaded()) or (name in STREAMS and not Path(name).exists()):
         spec = STREAMS.get(name)
+        if reading is not None and (given := [k for k, v in reading.to_json().items() if v not in (None, False)]):
+            flag = "--" + given[0].replace("_", "-")
+            raise BadInput(f"'{name}' is read in one way: {flag} is for data of your own.", f"Drop {flag}.")
         data = load_dataset(spec.dataset, fetch)
-        cuts, kind, defaults = spec.cut(data), spec.kind, spec.defaults
+        kind, defaults, about = spec.kind, spec.defaults, {}
+        if cutting.given:
+            cuts, about["cut"] = cut(data, cutting)
+        else:
+            cuts = spec.cut(data)
     elif Path(name).exists():
         from .user import open_user_data  # here: its zip reader costs 2 MB of resident set
 
-        data = open_user_data(Path(name))
-        cuts = split_by_classes(2)(data) if data.tasks is None else split_by_named_tasks(data)
-        shape = data.samples.shape
-        kind = "signal" if shape[1] == 1 and shape[2] > 1 else "image"
-        defaults = SIGNAL_DEFAULTS if kind == "signal" else IMAGE_DEFAULTS
+        data = open_user_data(Path(name), reading)
+        cuts, said = cut(data, cutting)
+        kind, defaults = _suited(data)
+        about = {**data.about.get("gate", {}), "cut": f"{said}; {data.about.get('split', '')}".strip("; ")}
         name = Path(name).name
-    elif "/" in name or name.endswith(".npz"):
+    elif "/" in name or Path(name).suffix:
         raise BadInput(f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names.")
     else:
         raise unknown_name("stream", name, STREAMS)
-    return _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation)
+    return _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation, about)
+
+
+def _suited(data: PlainDataset) -> tuple[str, dict[str, Any]]:
+    """(kind, run options) that suit samples of this shape."""
+    _, h, w = data.samples.shape
+    if h == w == 1:
+        return "features", ROW_DEFAULTS
+    if data.about.get("gate", {}).get("kind") == "sounds":
+        return "signal", ROW_DEFAULTS  # of few voices, a network that pools over time learns hardly anything
+    if h == 1:
+        return "signal", SIGNAL_DEFAULTS if w >= SMALLEST_MAP else ROW_DEFAULTS
+    return "image", IMAGE_DEFAULTS if min(h, w) >= SMALLEST_MAP else ROW_DEFAULTS
 
 
 def _assemble(
@@ -260,6 +238,7 @@ def _assemble(
     defaults: dict[str, Any],
     limit_train: int | None,
     validation: float | None,
+    about: dict[str, Any],
 ) -> Stream:
     units = data.samples.labels
     groups = sum(len(classes) for _, classes, _, _ in cuts)
@@ -294,6 +273,7 @@ def _assemble(
         kind,
         tuple(tasks),
         dict(defaults),
+        about,
     )
 
 
@@ -341,7 +321,7 @@ def fetch_stream_data(name: str, source_dir: str | Path | None = None) -> Path:
         found.samples.close()
         return folder
     return run_in_child(
-        "dataset",
+        get_dataset,
         name=spec.dataset,
         source_dir=None if source_dir is None else str(Path(source_dir).resolve()),
     )

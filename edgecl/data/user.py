@@ -1,94 +1,184 @@
-"""A user's own data, an .npz or a folder of class folders, converted once into the plain form."""
+"""A user's own data, converted once into the plain form; .npz files are read here, other forms in `readers`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from ..errors import BadInput, require
+from ..errors import BadInput
+from .axes import Layout, recognise
 from .cache import DatasetWriter, PlainDataset, cache_folder, new_folder, open_dataset
-from .child import run_in_child
-from .datasets import last_part_of_each
-from .limits import MOST_LETTERS, check_archive, check_pixels, check_size
+from .child import job, run_in_child
+from .complete import Origins, complete, whole_labels
+from .gate import Gate
+from .limits import MOST_LETTERS, check_archive, check_size
+from .naming import split_of
+from .options import Reading
+from .padding import PaddingWatch
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm"}
-TEST_FRACTION = 0.2  # of every class (of a task), the last in file order, where the data names no test part
+READER = 2  # of the conversion: another number, and data converted before is converted again
 
 
-def open_user_data(path: Path) -> PlainDataset:
-    """The plain form of ``path``; converted when it is new or has changed (sizes and times of its files)."""
-    path = path.resolve()
-    if path.is_dir():
-        job, files = "folder", [file for _, file in class_files(path)]
-    elif path.suffix == ".npz":
-        job, files = "npz", [path]
-    else:
-        raise BadInput(f"{path} is neither a folder of class folders nor an .npz file.", "Give one of the two.")
+def open_user_data(path: Path, reading: Reading | None = None) -> PlainDataset:
+    """The plain form of ``path``; converted when it, or how it is read, is new or has changed (sizes and times)."""
+    path, reading = path.resolve(), reading or Reading()
+    if (path / "meta.json").is_file() and (path / "samples.raw").is_file():
+        found = open_dataset(path)
+        if found is None:
+            raise BadInput(f"{path} is of another version.", "Write it again.")
+        return found
+    convert, files = reader_of(path)
     state = [(str(file), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
-    key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([READER, state, reading.to_json()]).encode()).hexdigest()[:16]
     target = cache_folder() / "user" / f"{path.stem}-{key}"
     found = open_dataset(target)
     if found is None:
-        found = open_dataset(run_in_child(job, path=str(path), target=str(target)))
+        found = open_dataset(
+            run_in_child(convert, path=str(path), target=str(target), reading=reading.to_json())
+        )
     assert found is not None
     return found
+
+
+def reader_of(path: Path) -> tuple[Any, list[Path]]:
+    """The job that converts ``path``, and the files it reads."""
+    if path.is_dir():
+        from .readers.folder import convert_folder
+
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return convert_folder, files
+    if path.suffix.lower() == ".npz":
+        return convert_npz, [path]
+    if Path(path.name.removesuffix(".gz")).suffix.lower() in (".csv", ".tsv", ".parquet"):
+        from .readers.tables import convert_table
+
+        return convert_table, [path]
+    raise BadInput(
+        f"{path} is neither a folder of class folders, nor an .npz file, nor a table (.csv, .tsv, .parquet).",
+        "Give one of them.",
+    )
 
 
 # --- npz ---------------------------------------------------------------------------------------------------
 
 
-def convert_npz(path: Path, target: Path) -> Path:
+@job
+def convert_npz(path: str | Path, target: str | Path, reading: Mapping[str, Any] | None = None) -> Path:
     """The plain form of an .npz of plain arrays; objects are refused, nothing is ever unpickled.
 
-    x : uint8 or float [n, C, H, W], [n, H, W] (grey) or [n, F]; y : ints or strings [n]
-    task, subject : optional, ints [n]; test : optional, bool [n], default the last fifth of every class
+    x : numbers or bool, pictures [n, C, H, W], [n, H, W, C] or [n, H, W], windows [n, C, T] or [n, T, C], or rows
+        [n, F]; y : ints or strings [n]. Or both in parts: x_train, y_train, x_test, y_test
+    task, subject, domain, file : optional, ints or strings [n]; time : optional, numbers [n]
+    test : optional, bool [n]; else `choose_test` chooses
+    reading : `Reading.to_json`
     """
+    path, read = Path(path), Reading.from_json(reading or {})
+    gate = Gate(path.parent, read.skip_broken)
+    gate.forms.add("arrays")
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise BadInput(f"{path} is not an .npz file: {error}.", "Write it with numpy.savez.") from error
-    with archive, new_folder(target) as out:
+    with archive, new_folder(Path(target)) as out:
         check_archive(archive, path)
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
-        if missing := {"x", "y"} - names:
-            raise BadInput(
-                f"{path} has no array '{sorted(missing)[0]}'; it has {', '.join(sorted(names)) or 'none'}.",
-                "Name the samples x and the labels y: numpy.savez(file, x=..., y=...).",
-            )
-        y = _small_array(archive, "y", "iuU")
-        n = y.size
-        shape, dtype, blocks = _sample_blocks(archive, n)
-        writer = DatasetWriter(out, shape, dtype)
-        for block in blocks:
-            writer.append(block)
-        optional = {k: _small_array(archive, k, kinds) for k, kinds in
-                    (("task", "iu"), ("subject", "iu"), ("test", "b")) if k in names}  # fmt: skip
-        for name, array in optional.items():
-            if array.size != n:
-                raise BadInput(f"'{name}' has {array.size} entries, y has {n}.", "Give one per sample.")
-        labels, units = _head_units(y)
-        tasks = optional.get("task")
-        groups = units if tasks is None else np.unique(np.stack([units, tasks]), axis=1, return_inverse=True)[1].ravel()
-        test = optional["test"] if "test" in optional else last_part_of_each(groups, TEST_FRACTION)
-        writer.finish(labels, units, test, optional.get("subject"), tasks, source=str(path))
-    return target
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        parts = _parts(path, names)
+        origins = Origins()
+        writer: DatasetWriter | None = None
+        for part, x_name, y_name in parts:
+            labels = whole_labels(_small_array(archive, y_name), y_name)
+            layout, dtype, blocks = _sample_blocks(archive, x_name, y_name, len(labels), read)
+            if writer is None:
+                writer = DatasetWriter(out, layout.shape, dtype, gate)
+                gate.kind = layout.kind
+                if layout.said is not None:
+                    gate.note(layout.said)
+            elif (writer.shape, writer.dtype) != (layout.shape, np.dtype(dtype)):
+                raise BadInput(
+                    f"{x_name} holds {dtype} {layout.shape}, {parts[0][1]} {writer.dtype} {writer.shape}.",
+                    "Save all parts in one shape and type.",
+                )
+            for block in blocks:
+                writer.append(block)
+            origins.labels += labels
+            origins.test += [part == "test"] * (len(labels) if part else 0)
+        assert writer is not None
+        used = {name for _, x, y in parts for name in (x, y)}
+        used |= _read_groups(archive, set(names), origins)
+        if unused := sorted(set(names) - used):
+            gate.warn(f"Arrays not used: {', '.join(unused)}.")
+        complete(writer, gate, origins, read, str(path))
+    return Path(target)
 
 
-def _head_units(y: np.ndarray) -> tuple[tuple[str | int, ...], np.ndarray]:
-    values, units = np.unique(y, return_inverse=True)
-    if values.size < 2:
-        raise BadInput(f"All samples have the label {values.tolist()}.", "Give at least two classes.")
-    return tuple(values.tolist()), units.ravel().astype(np.int32)
+X_NAMES = ("x", "X", "data", "images", "samples", "features")
+Y_NAMES = ("y", "Y", "labels", "label", "target", "targets", "classes")
 
 
-def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
+def _parts(path: Path, names: list[str]) -> list[tuple[str | None, str, str]]:
+    """(part, array of samples, array of labels) by their names; a part is 'train', 'test', 'val' or None."""
+    if masks := [name for name in names if name in ("mask", "masks", "length", "lengths")]:
+        raise BadInput(
+            f"{path} has the array '{masks[0]}': series filled up to one length, and masks are not supported.",
+            "Give the series as they are, one .npy file each in a folder of its class.",
+        )
+    whole = [next((n for n in known if n in names), None) for known in (X_NAMES, Y_NAMES)]
+    if whole[0] is not None and whole[1] is not None:
+        return [(None, whole[0], whole[1])]
+    found: dict[str, list[str | None]] = {}
+    for name in names:
+        words = name.split("_")
+        part = next((s for s in map(split_of, words) if s is not None), None)
+        rest = "_".join(w for w in words if split_of(w) is None)
+        for place, known in enumerate((X_NAMES, Y_NAMES)):
+            if part is not None and rest in known:
+                found.setdefault(part, [None, None])[place] = name
+    parts = [(part, x, y) for part in ("train", "val", "test") if None not in (pair := found.get(part, [None, None]))
+             for x, y in [pair]]  # fmt: skip
+    if any(part == "train" for part, _, _ in parts):
+        parts = [p for p in parts if p[0] != "val" or not any(q[0] == "test" for q in parts)]
+        return [("test" if part == "val" else part, str(x), str(y)) for part, x, y in parts]
+    missing = "x" if whole[0] is None else "y"
+    raise BadInput(
+        f"{path} has no array '{missing}'; it has {', '.join(sorted(names)) or 'none'}.",
+        "Name the samples x and the labels y: numpy.savez(file, x=..., y=...).",
+    )
+
+
+def _read_groups(archive: zipfile.ZipFile, names: set[str], origins: Origins) -> set[str]:
+    """Fill ``origins`` from the optional arrays; their names."""
+    n, used = len(origins.labels), set()
+    for one, group in (("task", "tasks"), ("subject", "subjects"), ("domain", "domains"), ("file", "files"),
+                       ("time", "times"), ("test", "test")):  # fmt: skip
+        name = next((known for known in (one, f"{one}s") if known in names), None)
+        if name is None:
+            continue
+        array = _small_array(archive, name)
+        kinds = {"test": "b", "times": "iuf"}.get(group, "iuU")
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            words = {"b": "booleans", "iuf": "numbers", "iuU": "integers or strings"}[kinds]
+            raise BadInput(f"The array '{name}' is {array.dtype} {array.shape}, expected {words} [n].",
+                           "Give one per sample.")  # fmt: skip
+        if array.size != n:
+            raise BadInput(f"'{name}' has {array.size} entries, y has {n}.", "Give one per sample.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadInput(f"'{name}' holds NaN or infinity.", "Give a number for every sample.")
+        setattr(origins, group, array.tolist())
+        used.add(name)
+    return used
+
+
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran order, and dtype."""
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -98,25 +188,21 @@ def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     if dtype.hasobject:
         raise BadInput(
             f"The array '{name}' holds Python objects, which are never loaded.",
-            "Save plain numbers or strings.",
+            "Save plain numbers or strings. Series of different lengths: one .npy file each in a folder of its class.",
         )
-    if fortran and len(shape) > 1:
-        raise BadInput(f"The array '{name}' is stored in Fortran order.", f"Save numpy.ascontiguousarray({name}).")
-    return shape, dtype
+    return shape, fortran and len(shape) > 1, dtype
 
 
-def _small_array(archive: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
+def _small_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array that is held whole: labels, groups."""
     with archive.open(f"{name}.npy") as stream:
-        shape, dtype = _header(stream, name)
-        if len(shape) != 1 or not shape[0] or dtype.kind not in kinds:
-            words = {"i": "integers", "U": "strings", "b": "booleans"}
-            expected = " or ".join(words[k] for k in kinds if k in words)
-            raise BadInput(f"The array '{name}' is {dtype} {shape}, expected {expected} [n].", "Give one per sample.")
+        shape, fortran, dtype = _header(stream, name)
         if dtype.itemsize > 4 * MOST_LETTERS:
             letters = dtype.itemsize // 4
-            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Use short labels.")
+            raise BadInput(f"'{name}' has texts of {letters} letters, the limit is {MOST_LETTERS}.", "Shorten them.")
         check_size(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - stream.tell())
-        values = np.frombuffer(_exactly(stream, shape[0] * dtype.itemsize, name), dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        values = np.frombuffer(_exactly(stream, size, name), dtype).reshape(shape, order="F" if fortran else "C")
         _check_end(stream, name)
         return values
 
@@ -141,119 +227,66 @@ def _check_end(stream: IO[bytes], name: str) -> None:
         raise BadInput(f"The array '{name}' is longer than it says.", "Write it again with numpy.savez.")
 
 
-def _sample_blocks(archive: zipfile.ZipFile, n: int) -> tuple[tuple[int, int, int], str, Iterator[np.ndarray]]:
-    """Shape (C, H, W), dtype and an iterator over blocks of the array x, read in pieces of about 4 MB."""
-    with archive.open("x.npy") as stream:
-        shape, dtype = _header(stream, "x")
-        check_size("x", shape, dtype, archive.getinfo("x.npy").file_size - stream.tell())
-    if len(shape) not in (2, 3, 4) or 0 in shape:
-        raise BadInput(f"x has shape {shape}.", "Give [n, C, H, W], [n, H, W] for grey images, or [n, F].")
+def _sample_blocks(
+    archive: zipfile.ZipFile, name: str, labels: str, n: int, reading: Reading
+) -> tuple[Layout, str, Iterator[np.ndarray]]:
+    """Layout, dtype and an iterator over blocks [k, C, H, W] of the samples, read in pieces of about 4 MB."""
+    with archive.open(f"{name}.npy") as stream:
+        shape, _, dtype = _header(stream, name)
+        check_size(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - stream.tell())
+    if len(shape) < 2:
+        raise BadInput(f"{name} has shape {shape}.", "Give pictures [n, C, H, W], windows [n, C, T] or rows [n, F].")
     if shape[0] != n:
-        raise BadInput(f"x holds {shape[0]} samples, y {n} labels.", "Give one label per sample.")
-    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
-        raise BadInput(f"x has shape {shape}: channels seem to come last.", "Save x.transpose(0, 3, 1, 2).copy().")
-    if dtype != np.uint8 and dtype.kind != "f":
-        raise BadInput(f"x is {dtype}.", "Save x as uint8 (0..255) or float32.")
-    target = "uint8" if dtype == np.uint8 else "float32"
-    c, h, w = {4: shape[1:], 3: (1, *shape[1:]), 2: (*shape[1:], 1, 1)}[len(shape)]
+        raise BadInput(f"{name} holds {shape[0]} samples, {labels} {n} labels.", "Give one label per sample.")
+    if dtype.kind not in "iufb":
+        cure = f"Save {name}.view('float').reshape(len({name}), -1)." if dtype.kind == "c" else "Save plain numbers."
+        raise BadInput(f"{name} is {dtype}.", cure)
+    layout = recognise(shape[1:], reading.axes, name, dtype.itemsize == 1)
+    target = _target_type(archive, name, dtype)
+    watch = PaddingWatch(layout.shape[2]) if layout.kind == "windows" and dtype.kind == "f" else None
 
     def blocks() -> Iterator[np.ndarray]:
+        for block in _raw_blocks(archive, name):
+            with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity and is refused by index
+                made = layout.apply(block).astype(target, copy=False)
+            if watch is not None:
+                watch.look(made)
+            yield made
+        if watch is not None:
+            watch.refuse()
+
+    return layout, target, blocks()
+
+
+def _target_type(archive: zipfile.ZipFile, name: str, dtype: np.dtype) -> str:
+    """uint8 for bool and for whole numbers that are all 0..255, else float32."""
+    if dtype == np.uint8 or dtype.kind == "b":
+        return "uint8"
+    if dtype.kind == "f":
+        return "float32"
+    inside = all(int(block.min()) >= 0 and int(block.max()) <= 255 for block in _raw_blocks(archive, name))
+    return "uint8" if inside else "float32"
+
+
+def _raw_blocks(archive: zipfile.ZipFile, name: str) -> Iterator[np.ndarray]:
+    """Blocks [k, ...] of an array as it is stored, in any memory order."""
+    with archive.open(f"{name}.npy") as stream:
+        shape, fortran, dtype = _header(stream, name)
         row = int(np.prod(shape[1:])) * dtype.itemsize
         per_block = max(1, (4 << 20) // row)
-        with archive.open("x.npy") as stream:
-            _header(stream, "x")
-            for start in range(0, n, per_block):
-                k = min(per_block, n - start)
-                block = np.frombuffer(_exactly(stream, k * row, "x"), dtype).reshape(k, c, h, w)
-                with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity and is refused by index
-                    yield block.astype(target, copy=False)
-            _check_end(stream, "x")
-
-    return (c, h, w), target, blocks()
-
-
-# --- folder of class folders -------------------------------------------------------------------------------
-
-
-def class_files(path: Path) -> list[tuple[str, Path]]:
-    """(class name, file) of every image or .npy in the class folders of ``path``, sorted by name.
-
-    ``path`` may hold the class folders, or ``train`` and ``test`` (or ``val``) with the class folders inside.
-    """
-    found = []
-    for part in _parts(path):
-        for folder in sorted(p for p in part.iterdir() if p.is_dir() and not p.name.startswith(".")):
-            for file in sorted(folder.iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES | {".npy"}:
-                    found.append((folder.name, file))
-    if not found:
-        raise BadInput(
-            f"{path} holds no class folders with images or .npy files.",
-            "Put each class's files into a folder of its name.",
-        )
-    return found
-
-
-def _parts(path: Path) -> list[Path]:
-    if (path / "train").is_dir():
-        for name in ("test", "val"):
-            if (path / name).is_dir():
-                return [path / "train", path / name]
-    return [path]
-
-
-def convert_folder(path: Path, target: Path) -> Path:
-    """Every file becomes one sample with its folder's name as the label; all must have one size.
-
-    Images are uint8, grey or RGB as the first one is; .npy files hold [C, H, W] or [H, W], uint8 or float.
-    """
-    files = class_files(path)
-    with new_folder(target) as out:
-        writer: DatasetWriter | None = None
-        for _, file in files:
-            sample = _load_sample(file, None if writer is None else writer.shape[0])
-            if writer is None:
-                writer = DatasetWriter(out, sample.shape, sample.dtype.name)
-            if sample.shape != writer.shape or sample.dtype != writer.dtype:
-                raise BadInput(
-                    f"{file} is {sample.dtype} {sample.shape}, others are {writer.dtype} {writer.shape}.",
-                    "Bring all samples to one size and type.",
-                )
-            try:
-                writer.append(sample[None])
-            except BadInput as error:
-                raise BadInput(f"{file}: {error.cause}", error.remedy) from error
-        assert writer is not None
-        labels, units = _head_units(np.array([name for name, _ in files]))
-        parts = _parts(path)
-        if len(parts) == 2:
-            test = np.array([parts[1] in file.parents for _, file in files])
-        else:
-            test = last_part_of_each(units, TEST_FRACTION)
-        writer.finish(labels, units, test, source=str(path))
-    return target
-
-
-def _load_sample(file: Path, channels: int | None) -> np.ndarray:
-    if file.suffix.lower() == ".npy":
-        try:
-            with open(file, "rb") as stream:
-                header = _header(stream, file.name)
-                check_size(str(file), *header, file.stat().st_size - stream.tell())
-            sample = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise BadInput(f"{file} cannot be read: {error}.", "Save plain numbers with numpy.save.") from error
-        if sample.ndim == 2:
-            sample = sample[None]
-        if sample.ndim != 3 or (sample.dtype != np.uint8 and sample.dtype.kind != "f"):
-            raise BadInput(f"{file} is {sample.dtype} {sample.shape}.", "Save uint8 or float32, [C, H, W] or [H, W].")
-        return sample if sample.dtype == np.uint8 else sample.astype(np.float32)
-    image_module = require("PIL.Image", "codecs")
-    try:
-        with image_module.open(file) as image:
-            check_pixels(file, image.width, image.height)
-            grey = channels == 1 if channels is not None else image.mode in ("1", "L", "I;16", "LA")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadInput(f"{file} cannot be read as an image: {error}.", "Remove or repair it.") from error
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        if fortran:  # rows lie scattered: the file is unpacked first and looked into
+            with tempfile.TemporaryFile(dir=cache_folder()) as file:
+                try:
+                    shutil.copyfileobj(stream, file, 4 << 20)
+                except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                    raise BadInput(f"The array '{name}' is damaged: {error}.", "Write it again.") from error
+                if file.tell() != shape[0] * row:
+                    raise BadInput(f"The array '{name}' is cut short.", "Write it again with numpy.savez.")
+                whole = np.memmap(file, dtype, "r", shape=shape, order="F")
+                for start in range(0, shape[0], per_block):
+                    yield np.ascontiguousarray(whole[start : start + per_block])
+            return
+        for start in range(0, shape[0], per_block):
+            k = min(per_block, shape[0] - start)
+            yield np.frombuffer(_exactly(stream, k * row, name), dtype).reshape(k, *shape[1:])
+        _check_end(stream, name)

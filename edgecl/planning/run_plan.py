@@ -15,7 +15,7 @@ from ..budget.planner import RunPlan, plan_run
 from ..budget.watch import governor_limits
 from ..compiler import Plan
 from ..config import Config, normalise
-from ..data import Stream, load_stream
+from ..data import Stream, configured_stream
 from ..devices import load_profile
 from ..engine.select import import_engine
 from ..errors import BadInput
@@ -53,7 +53,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     """
     given = {k: v for k, v in normalise(options).items() if v is not None}
     first = Config.make(given)
-    stream = load_stream(first.stream, first.limit_train, first.validation, fetch, first.limit_tasks)
+    stream = configured_stream(first, fetch)
     config = Config.make(given, stream.defaults)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     network = resolve_network(config.network, spec, stream.class_count, config.norm)

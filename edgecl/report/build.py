@@ -63,6 +63,7 @@ def build_record(run: RunFacts) -> dict[str, Any]:
             "tasks": [{"name": t.name, "classes": list(t.classes)} for t in stream.tasks],
             "train_samples": stream.train_size,
             "test_samples": stream.test_size,
+            "about": dict(stream.about),
         },
         "accuracy_matrix": run.class_il,
         "task_il_accuracy_matrix": run.task_il,

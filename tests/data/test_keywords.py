@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgecl.data import fetch_stream_data, load_stream
-from edgecl.data.audio import RATE, SECOND, mfcc, one_second, read_wav
+from edgecl.data.audio import RATE, SECOND, mfcc, one_second
 from edgecl.data.keywords import TAKES, TEST_NUMBERS, VOICES, WORDS, take
-from edgecl.errors import BadInput, EdgeclError
+from edgecl.errors import EdgeclError
 
 
 def tone(hz, seconds=0.5):
@@ -89,14 +89,17 @@ def test_fetching_twice_gives_the_same_bytes(recordings):
     assert (fetch_stream_data("keywords", recordings) / "samples.raw").read_bytes() == first
 
 
-@pytest.mark.parametrize("fault", ["rate", "stereo", "not wav", "name", "no words"])
+def test_recordings_at_another_rate_and_in_stereo_are_taken(recordings):
+    write_wav(recordings / "yes" / "anna-00.wav", tone(400)[::2], rate=8000)
+    write_wav(recordings / "no" / "anna-00.wav", np.repeat(tone(800), 2), channels=2)
+    fetch_stream_data("keywords", recordings)
+    assert load_stream("keywords", fetch=False).train_size == 4 * 3 * TAKES
+
+
+@pytest.mark.parametrize("fault", ["not wav", "name", "no words"])
 def test_recordings_of_another_form_are_refused_by_name(recordings, fault):
     file = recordings / "yes" / "anna-00.wav"
-    if fault == "rate":
-        write_wav(file, tone(400), rate=8000)
-    elif fault == "stereo":
-        write_wav(file, tone(400), channels=2)
-    elif fault == "not wav":
+    if fault == "not wav":
         file.write_bytes(b"hello")
     elif fault == "name":
         file.rename(file.with_name("anna.wav"))
@@ -104,12 +107,6 @@ def test_recordings_of_another_form_are_refused_by_name(recordings, fault):
     with pytest.raises(EdgeclError) as error:
         fetch_stream_data("keywords", source)
     assert error.value.remedy
-
-
-def test_a_cut_file_is_refused(tmp_path):
-    (tmp_path / "x.wav").write_bytes(b"RIFF")
-    with pytest.raises(BadInput, match=r"x\.wav"):
-        read_wav(tmp_path / "x.wav")
 
 
 def test_the_rendered_set_is_split_by_prosody_when_it_is_here(monkeypatch):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from edgecl.data import load_stream
 from edgecl.data.cache import open_dataset
-from edgecl.data.user import convert_folder, convert_npz
+from edgecl.data.readers.folder import convert_folder
+from edgecl.data.user import convert_npz
 from edgecl.errors import BadInput, EdgeclError
 
 
@@ -81,14 +82,17 @@ WRONG = {
     "no y": ({"x": X}, "no array 'y'"),
     "lengths": ({"x": X, "y": Y[:-1]}, "20 samples"),
     "objects": ({"x": X, "y": np.array([{}] * 20)}, "objects"),
-    "int x": ({"x": X.astype(int), "y": Y}, "int64"),
+    "complex x": ({"x": X.astype(complex), "y": Y}, "complex128"),
     "one axis": ({"x": X[:, 0, 0, 0].copy(), "y": Y}, "shape"),
-    "channels last": ({"x": np.zeros((20, 5, 6, 3), np.uint8), "y": Y}, "channels"),
+    "either axes": ({"x": X.reshape(20, 3, 16, 1)[:, :, :9].reshape(20, 3, 3, 3), "y": Y}, "channels first, or last"),
     "float labels": ({"x": X, "y": Y.astype(float)}, "'y' is float64"),
     "one class": ({"x": X, "y": Y * 0}, "label"),
     "subject short": ({"x": X, "y": Y, "subject": Y[:-1]}, "subject"),
     "test not bool": ({"x": X, "y": Y, "test": Y}, "'test' is int64"),
-    "fortran": ({"x": np.asfortranarray(X), "y": Y}, "Fortran"),
+    "one-hot": ({"x": X, "y": np.eye(4, dtype=int)[Y]}, r"one column a class.*argmax"),
+    "a label each": ({"x": X, "y": np.arange(20)}, "label of its own"),
+    "all alike": ({"x": X * 0, "y": Y}, "the same"),
+    "a mask": ({"x": X, "y": Y, "mask": Y > 0}, "masks"),
     "empty": ({"x": X[:0], "y": Y[:0]}, "'y'"),
 }
 
@@ -187,11 +191,11 @@ def test_a_broken_image_is_named(tmp_path):
         convert_folder(tmp_path / "in", tmp_path / "out")
 
 
-def test_samples_of_different_sizes_are_refused_by_name(tmp_path):
+def test_samples_of_different_sizes_are_refused_where_the_size_is_to_be_kept(tmp_path):
     npy_folder(tmp_path / "in")
     np.save(tmp_path / "in" / "dog" / "3.npy", np.zeros((3, 5), np.uint8))
-    with pytest.raises(BadInput, match=r"dog/3\.npy is uint8 \(1, 3, 5\)"):
-        convert_folder(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(BadInput, match=r"2 sizes: 2x5 \(9\), 3x5 \(1\)"):
+        convert_folder(tmp_path / "in", tmp_path / "out", {"size": "keep"})
 
 
 def test_an_array_of_objects_is_never_loaded(tmp_path):
