@@ -26,6 +26,7 @@ from .learning.session import Session
 from .learning.stream_store import StreamStore
 from .learning.task_data import SourceData
 from .learning.task_loop import StepLog, TaskLoop
+from .methods import Method
 from .methods.context import TaskInfo
 from .planning.run_plan import Prepared, prepare
 from .report.build import RunFacts, build_record
@@ -197,15 +198,19 @@ class Run:
 
     def finish(self) -> Stop | None:
         """After the last task: what the method trains at the end only, and the evaluation again when it did."""
-        last = len(self.prepared.stream.tasks) - 1
-        if not self.core.phases:
+        last, method = len(self.prepared.stream.tasks) - 1, self.core.parts.method
+        if not self.position.finished:
             self.core.finish(self.info(last), self.data(last))
-        if not self.core.phases:
+            self.position.finished = True
+            if not self.core.phases and type(method).finish is Method.finish:
+                return None
+        elif not self.core.phases:  # resumed after its end
             return None
         stop = self.run_phases()
         if stop is None:
             self.evaluations.replace_last()
             self.evaluate(last)
+            self.save()
         return stop
 
     def stopped(self, stop: Stop) -> str:
