@@ -182,15 +182,17 @@ class Run:
 
     def finish(self) -> Stop | None:
         """After the last task: what the method trains at the end only, and the evaluation again when it did."""
-        last = len(self.prepared.stream.tasks) - 1
-        if not self.core.phases:
-            self.core.finish(self.info(last), self.data(last))
-            if not self.core.phases:
-                return None
+        at, last = self.position, len(self.prepared.stream.tasks) - 1
+        changed = bool(self.core.phases)  # a run that was resumed in the middle of it
+        if not at.finished:
+            at.finished, changed = True, self.core.finish(self.info(last), self.data(last))
+        if not changed:
+            return None
         stop = self.run_phases()
         if stop is None:
             self.evaluations.replace_last()
             self.evaluate(last)
+            self.save()
         return stop
 
     def stopped(self, stop: Stop) -> str:

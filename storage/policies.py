@@ -89,6 +89,7 @@ class MemoryPolicy:
 
     name = "none"
     chooses_at_end = False  # whether `end_task` wants the task's samples as candidates
+    takes_scores = False  # whether `offer` has an argument ``scores``, float [n] or None
 
     def offer(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from .model import Model
 
 Array = np.ndarray
+PIECE = 65536  # values at a time
 
 
 class Flat:
@@ -45,11 +46,16 @@ class Flat:
         return self.flat.copy()
 
     def dot(self, other: Array) -> float:
-        return float(np.dot(self.flat.astype(np.float64), other.astype(np.float64)))
+        """In float64, a piece at a time: no array of the gradients' size beside the two."""
+        return sum(
+            float(np.dot(self.flat[at : at + PIECE].astype(np.float64), other[at : at + PIECE].astype(np.float64)))
+            for at in range(0, self.flat.size, PIECE)
+        )
 
     def axpy(self, alpha: float, other: Array) -> None:
         """flat += alpha * other"""
-        self.flat += self._dtype(alpha) * other
+        for at in range(0, self.flat.size, PIECE):
+            self.flat[at : at + PIECE] += self._dtype(alpha) * other[at : at + PIECE]
 
     def scale(self, alpha: float) -> None:
         self.flat *= self._dtype(alpha)

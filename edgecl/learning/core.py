@@ -10,6 +10,7 @@ import numpy as np
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
 from ..intake.spec import SampleSpec
+from ..methods import Method
 from ..methods.context import TaskInfo
 from ..network import Network
 from ..planning.configured import trains_at
@@ -175,10 +176,12 @@ class Core:
             phases += p.sparse.end_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
 
-    def finish(self, task: TaskInfo, data: TaskData | None) -> None:
-        """After the last task; phases of the method's end are pending then."""
-        with guard_plugin(self.parts.method, "finish"):
-            self.phases.add(list(self.parts.method.finish(self.context(task, data))))
+    def finish(self, task: TaskInfo, data: TaskData | None) -> bool:
+        """After the last task; phases of the method's end are pending then. Whether the method does anything there."""
+        method = self.parts.method
+        with guard_plugin(method, "finish"):
+            self.phases.add(list(method.finish(self.context(task, data))))
+        return bool(self.phases) or type(method).finish is not Method.finish
 
     def run_phases(self, session: Session, task: TaskInfo, data: TaskData | None, **hooks: Any) -> Stop | None:
         """Train what is pending, until it is done or ``enough()``; the `Stop` when something else ended it. Hooks as in

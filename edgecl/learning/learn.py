@@ -180,6 +180,9 @@ class Teaching:
         core = self.core
         if core.phases:
             data = self._pending_data()
+            if data is not None:  # of labels that came since the phases were asked for, too
+                self.fit_head()
+                core.see(np.unique(data.labels))
             stop = core.run_phases(self.session, self._ending_task(data), data)
             if stop is not None or core.phases:
                 return stop
@@ -257,6 +260,7 @@ class Undo:
         p = core.parts
         self._core = core
         self._state = {"engine": p.engine.state(), "sparse": p.sparse.state(), "method": p.method.state()}
+        self._phases = core.phases.state()
         self._offered = 0 if p.memory is None else p.memory.offered
 
     def after(self, stop: Stop | None) -> list[str]:
@@ -267,6 +271,7 @@ class Undo:
         p.engine.load(self._state["engine"])
         p.sparse.load(self._state["sparse"])
         p.method.load(self._state["method"])
+        self._core.phases.load(self._phases)
         memory = p.memory
         if memory is not None:  # samples remembered since stay, the values that an undone model gave them do not
             slots = np.flatnonzero(memory.order >= self._offered)

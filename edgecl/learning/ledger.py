@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..compiler.extras import trained_parameters
@@ -40,10 +40,10 @@ class Ledger:
         trained = set(trained_parameters(graph, trains))
         self.trains = trains
         self.costs: tuple[WeightCost, ...] = weight_costs(graph, trained)
-        sizes = {c.name: graph.parameters[c.name].size for c in self.costs}
-        own = {name: size if name in trained else 0 for name, size in sizes.items()}
-        self._dense_forward = sum(c.forward(sizes[c.name], 1) for c in self.costs)
-        self._dense_backward = sum(c.backward(sizes[c.name], own[c.name], 1) for c in self.costs)
+        self._sizes = {c.name: graph.parameters[c.name].size for c in self.costs}
+        self._own = {name: size if name in trained else 0 for name, size in self._sizes.items()}
+        self._dense_forward = sum(c.forward(self._sizes[c.name], 1) for c in self.costs)
+        self._dense_backward = self._backward_of(trained)
 
     def executed_step(self, model: Model, current_rows: int) -> None:
         """After a step: charge it in the SparCL convention at the present densities."""
@@ -56,10 +56,19 @@ class Ledger:
             self.full_dense += (self._dense_forward + self._dense_backward) * (current_rows + replay_rows)
         self.sparcl_dense += self._dense_forward * (3 * current_rows + self.draws * self.replay_rows)
 
-    def dense_rows(self, forward: float = 0, backward: float = 0) -> None:
+    def dense_rows(self, forward: float = 0, backward: float = 0, only: Collection[str] | None = None) -> None:
         """Charge rows of the dense run beside its steps: teachers, scores, phases. Full convention only: SparCL's
-        counts the usual step."""
-        self.full_dense += round(self._dense_forward * forward + self._dense_backward * backward)
+        counts the usual step.
+
+        only : the parameters that train in it, by default all that the plan trains
+        """
+        each = self._dense_backward if only is None else self._backward_of(only)
+        self.full_dense += round(self._dense_forward * forward + each * backward)
+
+    def _backward_of(self, names: Collection[str]) -> int:
+        """FLOPs of a row's dense backward where of the weights only ``names`` get a gradient."""
+        own = {name: size if name in names else 0 for name, size in self._own.items()}
+        return sum(c.backward(self._sizes[c.name], own[c.name], 1) for c in self.costs)
 
     def executed(self, meters: Meters) -> int:
         """Full convention: forward and backward FLOPs of all training so far."""
@@ -98,17 +107,21 @@ class Ledger:
 class DenseRows:
     """Counts what the dense run would have in each step: it removes nothing, so its later epochs are longer.
 
-    A reservoir fills by every offer, so its filling is followed step by step. The other policies are full
-    for the
-    classes at hand after one epoch, in which nothing has been removed yet: the memory's own filling is the
-        dense
-    run's too.
+    Where nothing is removed its steps have the rows of ours. Otherwise a reservoir fills by every offer, so its filling
+    is followed step by step. The other policies are full for the classes at hand after one epoch, in which nothing has
+    been removed yet: the memory's own filling is the dense run's too.
     """
 
     def __init__(self, slots: int, reservoir: bool) -> None:
         self.slots, self.reservoir = slots, reservoir
         self.filled = 0
         self.done = 0  # steps of this epoch already charged
+
+    def charge_step(self, ledger: Ledger, current: int, replayed: int) -> None:
+        """Charge a step with the rows that ours had: nothing is removed."""
+        ledger.dense_step(current, replayed)
+        if self.reservoir:
+            self.filled = min(self.slots, self.filled + current)
 
     def charge(self, ledger: Ledger, samples: int, batch: int, drop_last: bool, progress: float, filled: int) -> None:
         """Charge the steps of a dense epoch over ``samples`` up to ``progress`` in 0..1; 1 ends the epoch.

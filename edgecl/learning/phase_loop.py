@@ -33,24 +33,28 @@ class PhaseLoop:
     def __init__(self, trainer: Trainer, context: EventContext, phase: Phase, number: int) -> None:
         self.trainer, self.phase, self.number = trainer, phase, number
         self._memory: MemoryData | None = None
-        self.data = self._source(context)
         self.context = replace(context, phase=phase)
+        self.data = self._source()
         config = trainer.parts.config
         self.order = Order(config.batch, config.drop_last)
         self.done = 0
         self._frozen: list[str] | None = None  # by this phase, once it began
 
-    def _source(self, context: EventContext, slots: Array | None = None) -> TaskData:
-        memory, task = self.trainer.parts.memory, context.data
+    def _source(self, slots: Array | None = None) -> TaskData | None:
+        """What it trains on; None where the task has no sample."""
+        memory, task = self.trainer.parts.memory, self.context.data
         if self.phase.data != "task" and memory is not None:
             self._memory = MemoryData(memory, slots)
             return self._memory if self.phase.data == "memory" or task is None else JoinedData(task, self._memory)
-        assert task is not None
         return task
 
     @property
+    def samples(self) -> int:
+        return 0 if self.data is None else len(self.data.ids)
+
+    @property
     def finished(self) -> bool:
-        if not len(self.data.labels):
+        if not self.samples:
             return True
         if self.phase.steps is not None:
             return self.done >= self.phase.steps
@@ -58,14 +62,14 @@ class PhaseLoop:
 
     def advance(self) -> StepLog | None:
         """One step; None when the phase is done."""
-        if self.finished:
+        if self.finished or self.data is None:
             return None
         self._begin()
-        order, parts = self.order, self.trainer.parts
+        order, parts, labels = self.order, self.trainer.parts, self.data.labels
         if order.iteration == 0:
-            order.draw(np.flatnonzero(self.data.labels >= 0), parts.random["order"])
+            order.draw(np.flatnonzero(labels >= 0), parts.random["order"])
         rows = order.rows(order.iteration)
-        y = self.data.labels[rows]
+        y = labels[rows]
         rows, y = rows[y >= 0], y[y >= 0]  # slots that were emptied since the epoch began
         loss = 0.0
         if rows.size:
@@ -83,7 +87,7 @@ class PhaseLoop:
         self.done += 1
         order.done()
         if self.finished:
-            self._end()
+            self.end()
         return log
 
     def _begin(self) -> None:
@@ -99,7 +103,8 @@ class PhaseLoop:
         if self._frozen:
             engine.freeze(self._frozen)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let everything train again. To be called once it is finished, also when its samples went away."""
         if self._frozen:
             self.trainer.parts.engine.unfreeze(self._frozen)
         self._frozen = []
@@ -109,13 +114,16 @@ class PhaseLoop:
             **self.order.state(),
             "done": self.done,
             "frozen": self._frozen,
+            "samples": self.samples,
             "slots": None if self._memory is None else self._memory.slots.copy(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`, over the same data."""
+        """Continue from `state`. Where samples came or went since, its present epoch begins anew over what is there."""
         self.order.load(state)
         self.done = int(state["done"])
         self._frozen = None if state["frozen"] is None else [str(n) for n in state["frozen"]]
         if state["slots"] is not None:
-            self.data = self._source(self.context, np.array(state["slots"], np.int64))
+            self.data = self._source(np.array(state["slots"], np.int64))
+        if state.get("samples", self.samples) != self.samples:
+            self.order.iteration = 0

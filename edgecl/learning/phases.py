@@ -49,15 +49,17 @@ class Phases:
     def run(self, session: Session, context: EventContext, **hooks: Callable[..., Any]) -> Stop | None:
         """Train what is pending, watched by ``session``, until it is done or a hook says that it is enough (then some
         is still pending); the `Stop` when something else ended it. Hooks as in `Session.run`."""
+        if self._loop is not None:  # its samples are those of an earlier call
+            self._saved, self._loop = self._loop.state(), None
         while self.queue:
-            if self._loop is None:
-                self._loop = PhaseLoop(self._trainer, context, self.queue[0], self.number)
-                if self._saved is not None:
-                    self._loop.load(self._saved)
-                    self._saved = None
-            stop = session.run(self._loop, **hooks)
-            if not self._loop.finished:
+            loop = self._loop = PhaseLoop(self._trainer, context, self.queue[0], self.number)
+            if self._saved is not None:
+                loop.load(self._saved)
+                self._saved = None
+            stop = session.run(loop, **hooks)
+            if not loop.finished:
                 return stop
+            loop.end()
             self._loop = None
             self.queue.pop(0)
             self.number += 1

@@ -58,7 +58,9 @@ class TaskLoop:
         self.planned: int | None = None
         if epochs is not None:
             self.removal = make_removal(config, self.data.labels, epochs)
-            self.planned = planned_steps(config, self.n, epochs, 0 if self.slots is None else self.slots.size)
+            held = 0 if context.held_out is None else len(context.held_out[0])
+            merged = 0 if self.slots is None else self.slots.size
+            self.planned = planned_steps(config, self.n - held, epochs, merged)
         self.order = Order(config.batch, config.drop_last)
         self._named = 0  # batches of this epoch that the data has been told of
         self.done = first_step
@@ -107,11 +109,20 @@ class TaskLoop:
             self.removal.observe(rows, np.argmax(logits, axis=1) == y, losses)
         log = StepLog(order.epoch, order.iteration, order.steps, result.loss)
         self.done += 1
-        progress = (order.iteration + 1) / order.steps
-        samples = self.n + (0 if self.slots is None else self.slots.size)
-        self.dense.charge(parts.ledger, samples, parts.config.batch, parts.config.drop_last, progress, filled)
+        self._charge(len(rows), result.samples, filled)
         order.done()
         return log
+
+    def _charge(self, current: int, samples: int, filled: int) -> None:
+        """The dense run's step: ``current`` task rows of ``samples`` in all; ``filled`` slots before it."""
+        config, ledger, order = self.trainer.parts.config, self.trainer.parts.ledger, self.order
+        if self.removal is None:  # memory rows of a merged batch stand where current ones would
+            current = samples if self.merged else current
+            self.dense.charge_step(ledger, current, samples - current)
+            return
+        progress, held = (order.iteration + 1) / order.steps, self.context.held_out
+        whole = self.n - (0 if held is None else len(held[0])) + (0 if self.slots is None else self.slots.size)
+        self.dense.charge(ledger, whole, config.batch, config.drop_last, progress, filled)
 
     def _info(self) -> StepInfo:
         order = self.order
@@ -174,6 +185,7 @@ class TaskLoop:
         return {
             **self.order.state(),
             "done": self.done,
+            "planned": self.planned,
             "slots": self.slots,
             "removal": None if self.removal is None else self.removal.state(),
         }
@@ -182,6 +194,7 @@ class TaskLoop:
         """Continue from `state`, over the same data."""
         self.order.load(state)
         self.done = int(state["done"])
+        self.planned = state.get("planned", self.planned)  # the memory may have filled since the task began
         if self.merged and state.get("slots") is not None:
             self.slots = np.array(state["slots"], np.int64)
         self._named = 0

@@ -135,7 +135,7 @@ class Trainer:
                 self._refresh.renew(draw.slots, np.clip(logits[:, :width], -65504, 65504).astype(np.float16))
         self._exchange(drawn, result, info)
         self._remember(rows, batch, c, result, write_fields)
-        p.ledger.executed_step(p.engine.model, len(rows.x))
+        p.ledger.executed_step(p.engine.model, len(rows.x) + (0 if slots is None else len(slots)))
         self.steps += 1
         return result
 
@@ -144,7 +144,8 @@ class Trainer:
         batch = self._batch(rows, rows.x if rows.y.ndim == 2 else self._augmented(rows.x), info, c)
         before = self.parts.random.state() if self._foreign else None
         result = self._train(self.method, c, batch, [], info, lr, before)
-        self.parts.ledger.dense_rows(forward=len(rows.x), backward=len(rows.x))
+        only = None if c.phase is None else c.phase.only
+        self.parts.ledger.dense_rows(forward=len(rows.x), backward=len(rows.x), only=only)
         self.steps += 1
         return result.loss
 
@@ -236,7 +237,7 @@ class Trainer:
             x, y, ids = x[chosen], y[chosen], ids[chosen]
             subjects = None if subjects is None else subjects[chosen]
             offered = {name: values[chosen] for name, values in fields.items()}
-        more = {} if scores is None else {"scores": scores}
+        more = {"scores": scores} if getattr(p.policy, "takes_scores", False) else {}
         with guard_plugin(p.policy, "offer"):
             p.policy.offer(p.memory, p.random["memory"], x, y.astype(np.int32), ids, offered, subjects, **more)
         if write_fields and p.store is not None and fields and (rows.ids >= 0).all():

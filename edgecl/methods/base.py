@@ -194,8 +194,8 @@ class Method(Configurable):
         """After each step of a task's own epochs."""
 
     def accept(self, c: Context, batch: Batch, result: StepResult) -> tuple[Array | None, Array | None]:
-        """(rows of the batch that are offered to the memory or None for all, float [rows] scores for a memory policy
-        that takes scores or None)."""
+        """(rows of the batch that are offered to the memory, their positions or bool [B], or None for all; their scores
+        as float [rows], for a memory policy that ``takes_scores``, or None)."""
         return None, None
 
     def end_task(self, c: Context) -> Sequence[Phase]:

@@ -28,13 +28,19 @@ LOGITS = Field("logits", "float16", "classes")
 
 
 class Passes(NamedTuple):
-    """Work beyond the usual step: extra rows forwarded and backwarded per current row of a step, extra epochs a task.
-    The plan's steps and FLOPs count them.
+    """Work beyond the usual step, at most; the plan's steps and FLOPs count it.
+
+    Parameters
+    ----------
+    forward, backward : extra rows forwarded and backwarded per row of a step's batch
+    epochs : extra epochs a task (phases)
+    candidates : forwards of each candidate that `Method.choose` makes
     """
 
     forward: float = 0.0
     backward: float = 0.0
     epochs: float = 0.0
+    candidates: float = 0.0
 
 
 NO_PASSES = Passes()
@@ -47,7 +53,8 @@ class Needs:
     Parameters
     ----------
     draws : replay draws a step
-    candidates : rows drawn for `Method.choose`, which names those to replay; 0: the draw itself is replayed
+    candidates : rows drawn for `Method.choose`, which names those to replay (at most the run's replay batch); 0: the
+        draw itself is replayed
     merged : a batch's rows come from task and memory together, in one shuffled order (then ``draws`` is 0)
     holdout : share of the memory, and as many new rows, kept out of training, class-balanced (BiC)
     fields : stored beside a sample
@@ -90,7 +97,8 @@ class Needs:
         return next((f for f in self.fields if f.name == name), None)
 
     def rows(self, batch: int, replay_batch: int, replay_forward: str = "joint", micro_batch: int | None = None) -> int:
-        """Rows of the largest single training forward: the plan's batch."""
+        """Rows of the largest single training forward: the plan's batch. Chosen rows have a forward of their own."""
         drawn = replay_batch if self.draws else 0
-        rows = batch + self.draws * drawn if replay_forward == "joint" else max(batch, drawn)
+        joint = replay_forward == "joint" and not self.candidates
+        rows = batch + self.draws * drawn if joint else max(batch, drawn)
         return rows if micro_batch is None else min(rows, micro_batch)

@@ -90,7 +90,7 @@ def engine_plan(
     """
     needs = method.needs
     trains = trains_at(needs, True) if trains is None else trains
-    rows = needs.rows(config.batch, needs.candidates or config.replay_rows, config.replay_forward, config.micro_rows)
+    rows = needs.rows(config.batch, config.replay_rows, config.replay_forward, config.micro_rows)
     return compile_for(
         config.engine,
         graph,

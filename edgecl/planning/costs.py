@@ -15,14 +15,17 @@ from .schedules import planned_steps, steps_of
 MODES = {"all": "train", "head": "head", "none": "inference"}
 
 
-def step_costs(config: Config, graph: Graph, method: Method) -> list[Operation]:
-    """A full step operation by operation: current and replayed rows, and the rows of the method's own passes."""
+def step_costs(config: Config, graph: Graph, method: Method, trains: str | None = None) -> list[Operation]:
+    """A full step operation by operation: current and replayed rows, and the rows of the method's own passes.
+
+    trains : what the plan trains in it, by default what it does after a first task that trains the body
+    """
     sparse, needs = configured_sparsity(config, graph), method.needs
     rows = config.batch + needs.draws * config.replay_rows
     densities, keep = sparse.training_densities(), sparse.gradient_keep
-    found = operations(graph, rows, MODES[needs.trains], densities, keep)
-    chosen = needs.draws * needs.candidates if needs.candidates else 0
-    forward = round((needs.passes.forward - needs.passes.backward) * config.batch) + chosen
+    found = operations(graph, rows, MODES[trains or needs.trains], densities, keep)
+    passes = needs.passes
+    forward = round((passes.forward - passes.backward) * config.batch + passes.candidates * needs.candidates)
     backward = round(needs.passes.backward * config.batch)
     if forward > 0:
         found += operations(graph, forward, "inference", densities, keep)
@@ -51,13 +54,18 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     if config.device is None:
         return plan
     profile = load_profile(config.device)
-    cost = CostModel(profile, config.threads).step(costs)
-    cool = cost.seconds * steps
+    model = CostModel(profile, config.threads)
+    cost = model.step(costs)
+    seconds, joules = cost.seconds, cost.joules
+    if method.needs.body == "first task" and sizes:  # whose steps cost more: the mean of all
+        first, share = model.step(step_costs(config, graph, method, "all")), task_steps(config, method, sizes[0]) / steps
+        seconds, joules = (share * a + (1 - share) * b for a, b in ((first.seconds, seconds), (first.joules, joules)))
+    cool = seconds * steps
     return replace(
         plan,
         warming=warmed(profile, cool) / cool if cool else 1.0,
-        step_seconds=cost.seconds,
-        step_joules=cost.joules,
+        step_seconds=seconds,
+        step_joules=joules,
         step_source=cost.label,
         step_band=cost.band,
         step_joules_band=cost.joules_band,

@@ -53,6 +53,7 @@ def predicted_growth(
     if needs.statistics is not None:
         features = int(np.prod(plan.graph.shapes[plan.graph.features]))
         found["statistics"] = needs.statistics(features, classes)
+        found["checkpoint"] += 0 if config.out is None else found["statistics"]
     return found
 
 

@@ -45,8 +45,8 @@ def unmasked(engine: Engine, names: Sequence[str]) -> Iterator[None]:
 def _absolute(
     engine: Engine, data: Batch | Draw, names: Sequence[str], units: Array | None, micro_batch: int | None
 ) -> dict[str, Array]:
-    rows = len(data)
-    for start in range(0, rows, micro_batch or rows):
+    rows = len(data)  # none where a merged batch holds memory rows alone
+    for start in range(0, rows, micro_batch or max(rows, 1)):
         part = data.rows(start, min(rows, start + (micro_batch or rows)))
         logits = engine.forward({engine.model.graph.input: part.x}, training=True)["logits"]
         mask = None
