@@ -1,4 +1,4 @@
-"""A saved state from elsewhere: its checksum has no key, so every number in it is looked at before native code sees it."""
+"""A saved state from elsewhere: its checksum has no key, so its numbers are looked at before native code sees them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def pending_swaps(slot):
         kinds = dict(cls=np.int32, subject=np.int32, ready=np.uint8, bytes=np.uint8, field_bytes=np.uint32)
         values = dict(
             due=np.full(n, 10**6), slot=np.full(n, slot), id=np.arange(n), version=np.zeros(n), time=np.zeros(n),
-            cls=np.zeros(n), subject=np.full(n, -1), ready=np.ones(n), bytes=np.zeros(n * stage), field_bytes=np.zeros(n),
+            cls=np.zeros(n), subject=np.full(n, -1), ready=np.ones(n), bytes=np.zeros(n * stage),
+            field_bytes=np.zeros(n),
         )  # fmt: skip
         for name, value in values.items():
             arrays[f"trainer/carousel/{name}"] = np.ascontiguousarray(value, kinds.get(name, np.int64))
