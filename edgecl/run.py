@@ -196,7 +196,7 @@ class Run:
         return stop
 
     def stopped(self, stop: Stop) -> str:
-        """Save and evaluate where the run ends early; why, for the record."""
+        """Save and evaluate where a run ends early; why, for the record."""
         if stop.kind == "loss":
             return self.return_to_checkpoint(stop)
         self.save()  # without the row below: a resumed run evaluates the task at its end
@@ -205,9 +205,7 @@ class Run:
         return "interrupted" if stop.kind == "asked" else stop.text
 
     def return_to_checkpoint(self, stop: Stop) -> str:
-        """Everything, the record's figures included, as in the last saved state. The run ends there, since going on
-        would repeat the loss.
-        """
+        """Everything as in the last saved state; the run ends there, since going on would repeat the loss."""
         if not self.restore_latest():
             self.evaluate()
             return f"loss not finite at step {stop.step}; stopped before it changed a weight. {stop.text}"
