@@ -107,7 +107,7 @@ def _declared(make_policy: MakePolicy, density: float) -> SparsityPolicy:
         raise broken_contract(policy, f"has options that are no plain values: {error}", "options") from error
     try:
         again = type(policy)(**options)
-    except TypeError as error:
+    except (TypeError, BadInput) as error:
         raise broken_contract(policy, f"cannot be made again from its options {options}: {error}", "options") from error
     if again.options() != options:
         raise broken_contract(policy, f"made again from {options} has the options {again.options()}", "options")
