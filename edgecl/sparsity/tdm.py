@@ -14,6 +14,7 @@ to s one period later; in every other period prune to s + delta and grow to s.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -89,7 +90,7 @@ class TDM(SparsityPolicy):
         for name, tensor in tensors.items():
             move = self.due(info, tensor.density)
             assert move is not None
-            change = exchange(tensor, move, lambda t=tensor, e=evidence[name]: self.importance(t, e), rng)
+            change = exchange(tensor, move, partial(self.importance, tensor, evidence[name]), rng)
             if change is not None:
                 changes[name] = change
         return Moves(changes)

@@ -240,7 +240,7 @@ FAULTS = {
     MorePasses: r"announced 1 passes of its own and ran 2",
     OtherContract: r"has contract 2, this version 1",
     NoName: r"has no name",
-    OptionsThatAreNone: r"cannot be made again from its options|has no option",
+    OptionsThatAreNone: r"cannot be made again from its options.*SparsityPolicy\.options",
     OddLooks: r"declares looks",
     PeakBelowTheStart: r"peak density below the density it starts or trains at",
 }

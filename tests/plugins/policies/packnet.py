@@ -3,27 +3,26 @@
 import numpy as np
 
 from edgecl.errors import BadInput
+from edgecl.options import option
+from edgecl.parsing import count
 from edgecl.sparsity import Change, Moves, Phase, SparsityPolicy, exact_count, positions_of, top_k
 
 
 class PackNet(SparsityPolicy):
-    """retrain : epochs on the task's own weights after the others were pruned; 0 is none
-
-    A task trains all weights that nobody owns, keeps the largest of them, the target density's share of the tensor, and
-    drops the rest. What is not sparse is frozen after the first task, the classifier but for the rows of the task's
+    """A task trains all weights that nobody owns, keeps the largest of them, the target density's share of the tensor,
+    and drops the rest. What is not sparse is frozen after the first task, the classifier but for the rows of the task's
     classes. A prediction for a task uses the weights owned by then, so nothing is forgotten; it must name the task.
     """
 
     name = "packnet"
     contract = 1
 
-    def __init__(self, *, retrain: int = 1) -> None:
-        self.retrain = retrain
+    retrain: int = option(1, count(), "epochs on a task's own weights after the others were pruned")
+
+    def __init__(self, **given) -> None:
+        super().__init__(**given)
         self._owner = {}  # uint8 [size] by tensor: 0 nobody's, t + 1 the t-th task's
         self._tasks = 0
-
-    def options(self):
-        return {"retrain": self.retrain}
 
     def check(self, epochs, steps):
         if epochs is None and steps is None:

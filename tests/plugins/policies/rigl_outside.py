@@ -3,21 +3,23 @@
 import numpy as np
 
 from edgecl.errors import BadInput
+from edgecl.options import option
+from edgecl.parsing import count, fraction
 from edgecl.sparsity import NOTHING, Change, Dense, Moves, SparsityPolicy, drop_lowest, exact_count, top_k
 
 
 class RigLOutside(SparsityPolicy):
-    """share : of the living weights exchanged, falling linearly to 0 at the task's end;  every : steps between"""
+    """The network's dead weights with the largest gradients come, and each tensor gives up as many as it gets."""
 
     name = "rigl-outside"
     contract = 1
 
-    def __init__(self, *, share: float = 0.2, every: int = 20) -> None:
-        self.share, self.every = share, every
-        self.looks = (Dense(top=share),)
+    share: float = option(0.2, fraction(True, True), "share of the living weights exchanged, falling to 0 in a task")
+    every: int = option(20, count(1), "steps between exchanges")
 
-    def options(self):
-        return {"share": self.share, "every": self.every}
+    def __init__(self, **given) -> None:
+        super().__init__(**given)
+        self.looks = (Dense(top=self.share),)
 
     def check(self, epochs, steps):
         if steps is not None and steps <= self.every:

@@ -1,20 +1,19 @@
 """SET (Mocanu et al. 2018) as somebody outside would write it: smallest |w| leave, random weights come."""
 
 from edgecl.errors import BadInput
+from edgecl.options import option
+from edgecl.parsing import count, fraction
 from edgecl.sparsity import Move, Moves, SparsityPolicy, exact_count, exchange
 
 
 class SETOutside(SparsityPolicy):
-    """share : of the living weights exchanged;  every : steps between exchanges"""
+    """Drops the smallest weights of each tensor and grows as many at random."""
 
     name = "set-outside"
     contract = 1
 
-    def __init__(self, *, share: float = 0.3, every: int = 20) -> None:
-        self.share, self.every = share, every
-
-    def options(self):
-        return {"share": self.share, "every": self.every}
+    share: float = option(0.3, fraction(True, True), "share of the living weights exchanged")
+    every: int = option(20, count(1), "steps between exchanges")
 
     def check(self, epochs, steps):
         if steps is not None and steps <= self.every:

@@ -4,13 +4,13 @@ import numpy as np
 
 from edgecl.errors import BadInput
 from edgecl.methods import cross_entropy
+from edgecl.options import option
+from edgecl.parsing import count
 from edgecl.sparsity import Change, Moves, SparsityPolicy, exact_count, top_k
 
 
 class SNIP(SparsityPolicy):
-    """batches : mini-batches of the first task that the gradient is taken over
-
-    The network is dense until then, so a plan has room for it dense. Each tensor has a threshold of its own: at high
+    """The network is dense until then, so a plan has room for it dense. Each tensor has a threshold of its own: at high
     sparsity one for all empties layers. It has seen the first task's classes only.
     """
 
@@ -18,12 +18,11 @@ class SNIP(SparsityPolicy):
     contract = 1
     rows = 32
 
-    def __init__(self, *, batches: int = 4) -> None:
-        self.batches = batches
-        self._scored = False
+    batches: int = option(4, count(1), "mini-batches of the first task that the gradient is taken over")
 
-    def options(self):
-        return {"batches": self.batches}
+    def __init__(self, **given) -> None:
+        super().__init__(**given)
+        self._scored = False
 
     def check(self, epochs, steps):
         if epochs is None and steps is None:
