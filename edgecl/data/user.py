@@ -159,8 +159,8 @@ def _read_groups(archive: zipfile.ZipFile, names: set[str], origins: Origins) ->
     n, used = len(origins.labels), set()
     for one, group in (("task", "tasks"), ("subject", "subjects"), ("domain", "domains"), ("file", "files"),
                        ("time", "times"), ("test", "test")):  # fmt: skip
-        name = next((known for known in (one, f"{one}s") if known in names), None)
-        if name is None:
+        name = "files" if one == "file" and "files" in names else one  # numpy.savez has a parameter 'file' of its own
+        if name not in names:
             continue
         array = _small_array(archive, name)
         kinds = {"test": "b", "times": "iuf"}.get(group, "iuU")
