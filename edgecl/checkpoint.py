@@ -164,7 +164,7 @@ def _write_safetensors(fd: int, arrays: Mapping[str, np.ndarray], about: Mapping
     text = json.dumps(header).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
     for block in (len(text).to_bytes(8, "little"), text, *(_bytes(arrays[n]) for n in names)):
-        view = memoryview(block)
+        view = memoryview(block)  # type: ignore[arg-type]
         while view:
             view = view[os.write(fd, view[: 1 << 24]) :]
 

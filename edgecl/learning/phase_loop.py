@@ -14,9 +14,9 @@ from .context import EventContext
 from .memory_rows import MemoryData
 from .mix import mixed
 from .order import Order
-from .task_data import JoinedData, TaskData
+from .task_data import JoinedData, TaskData, TaskRows
 from .task_loop import StepLog
-from .trainer import TaskRows, Trainer
+from .trainer import Trainer
 
 Array = np.ndarray
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..data import SampleSource
 
 Array = np.ndarray
+
+
+class TaskRows(NamedTuple):
+    """Current samples of a step.
+
+    x : [B, ...];  y : int64 [B] head units, or float32 [B, C] soft targets;  ids : record ids, -1 without one
+    indices : positions within the task's data;  subjects : int32 [B] whose samples they are, or None
+    """
+
+    x: Array
+    y: Array
+    ids: Array
+    indices: Array
+    subjects: Array | None
 
 
 class TaskData(Protocol):

@@ -16,8 +16,8 @@ from ..sparsity import StepInfo
 from .context import EventContext
 from .ledger import DenseRows
 from .order import Order
-from .task_data import TaskData
-from .trainer import TaskRows, Trainer
+from .task_data import TaskData, TaskRows
+from .trainer import Trainer
 
 Array = np.ndarray
 AHEAD = 2  # batches named to the data before they are read

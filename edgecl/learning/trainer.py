@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from .memory_rows import gather
 from .randomness import Randomness
 from .refresh import LogitRefresh
 from .schedule import learning_rate
-from .task_data import TaskData
+from .task_data import TaskData, TaskRows
 
 Array = np.ndarray
 
@@ -46,20 +46,6 @@ class Parts:
     policy: Any = None
     store: SampleStore | None = None
     carousel: Carousel | None = None
-
-
-class TaskRows(NamedTuple):
-    """Current samples of a step.
-
-    x : [B, ...];  y : int64 [B] head units, or float32 [B, C] soft targets;  ids : record ids, -1 without one
-    indices : positions within the task's data;  subjects : int32 [B] whose samples they are, or None
-    """
-
-    x: Array
-    y: Array
-    ids: Array
-    indices: Array
-    subjects: Array | None
 
 
 class Trainer:

@@ -58,8 +58,11 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     cost = model.step(costs)
     seconds, joules = cost.seconds, cost.joules
     if method.needs.body == "first task" and sizes:  # whose steps cost more: the mean of all
-        first, share = model.step(step_costs(config, graph, method, "all")), task_steps(config, method, sizes[0]) / steps
-        seconds, joules = (share * a + (1 - share) * b for a, b in ((first.seconds, seconds), (first.joules, joules)))
+        first = model.step(step_costs(config, graph, method, "all"))
+        share = task_steps(config, method, sizes[0]) / steps
+        seconds = share * first.seconds + (1 - share) * seconds
+        if joules is not None and first.joules is not None:
+            joules = share * first.joules + (1 - share) * joules
     cool = seconds * steps
     return replace(
         plan,
