@@ -137,10 +137,20 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="name the groups")
     parser.add_argument("--group", nargs="+", metavar="NAME", default=["resnet18:32"], choices=list(known))
+    parser.add_argument("--base", metavar="COMMIT", help="instead: steps through Learner against this commit")
     parser.add_argument("--rounds", type=int, help="turns of each contender; default 20, 60 for steps of milliseconds")
     options = parser.parse_args()
     if options.list:
         print("\n".join(known))
+        return
+    if options.base:
+        from against_base import CASES, PAIRS
+        from against_base import measure as against
+
+        found = against(options.base, list(CASES), 8 if options.quick else options.rounds or PAIRS)
+        table(found, ("net", "batch", "density", "peer", "base_us", "ours_us", "against_base",
+                      "against_base_interval", "against_base_wall", "others_share", "n"))  # fmt: skip
+        write("step", found, options.json, (), KEY)
         return
     chosen = [known[name] for name in options.group]
     isas = {g.isa for g in chosen}

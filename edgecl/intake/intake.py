@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..erasure.diary import Diary
 from ..errors import BadInput
 from ..storage import SampleStore
 from ..storage.errors import WriteBudgetSpent
@@ -19,6 +18,14 @@ from .spec import SampleSpec
 from .tickets import RamTicket
 
 Array = np.ndarray
+
+
+class Notes(Protocol):
+    """Who notes what came, for training anew (`erasure.diary.Diary`)."""
+
+    def observed(self, ids: Array, count: int, *, buffered: bool, steps: int) -> None: ...
+    def unstored(self, count: int) -> None: ...
+    def of_subjects(self, subjects: Iterable[int]) -> None: ...
 
 
 class Intake:
@@ -39,7 +46,7 @@ class Intake:
         spec: SampleSpec,
         capacity: int,
         store: SampleStore | None,
-        diary: Diary,
+        diary: Notes,
         log: Callable[[str], None],
         *,
         ahead: int,
