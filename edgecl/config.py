@@ -14,6 +14,7 @@ from .choices import arguments, every_option, network_name, own_options, owners,
 from .data import AUGMENTATIONS
 from .errors import BadInput, unknown_name
 from .former_names import present_names
+from .fronts.registry import FRONTS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
 from .methods.registry import METHODS
@@ -41,6 +42,7 @@ class Config:
     validation: float | None = _option(
         None, p.fraction(True, True), "test on this last part of every class's training samples instead"
     )
+    front: str = _option("none", registered(FRONTS, "none"), "what raw samples pass before the network")
     network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     method: str = _option("der++", registered(METHODS), "continual-learning method")

@@ -58,8 +58,8 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``
-    mean, std : per channel, raw units; by default 0 and 255 (uint8) or 0 and 1
+    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
+    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
     classes : head units to begin with; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
@@ -70,7 +70,8 @@ class Learner:
     tasks : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
     use : files or modules to import first, which register what ``options`` name
     options : any training option of `edgecl run`: method (a name, or an object such as ``ER(beta=1.0)``), store (folder
-        of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device ...
+        of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device,
+        front (what raw samples pass before the network) ...
 
     `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in
     another. `learn`, `end_task`, `finish`, `save` and `close` exclude each other.
@@ -123,7 +124,8 @@ class Learner:
         self._stop = threading.Event()
         self._pid = os.getpid()
         self._closed = False
-        self.life = Life(setup, saves, self._stop, resident())
+        own = 0 if setup.front is None else setup.front.resident
+        self.life = Life(setup, saves, self._stop, resident() - own)
         _OPEN.add(self)
 
     # -- what a service calls
@@ -143,6 +145,7 @@ class Learner:
         x = as_samples(x, self.spec)
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
+        x = self.life.behind_front(x, taken=True)
         if task is not None:
             self.life.tasks.check()
             self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
@@ -212,6 +215,7 @@ class Learner:
         core = self.life.core
         if not core.trainer.seen.any():
             raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+        x = self.life.behind_front(x)
         scores = core.scores(x, core.trainer.seen) if task is None else self._scores_in_task(x, task)
         labels = list(self.life.intake.labels.labels)
         if not proba:
@@ -362,8 +366,8 @@ class Learner:
 
     @property
     def spec(self) -> SampleSpec:
-        """What a sample looks like."""
-        return self.life.setup.spec
+        """What a raw sample looks like."""
+        return self.life.setup.raw
 
     @property
     def budget(self) -> Budget:

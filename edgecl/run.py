@@ -20,7 +20,14 @@ from .learning.miro import make_miro
 from .learning.out_folder import OutFolder, essential
 from .learning.parts import holds_store
 from .learning.position import Position
-from .learning.resuming import CHANGEABLE, check_resumable, data_facts, readable_store_errors, resumed_options
+from .learning.resuming import (
+    CHANGEABLE,
+    check_resumable,
+    data_facts,
+    readable_store_errors,
+    resumed_options,
+    with_saved_front,
+)
 from .learning.root_key import root_key
 from .learning.session import Session
 from .learning.stream_store import StreamStore
@@ -59,6 +66,7 @@ def run(
     saved = None
     if resume is not None:
         options, saved = resumed_options(Path(resume), options)
+        options = with_saved_front(options, saved)
     prepared = prepare(options)
     with Run(prepared, command, listen, stop) as job:
         return job.execute(saved)
@@ -84,7 +92,8 @@ class Run:
             new = config.store is not None and not holds_store(config.store)
             key = root_key(config.root_key_file, config.store, config.out, make=new)
             stream = prepared.stream
-            self.core = Core(prepared.plan, prepared.network, prepared.spec, stream.identity, root_key=key)
+            of = prepared.plan, prepared.network, prepared.spec, stream.identity
+            self.core = Core(*of, root_key=key, front=prepared.front)
             try:
                 self.session = Session(self.core.trainer, prepared.budget, prepared.plan, stop, self._shed)
                 self.miro = make_miro(self.core.trainer, prepared.plan)
@@ -333,6 +342,7 @@ class Run:
             **self.evaluations.state(),
             "warnings": self.warnings,
             **self.session.state(),
+            **({} if self.prepared.front is None else {"front": self.prepared.front.state()}),
             "miro": None if self.miro is None else self.miro.state(),
             **self.core.state(),
         }
@@ -346,6 +356,8 @@ class Run:
             self.core.load(unseal(saved, self.core.sealing))
         self.evaluations.load(saved)
         self.warnings = list(saved["warnings"])
+        if self.prepared.front is not None:
+            self.prepared.front.load(saved["front"])
         self.session.load(dict(saved))
         if self.miro is not None and saved.get("miro") is not None:
             self.miro.load(saved["miro"])

@@ -2,7 +2,7 @@
 
 from .augment import AUGMENTATIONS, get_augmentation
 from .removal import DataRemoval, check_removal, expected_visits, removal_points
-from .source import ArraySource, FileSource, SampleSource
+from .source import ArraySource, FileSource, MappedSource, SampleSource
 from .streams import Stream, StreamInfo, Task, fetch_stream_data, list_streams, load_stream
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ArraySource",
     "DataRemoval",
     "FileSource",
+    "MappedSource",
     "SampleSource",
     "Stream",
     "StreamInfo",
