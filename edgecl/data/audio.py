@@ -75,6 +75,13 @@ def frames(values: int) -> int:
     return max(0, (values - WINDOW) // HOP + 1)
 
 
+def make_tables(coefficients: int, bands: int, lowest: float, highest: float) -> None:
+    """Make what `mfcc` needs with these, once for all; it would do it at its first sound."""
+    _mel_filters(bands, lowest, highest)
+    if coefficients:
+        _dct(coefficients, bands)
+
+
 @cache
 def _mel_filters(bands: int = BANDS, lowest: float = LOWEST_HZ, highest: float = HIGHEST_HZ) -> np.ndarray:
     """[bands, 513]: triangles equally spaced in mel (HTK: 2595 log10(1 + f / 700)), over the bins of the spectrum."""
@@ -83,7 +90,8 @@ def _mel_filters(bands: int = BANDS, lowest: float = LOWEST_HZ, highest: float =
     bins = np.arange(FFT // 2 + 1) * RATE / FFT
     rise = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     fall = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.maximum(np.minimum(rise, fall), 0)
+    np.minimum(rise, fall, out=rise)
+    return np.maximum(rise, 0, out=rise)
 
 
 @cache

@@ -49,7 +49,9 @@ class LogMel(Front):
         self.flops = round(frames * (spectrum + mel))
         # filters and DCT; windows of one sound and their spectrum, which is when most is needed
         held = 8 * self.bands * (BINS + self.coefficients)
-        self.bytes = held + frames * (8 * audio.WINDOW + 16 * BINS)
+        converted = 8 * shape[2] if dtype == "int16" else 0
+        self.bytes = held + converted + frames * (8 * audio.WINDOW + 16 * BINS)
+        audio.make_tables(self.coefficients, self.bands, self.lowest, self.highest)
 
     def __call__(self, x: Array) -> Array:
         out = np.empty((len(x), *self.shape), np.float32)

@@ -147,7 +147,7 @@ def check_front_of(store: SampleStore, path: Path, front: FrontInUse | None) -> 
         return f"the front {about['name']}({options}) version {about['version']}, digest {about['digest'][:12]}"
 
     raise BadInput(
-        f"The store '{path}' was filled through {words(then)}; this is {words(now)}.",
+        f"The store '{path}' was filled through {words(then)}, and would be opened with {words(now)}.",
         "Use that front with its options and version, or choose another folder and give the samples again.",
     )
 
