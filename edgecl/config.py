@@ -15,6 +15,7 @@ from .data import AUGMENTATIONS
 from .data import options as data
 from .errors import BadInput, unknown_name
 from .former_names import present_names
+from .fronts.registry import FRONTS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
 from .methods.registry import METHODS
@@ -60,6 +61,7 @@ class Config:
     classes_per_task: int | None = _option(None, p.count(1), "classes of a task by class; default: the stream's, or 2")
     task_count: int | None = _option(None, p.count(1), "tasks of a stream by time; default: 5")
     order: str | None = _option(None, p.choice(data.ORDERS), "order of classes or tasks; default: natural")
+    front: str = _option("none", registered(FRONTS, "none"), "what raw samples pass before the network")
     network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     method: str = _option("der++", registered(METHODS), "continual-learning method")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``
-    mean, std : per channel, raw units; by default 0 and 255 (uint8) or 0 and 1
+    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
+    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
     classes : head units to begin with; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
@@ -55,7 +55,8 @@ class Learner:
     tasks : False for a stream without tasks: nothing is masked, swapped or scheduled by task then
     use : files or modules to import first, which register what ``options`` name
     options : any training option of `edgecl run`: method (a name, or an object such as ``ER(beta=1.0)``), store (folder
-        of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device ...
+        of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device,
+        front (what raw samples pass before the network) ...
 
     `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in
     another. `learn`, `end_task`, `finish`, `save` and `close` exclude each other.
@@ -93,7 +94,8 @@ class Learner:
         saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
         self._stop = threading.Event()
-        self.life = Life(setup, saves, self._stop, resident())
+        own = 0 if setup.front is None else setup.front.resident
+        self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
 
     # -- what a service calls
@@ -112,6 +114,7 @@ class Learner:
         x = as_samples(x, self.spec)
         subject = -1 if subject is None else as_subject(subject)
         y = plain_labels(y, len(x))
+        x = self.life.behind_front(x, taken=True)
         if task is not None:
             self.life.tasks.check()
             self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
@@ -164,7 +167,7 @@ class Learner:
             (then it waits for a running `learn`)
         """
         self._check_open()
-        given, x = x, as_samples(x, self.spec)
+        given, x = x, self.life.behind_front(as_samples(x, self.spec))
         if task is None:
             answers = self.life.answers(x, proba)
         else:
@@ -209,10 +212,7 @@ class Learner:
         """
         subject = as_subject(subject)
         with self._alone():
-            return self.life.retrain_without(subject, self._adopt)
-
-    def _adopt(self, make: Callable[[], Life]) -> None:
-        self.life = make()
+            return self.life.retrain_without(subject, lambda make: setattr(self, "life", make()))
 
     @classmethod
     def open(
@@ -259,8 +259,8 @@ class Learner:
 
     @property
     def spec(self) -> SampleSpec:
-        """What a sample looks like."""
-        return self.life.setup.spec
+        """What a raw sample looks like."""
+        return self.life.setup.raw
 
     @property
     def path(self) -> Path | None:

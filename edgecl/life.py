@@ -51,10 +51,10 @@ class Life:
 
     def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
         self.setup, self.saves, self.closed = setup, saves, False
-        config, spec, network = setup.config, setup.spec, setup.wide_network
-        plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free)
+        config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
+        plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
         identity = f"learner {spec.shape} {spec.dtype}"
-        self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key)
+        self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
             labels = stored_labels(self.store)
@@ -103,6 +103,11 @@ class Life:
     ) -> Any:
         """See `Intake.take`."""
         return self.intake.take(x, y, subjects, steps=self.steps, times=times, buffered=buffered)
+
+    def behind_front(self, x: Array, taken: bool = False) -> Array:
+        """Checked raw samples as the network takes them; from any thread. ``taken``: counted, not for a prediction."""
+        front = self.setup.front
+        return x if front is None else front(x) if taken else front.uncounted(x)
 
     def learn(self, asked: Asked) -> Any:
         """See `Teaching.learn`. A budget that was reached leaves a saved state, where there is a place for it."""
@@ -183,10 +188,12 @@ class Life:
         """Another one for the same samples: ``options`` over the present ones, states in ``path``, no budget."""
         config = {**self.core.plan.config.to_json(), **options}
         weights = self.diary.calls.weights if from_seed else None
+        if self.setup.front is not None:
+            config["front"] = self.setup.front.front
         setup = make_setup(
             self.setup.network,
             {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
-            spec=self.setup.spec,
+            spec=self.setup.raw,
             classes=self.setup.network.graph.classes,
             buffer=self.setup.buffer,
             keep=self.setup.keep,
@@ -273,23 +280,14 @@ class Life:
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)
+        if self.setup.front is not None:
+            self.setup.front.load(about["front"])
         self.diary.note_stored(self.store)
 
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        p, session = self.core.parts, self.session
-        return {
-            "steps": self.steps,
-            "flops": self.core.trainer.flops,
-            "train_seconds": session.seconds,
-            "energy_joules": {"value": session.energy.joules(self.steps), "source": session.energy.source},
-            "governor": None if session.governor is None else session.governor.to_json(),
-            "kept_in_ram_only": self.intake.unstored,
-            "buffered": len(self.intake.buffer),
-            "remembered": 0 if p.memory is None else p.memory.filled,
-            "stored": 0 if p.store is None else p.store.count,
-            "carousel": {} if p.carousel is None else dict(p.carousel.counters),
-        }
+        intake = {"kept_in_ram_only": self.intake.unstored, "buffered": len(self.intake.buffer)}
+        return {**self.core.counters(), **self.session.counters(), **intake}
 
     def close(self) -> None:
         """Stop movers, close the store; once."""

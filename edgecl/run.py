@@ -20,7 +20,7 @@ from .learning.out_folder import OutFolder
 from .learning.parts import holds_store
 from .learning.position import Position
 from .learning.progress import Listener, progress_of
-from .learning.resuming import check_resumable, joined, readable_store_errors, resumed_options
+from .learning.resuming import check_resumable, joined, readable_store_errors, resumed_options, with_saved_front
 from .learning.root_key import root_key
 from .learning.session import Session
 from .learning.stream_store import StreamStore
@@ -56,15 +56,13 @@ def run(
     saved = None
     if resume is not None:
         options, saved = resumed_options(Path(resume), options)
+        options = with_saved_front(options, saved)
     with Run(prepare(options), command, listen, stop) as job:
         return job.execute(saved)
 
 
 class Run:
-    """One run. A context manager: leaving it stops movers and closes store and stream.
-
-    prepared : what is trained;  core, session : who trains;  position : where it stands
-    """
+    """One run of what is ``prepared``. A context manager: leaving it stops movers and closes store and stream."""
 
     def __init__(self, prepared: Prepared, command: str, listen: Listener | None = None, stop: Event | None = None):
         self.prepared, self.command, self.listen = prepared, command, listen
@@ -76,7 +74,8 @@ class Run:
             new = config.store is not None and not holds_store(config.store)
             key = root_key(config.root_key_file, config.store, config.out, make=new)
             stream = prepared.stream
-            self.core = Core(prepared.plan, prepared.network, prepared.spec, stream.identity, root_key=key)
+            of = prepared.plan, prepared.network, prepared.spec, stream.identity
+            self.core = Core(*of, root_key=key, front=prepared.front)
             try:
                 self.session = Session(self.core.trainer, prepared.budget, prepared.plan, stop, self._shed)
                 self.miro = make_miro(self.core.trainer, prepared.plan)
@@ -279,7 +278,7 @@ class Run:
         config, stream = self.prepared.config, self.prepared.stream
         if config.out is not None:
             miro = None if self.miro is None else self.miro.state()
-            parts = (self.position, self.stored, self.evaluations, self.session, self.core)
+            parts = (self.position, self.stored, self.evaluations, self.session, self.core, self.prepared)
             state = joined(config, stream, self.core.parts.store, *(part.state() for part in parts))
             state = {**state, "warnings": self.warnings, "miro": miro}
             checkpoint.save(config.out, seal(state, self.core.sealing))
@@ -292,6 +291,7 @@ class Run:
             self.core.load(unseal(saved, self.core.sealing))
         self.evaluations.load(saved)
         self.warnings = list(saved["warnings"])
+        self.prepared.load(saved)
         self.session.load(saved)
         if self.miro is not None:
             self.miro.resume(saved.get("miro"), self.session)

@@ -32,14 +32,15 @@ class Guard:
         self._flops = 0
         self._step_flops = plan.step_flops
 
-    def reason(self, steps: int, flops: int, seconds: float) -> Stop | None:
-        """Why to stop now, or None, after so many steps, FLOPs and seconds of training."""
+    def reason(self, steps: int, flops: int, seconds: float, apart: int = 0) -> Stop | None:
+        """Why to stop now, or None, after so many steps, FLOPs and seconds of training. ``apart``: FLOPs beside
+        those of steps: of a front."""
         b = self.budget
         if b.flops is not None:
             self._step_flops = max(self._step_flops, flops - self._flops if self._flops else 0)
             self._flops = flops
-            if flops + self._step_flops > float(b.flops):
-                return Stop("flops", f"budget reached: FLOPs ({flops:.4g} of {float(b.flops):.4g})", steps)
+            if flops + apart + self._step_flops > float(b.flops):
+                return Stop("flops", f"budget reached: FLOPs ({flops + apart:.4g} of {float(b.flops):.4g})", steps)
         if b.seconds is not None and seconds >= float(b.seconds):
             return Stop("seconds", f"budget reached: seconds ({seconds:.3f} of {b.seconds:g})", steps)
         joules = self.energy.joules(steps)

@@ -30,6 +30,7 @@ class RunPlan:
         ``step_joules_band``;  warming : the whole run's seconds over those of its steps on a cool device
     later : predicted bytes from the second task on, where a closed-form head over the body of the first task trains
         less then
+    front_flops : of a sample on its way through the front; those of a step's batch are among ``step_flops``
     flash_writes : bytes the store and the checkpoints of the whole run write
     choices : what the planner changed, in words
     """
@@ -40,6 +41,7 @@ class RunPlan:
     growth: Mapping[str, int]
     steps: int = 0
     step_flops: int = 0
+    front_flops: int = 0
     step_seconds: float | None = None
     step_joules: float | None = None
     step_source: str | None = None
@@ -91,6 +93,7 @@ class RunPlan:
             "densities": dict(self.plan.densities),
             "steps": self.steps,
             "step_flops": self.step_flops,
+            **({"front_sample_flops": self.front_flops} if self.front_flops else {}),
             "run_seconds": self._figure(self.run_seconds, self.step_band),
             "run_joules": self._figure(self.run_joules, self.step_joules_band),
             "flash_write_bytes": self.flash_writes,

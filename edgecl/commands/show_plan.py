@@ -41,6 +41,8 @@ def show_plan(job: Mapping[str, Any]) -> int:
         ["steps", str(plan.steps)],
         ["FLOPs a step", f"{plan.step_flops:.3g}"],
     ]
+    if plan.front_flops:
+        rows.append(["FLOPs a sample, in the front", f"{plan.front_flops:.3g}"])
     if plan.step_seconds is not None:
         rows.append([f"seconds a step, {plan.step_source}", f"{plan.step_seconds:.3g}"])
         if plan.step_joules is not None:

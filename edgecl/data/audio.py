@@ -28,29 +28,57 @@ def one_second(sound: np.ndarray, offset: int) -> np.ndarray:
     return out
 
 
-def mfcc(sound: np.ndarray) -> np.ndarray:
-    """float32 [10, 1, 49]: cepstral coefficients as channels over time, of one second ``sound`` [16000]."""
-    frames = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[::HOP]
-    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), FFT, axis=1)) ** 2
-    bands = np.log(power @ _mel_filters().T + 1e-6)
-    return (bands @ _dct().T).T[:, None, :].astype(np.float32)
+def mfcc(
+    sound: np.ndarray,
+    coefficients: int = COEFFICIENTS,
+    bands: int = BANDS,
+    lowest: float = LOWEST_HZ,
+    highest: float = HIGHEST_HZ,
+) -> np.ndarray:
+    """float32 [coefficients, 1, frames]: cepstral coefficients as channels over time; a second has 49 frames.
+
+    Parameters
+    ----------
+    sound : [T] at 16 kHz, T >= 640
+    coefficients : of the DCT; 0: the logarithms of the bands' energies themselves, [bands, 1, frames]
+    bands : triangular mel filters from ``lowest`` to ``highest`` Hz
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(sound, WINDOW)[::HOP]
+    power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW), FFT, axis=1)) ** 2
+    found = np.log(power @ _mel_filters(bands, lowest, highest).T + 1e-6)
+    if coefficients:
+        found = found @ _dct(coefficients, bands).T
+    return found.T[:, None, :].astype(np.float32)
+
+
+def frames(values: int) -> int:
+    """Windows in a sound of so many values."""
+    return max(0, (values - WINDOW) // HOP + 1)
+
+
+def make_tables(coefficients: int, bands: int, lowest: float, highest: float) -> None:
+    """Make what `mfcc` needs with these, once for all; it would do it at its first sound."""
+    _mel_filters(bands, lowest, highest)
+    if coefficients:
+        _dct(coefficients, bands)
 
 
 @cache
-def _mel_filters() -> np.ndarray:
-    """[40, 513]: triangles equally spaced in mel (HTK: 2595 log10(1 + f / 700)), over the bins of the spectrum."""
-    low, high = (2595 * np.log10(1 + f / 700) for f in (LOWEST_HZ, HIGHEST_HZ))
-    edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
+def _mel_filters(bands: int = BANDS, lowest: float = LOWEST_HZ, highest: float = HIGHEST_HZ) -> np.ndarray:
+    """[bands, 513]: triangles equally spaced in mel (HTK: 2595 log10(1 + f / 700)), over the bins of the spectrum."""
+    low, high = (2595 * np.log10(1 + f / 700) for f in (lowest, highest))
+    edges = 700 * (10 ** (np.linspace(low, high, bands + 2) / 2595) - 1)
     bins = np.arange(FFT // 2 + 1) * RATE / FFT
     rise = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     fall = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.maximum(np.minimum(rise, fall), 0)
+    np.minimum(rise, fall, out=rise)
+    return np.maximum(rise, 0, out=rise)
 
 
 @cache
-def _dct() -> np.ndarray:
-    """[10, 40]: orthonormal DCT-II."""
-    k, n = np.arange(COEFFICIENTS)[:, None], np.arange(BANDS)
-    rows = np.cos(np.pi * k * (2 * n + 1) / (2 * BANDS)) * np.sqrt(2 / BANDS)
+def _dct(coefficients: int = COEFFICIENTS, bands: int = BANDS) -> np.ndarray:
+    """[coefficients, bands]: orthonormal DCT-II."""
+    k, n = np.arange(coefficients)[:, None], np.arange(bands)
+    rows = np.cos(np.pi * k * (2 * n + 1) / (2 * bands)) * np.sqrt(2 / bands)
     rows[0] /= np.sqrt(2)
     return rows

@@ -24,7 +24,8 @@ HAPT_SHA256 = "c8cde8076be736417383b4b074461b40c670d642426a818c4253d86a4be5f6e8"
 HAPT_HINT = "put HAPT.pkl.gz into a folder and run 'edgecl data get hapt-activities --from FOLDER'."
 ACTIVITIES = ("walking", "walking upstairs", "walking downstairs", "sitting", "standing", "lying")
 SIGNALS = ["acc-x", "acc-y", "acc-z", "gyro-x", "gyro-y", "gyro-z"]
-WINDOW, HOP = 128, 64  # 2.56 s at 50 Hz, half overlapping
+RATE = 50  # Hz
+WINDOW, HOP = 128, 64  # 2.56 s, half overlapping
 FIRST_TEST_SUBJECT = 25
 REMEDY = "Give HAPT.pkl.gz as its package holds it."
 
@@ -72,7 +73,12 @@ def windows(signals: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.n
         label = int(labels[start])
         if 1 <= label <= len(ACTIVITIES):
             for first in range(start, stop - WINDOW + 1, HOP):
-                yield label - 1, signals[:, None, first : first + WINDOW].astype(np.float32)
+                yield label - 1, window(signals, first)
+
+
+def window(signals: np.ndarray, first: int, length: int = WINDOW) -> np.ndarray:
+    """float32 [C, 1, length]: the values from ``first`` on of signals [C, T]."""
+    return signals[:, None, first : first + length].astype(np.float32)
 
 
 @dataclass

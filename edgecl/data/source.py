@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,32 @@ class ArraySource(SampleSource):
 
     def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
         np.take(self.x, indices, axis=0, out=out)
+
+
+class MappedSource(SampleSource):
+    """A source read through a function, ``rows`` samples at a time; nothing more is resident.
+
+    apply : samples [n, ...] of the source -> samples [n, *shape] of ``dtype``
+    """
+
+    def __init__(
+        self,
+        base: SampleSource,
+        apply: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, ...],
+        dtype: str,
+        rows: int,
+    ) -> None:
+        self.base, self.apply, self.rows = base, apply, rows
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self.labels, self.subjects = base.labels, base.subjects
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        for at in range(0, indices.size, self.rows):
+            out[at : at + self.rows] = self.apply(self.base.read(indices[at : at + self.rows]))
+
+    def close(self) -> None:
+        self.base.close()
 
 
 class SubsetSource(SampleSource):

@@ -222,7 +222,8 @@ def _write(original: Twin, twin: Twin, beside: Path) -> None:
     state = twin.state()
     about = original.state()["learner"]
     state["learner"]["replaced"] = replaced
-    for name in ("config", "energy", "unstored", "task_name"):
-        state["learner"][name] = about[name]
+    for name in ("config", "energy", "unstored", "task_name", "front"):
+        if name in about:
+            state["learner"][name] = about[name]
     state["learner"]["train_seconds"] += about["train_seconds"]
     checkpoint.save(beside, seal(state, twin.sealing))

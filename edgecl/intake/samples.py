@@ -31,12 +31,13 @@ def as_samples(x: Any, spec: SampleSpec) -> np.ndarray:
                 f"Sample {bad[0]} holds NaN or infinity" + (f" ({bad.size} such)." if bad.size > 1 else "."),
                 "Repair or leave out these samples.",
             )
-    if dtype == np.uint8 and x.dtype != np.uint8:
-        wrong = (x < 0) | (x > 255) | (x != np.floor(x))
+    if dtype.kind in "iu" and x.dtype != dtype:
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        wrong = (x < least) | (x > most) | (x != np.floor(x))
         bad = np.flatnonzero(wrong.reshape(len(x), -1).any(axis=1))
         if bad.size:
             raise BadInput(
-                f"Sample {bad[0]} holds values that are not whole numbers from 0 to 255.",
+                f"Sample {bad[0]} holds values that are not whole numbers from {least} to {most}.",
                 "Make the Learner with dtype='float32', or scale the samples.",
             )
     with np.errstate(over="ignore"):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
+from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
@@ -39,6 +40,7 @@ class Core:
     plan : with the configuration;  network : to start from
     identity : of the stream: a store of another one is refused
     width : of stored logits, by default the head's
+    front : what raw samples passed before they come here, or None: its FLOPs and seconds count, a store knows it
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class Core:
         *,
         width: int | None = None,
         root_key: RootKey | None = None,
+        front: FrontInUse | None = None,
     ) -> None:
         self.plan, self.spec, self.network = plan, spec, network
-        self.parts = build_parts(plan, network, spec, identity, width=width, root_key=root_key)
+        self.parts = build_parts(plan, network, spec, identity, width=width, root_key=root_key, front=front)
         try:
             config = plan.config
             self.trainer = Trainer(self.parts)
@@ -194,6 +197,18 @@ class Core:
             self.parts.carousel.trim()
         self.trainer.log.append((step, -1, "shed"))
 
+    def counters(self) -> dict[str, Any]:
+        """Steps, FLOPs, samples and exchanges so far."""
+        p = self.parts
+        return {
+            "steps": self.trainer.steps,
+            "flops": self.trainer.flops,
+            "front_flops": self.trainer.front_flops,
+            "remembered": 0 if p.memory is None else p.memory.filled,
+            "stored": 0 if p.store is None else p.store.count,
+            "carousel": {} if p.carousel is None else dict(p.carousel.counters),
+        }
+
     def facts(self) -> dict[str, Any]:
         """What a record says of it: steps, FLOPs, exchanges, the sparse pattern; plain values."""
         p = self.parts
@@ -211,8 +226,9 @@ class Core:
         carousel["decisions_cut"] = self.trainer.log.cut
         return {
             "steps": self.trainer.steps,
-            "flops": p.ledger.to_json(p.engine.meters),
-            "executed": self.trainer.flops,
+            "flops": p.ledger.to_json(p.engine.meters) | ({} if p.front is None else {"front": p.front.flops}),
+            "executed": self.trainer.flops + self.trainer.front_flops,
+            "front": None if p.front is None else p.front.facts(),
             "carousel": carousel,
             "sparsity": p.sparse.describe(),
             "flash_writes": None if p.store is None else p.store.wear.last_day,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..data import get_augmentation
 from ..engine.model import Model, Parameter
 from ..engine.select import make_engine
 from ..errors import BadInput, EdgeclError
+from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods.memory_policies import MEMORY_POLICIES
 from ..network import Network
@@ -34,6 +36,7 @@ def build_parts(
     *,
     width: int | None = None,
     root_key: RootKey | None = None,
+    front: FrontInUse | None = None,
 ) -> Parts:
     """Everything allocated. ``identity`` names the stream: a store of another one is refused.
 
@@ -62,7 +65,7 @@ def build_parts(
     policy = None if memory is None else MEMORY_POLICIES.get(config.memory_policy)(**config.of("memory_policy"))
     ledger = Ledger(graph, sparse.gradient_keep, method.needs.draws, config.replay_rows, plan.plan.extras.trains)
     # last: nothing that a user can get wrong comes after the store is open
-    store = None if config.store is None else open_store(config, schema, identity, root_key)
+    store = None if config.store is None else open_store(config, schema, identity, root_key, front)
     carousel = None
     if store is not None and memory is not None and config.gate_name != "none":
         mode = SWAP_MODES[config.late_swaps]
@@ -81,13 +84,18 @@ def build_parts(
         policy=policy,
         store=store,
         carousel=carousel,
+        front=front,
     )
 
 
 def open_store(
-    config: Config, schema: StreamSchema, identity: str, root_key: RootKey | None = None
+    config: Config,
+    schema: StreamSchema,
+    identity: str,
+    root_key: RootKey | None = None,
+    front: FrontInUse | None = None,
 ) -> SampleStore:
-    """The store, made when new; one of another stream is refused."""
+    """The store, made when new; one of another stream, or filled through another front, is refused."""
     assert config.store is not None
     limits: dict[str, Any] = {}
     if isinstance(config.store_limit, str):
@@ -103,11 +111,14 @@ def open_store(
         try:
             found = store.meta_get("stream")
             if found is None:
-                store.meta_set({"stream": identity.encode()})
+                about = {} if front is None else {"front": json.dumps(front.front.about()).encode()}
+                store.meta_set({"stream": identity.encode(), **about})
             elif found.decode() != identity:
                 raise BadInput(
                     f"The store '{path}' belongs to another stream.", "Choose another folder for this stream."
                 )
+            else:
+                check_front_of(store, path, front)
         except BaseException:
             store.close()
             raise
@@ -119,6 +130,26 @@ def open_store(
             "Choose a folder you may write to.",
         ) from error
     return store
+
+
+def check_front_of(store: SampleStore, path: Path, front: FrontInUse | None) -> None:
+    """Raise `BadInput` where a store was filled through another front than ``front``, or another version of it."""
+    noted = store.meta_get("front")
+    then = None if noted is None else json.loads(noted)
+    now = None if front is None else front.front.about()
+    if (then and then["digest"]) == (now and now["digest"]):
+        return
+
+    def words(about: dict[str, Any] | None) -> str:
+        if about is None:
+            return "no front"
+        options = ", ".join(f"{k}={v}" for k, v in about["options"].items())
+        return f"the front {about['name']}({options}) version {about['version']}, digest {about['digest'][:12]}"
+
+    raise BadInput(
+        f"The store '{path}' was filled through {words(then)}, and would be opened with {words(now)}.",
+        "Use that front with its options and version, or choose another folder and give the samples again.",
+    )
 
 
 def holds_store(path: str | Path) -> bool:

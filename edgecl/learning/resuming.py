@@ -11,6 +11,7 @@ from .. import checkpoint
 from ..config import Config
 from ..data import Stream
 from ..errors import BadInput, EdgeclError
+from ..intake.front import saved_front
 from ..storage import SampleStore
 from ..storage.errors import StoreError
 from .out_folder import essential, kept_options
@@ -43,6 +44,14 @@ def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str,
         **changed,
         "out": str(folder),
     }, saved
+
+
+def with_saved_front(options: Mapping[str, Any], saved: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """``options`` with the front as it was saved. Raises `BadInput` when what is here of that name is another."""
+    state = None if saved is None else saved.get("front")
+    if state is None or options.get("front") != state.get("name"):  # `check_resumable` says the latter
+        return options
+    return {**options, "front": saved_front(state)}
 
 
 def data_facts(stream: Stream) -> dict[str, Any]:

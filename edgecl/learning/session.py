@@ -48,6 +48,7 @@ class Session:
         self.guard = Guard(budget, plan, shed, self.energy)
         self._earlier = 0.0  # seconds of training before the present call
         self._began: float | None = None  # of the present call, by the working clock
+        self._front_counted = 0.0  # seconds of the front that `_earlier` holds
 
     def _log(self, step: int, text: str) -> None:
         self.trainer.log.append((step, -1, text))
@@ -61,8 +62,14 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all training so far."""
-        return self._earlier + self.lap
+        """Seconds of all training so far, and of the front between calls of `run`; within one they are among those."""
+        fresh = self._front_seconds - self._front_counted if self._began is None else 0.0
+        return self._earlier + self.lap + fresh
+
+    @property
+    def _front_seconds(self) -> float:
+        front = self.trainer.parts.front
+        return 0.0 if front is None else front.seconds
 
     @property
     def waited(self) -> float:
@@ -91,6 +98,7 @@ class Session:
         on_pause : called when the governor begins to rest
         A loss that is not finite ends it as a `Stop` of kind ``loss``: no weight was changed by that step.
         """
+        self._earlier = self.seconds
         self._began = self._clock()
         self.energy.begin()
         try:
@@ -111,18 +119,28 @@ class Session:
             return Stop("loss", error.cause, self.trainer.steps)
         finally:  # also when an interrupt or an error leaves the loop: the time was spent
             self._earlier, self._began = self.seconds, None
+            self._front_counted = self._front_seconds
             self.energy.end()
         return None
 
     def _reason(self, on_pause: Callable[[], None]) -> Stop | None:
         steps = self.trainer.steps
         if not self.stop.is_set():
-            reason = self.guard.reason(steps, self.trainer.flops, self.seconds)
+            reason = self.guard.reason(steps, self.trainer.flops, self.seconds, self.trainer.front_flops)
             if reason is not None:
                 return reason
             if self.governor is not None:
                 self.governor.before_step(steps, self.stop.is_set, on_pause)
         return Stop("asked", "stop() was called", steps) if self.stop.is_set() else None
+
+    def counters(self) -> dict[str, Any]:
+        """Seconds and joules of training so far, and what the governor did."""
+        steps = self.trainer.steps
+        return {
+            "train_seconds": self.seconds,
+            "energy_joules": {"value": self.energy.joules(steps), "source": self.energy.source},
+            "governor": None if self.governor is None else self.governor.to_json(),
+        }
 
     def facts(self) -> dict[str, Any]:
         """What a record says of it: seconds, joules, the governor; plain values."""
@@ -146,6 +164,7 @@ class Session:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`, of this version or an earlier one."""
         self._earlier = float(state["train_seconds"])
+        self._front_counted = self._front_seconds
         self.energy.load(state.get("energy") or {"joules": None})
         if self.governor is not None and state.get("governor") is not None:
             self.governor.load(state["governor"])

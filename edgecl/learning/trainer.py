@@ -13,6 +13,7 @@ from ..config import Config
 from ..data.augment import Augmentation
 from ..engine.base import Engine, Meters
 from ..errors import BadInput
+from ..intake.front import FrontInUse
 from ..methods import Batch, Draw, Method, Replayed, StepResult, gate
 from ..methods.context import TaskInfo
 from ..planning.configured import body_method
@@ -46,6 +47,7 @@ class Parts:
     policy: Any = None
     store: SampleStore | None = None
     carousel: Carousel | None = None
+    front: FrontInUse | None = None
 
 
 class Trainer:
@@ -77,8 +79,13 @@ class Trainer:
         self.body = body_method(self.parts.config) if learns else None
 
     @property
+    def front_flops(self) -> int:
+        """FLOPs of the front for all samples that were taken, stored or trained on."""
+        return 0 if self.parts.front is None else self.parts.front.flops
+
+    @property
     def flops(self) -> int:
-        """Forward and backward FLOPs of all training so far, as executed."""
+        """Forward and backward FLOPs of all training so far, as executed; the front's are none of them."""
         return self.parts.ledger.executed(self.parts.engine.meters)
 
     def context(self, purpose: str, task: TaskInfo, data: TaskData | None = None, **more: Any) -> EventContext:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from ..budget.planner import RunPlan
 from ..config import Config
 from ..devices import CostModel, Operation, load_profile, operations, warmed
+from ..devices.workload import FORWARD
 from ..graph import Graph
+from ..intake.front import FrontInUse
 from ..methods import Method
 from .configured import configured_sparsity
 from .schedules import planned_steps, steps_of
@@ -15,8 +17,11 @@ from .schedules import planned_steps, steps_of
 MODES = {"all": "train", "head": "head", "none": "inference"}
 
 
-def step_costs(config: Config, graph: Graph, method: Method, trains: str | None = None) -> list[Operation]:
-    """A full step operation by operation: current and replayed rows, and the rows of the method's own passes.
+def step_costs(
+    config: Config, graph: Graph, method: Method, front: FrontInUse | None = None, trains: str | None = None
+) -> list[Operation]:
+    """A full step operation by operation: current and replayed rows, and the rows of the method's own passes; before
+    them the current rows' way through the front.
 
     trains : what the plan trains in it, by default what it does after a first task that trains the body
     """
@@ -31,7 +36,15 @@ def step_costs(config: Config, graph: Graph, method: Method, trains: str | None 
         found += operations(graph, forward, "inference", densities, keep)
     if backward > 0:
         found += operations(graph, backward, "train", densities, keep)
+    if front is not None and front.front.flops:
+        found.append(_front_cost(front, config.batch))
     return found
+
+
+def _front_cost(front: FrontInUse, rows: int) -> Operation:
+    """The front for so many rows, as a dense matrix product: what else it may be, the cost model does not know."""
+    macs, moved = rows * front.front.flops / 2, (rows * front.raw.bytes, rows * front.spec.bytes)
+    return Operation(f"front {front.front.name}", "linear", FORWARD, macs, *moved, weights=front.front.bytes, rows=rows)
 
 
 def task_steps(config: Config, method: Method, n: int, merged: int = 0) -> int:
@@ -40,7 +53,9 @@ def task_steps(config: Config, method: Method, n: int, merged: int = 0) -> int:
     return planned_steps(config, n, config.epochs, merged) + extra
 
 
-def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) -> RunPlan:
+def with_costs(
+    plan: RunPlan, graph: Graph, method: Method, sizes: list[int], front: FrontInUse | None = None
+) -> RunPlan:
     """The plan with its steps, their FLOPs and, with a device, modelled seconds and joules of a full step.
 
     sizes : samples of each task; none for training without an end
@@ -49,8 +64,9 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     for n in sizes:
         merged = min(config.memory, done) if method.needs.merged else 0
         steps, done = steps + task_steps(config, method, n, merged), done + n
-    costs = step_costs(config, graph, method)
-    plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)))
+    costs = step_costs(config, graph, method, front)
+    own = 0 if front is None else front.front.flops
+    plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)), front_flops=own)
     if config.device is None:
         return plan
     profile = load_profile(config.device)
@@ -58,7 +74,7 @@ def with_costs(plan: RunPlan, graph: Graph, method: Method, sizes: list[int]) ->
     cost = model.step(costs)
     seconds, joules = cost.seconds, cost.joules
     if method.needs.body == "first task" and sizes:  # whose steps cost more: the mean of all
-        first = model.step(step_costs(config, graph, method, "all"))
+        first = model.step(step_costs(config, graph, method, front, "all"))
         share = task_steps(config, method, sizes[0]) / steps
         seconds = share * first.seconds + (1 - share) * seconds
         if joules is not None and first.joules is not None:

@@ -8,6 +8,7 @@ from ..budget import Budget, RunPlan, plan_run
 from ..compiler import Plan
 from ..config import Config
 from ..graph import Graph
+from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from .configured import configured_method, configured_sparsity
 from .costs import with_costs
@@ -25,11 +26,12 @@ def plan_learner(
     budget: Budget,
     baseline: int,
     free: frozenset[str] = frozenset(),
+    front: FrontInUse | None = None,
 ) -> RunPlan:
     """``baseline``: bytes resident before;  ``free``: options the planner may choose. Raises `InfeasibleBudget`."""
 
     def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
-        plan, growth = planned(c, graph, configured_method(c), spec, buffer)
+        plan, growth = planned(c, graph, configured_method(c), spec, buffer, front=front)
         # an undo copy of weights, optimizer state and what lies beside them is kept during `learn`
         growth["buffer"] = buffer * (spec.bytes + 16)
         beside = beside_bytes(plan, configured_sparsity(c, graph))
@@ -42,5 +44,5 @@ def plan_learner(
     ram = None if budget.ram is None else int(budget.ram)
     plan = plan_run(config, candidate, baseline=counted, budget=ram, free=free)
     method = configured_method(plan.config)
-    plan = with_later(with_costs(plan, graph, method, []), graph, method, spec, buffer)
+    plan = with_later(with_costs(plan, graph, method, [], front), graph, method, spec, buffer, front)
     return replace(plan, baseline=baseline)

@@ -11,6 +11,7 @@ from ..budget.planner import RunPlan
 from ..compiler import Plan
 from ..config import Config
 from ..graph import Graph
+from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..sparsity import SparseTraining
@@ -58,19 +59,30 @@ def predicted_growth(
 
 
 def planned(
-    config: Config, graph: Graph, method: Method, spec: SampleSpec, samples: int, trains: str | None = None
+    config: Config,
+    graph: Graph,
+    method: Method,
+    spec: SampleSpec,
+    samples: int,
+    trains: str | None = None,
+    front: FrontInUse | None = None,
 ) -> tuple[Plan, dict[str, int]]:
     """The engine's plan and the bytes of the whole. ``trains``: see `engine_plan`."""
     sparse = configured_sparsity(config, graph)
     plan = engine_plan(config, graph, method, sparse, trains)
-    return plan, predicted_growth(config, plan, method, sparse, spec, graph.classes, samples)
+    growth = predicted_growth(config, plan, method, sparse, spec, graph.classes, samples)
+    if front is not None:
+        growth["front"] = front.planned_bytes
+    return plan, growth
 
 
-def with_later(plan: RunPlan, graph: Graph, method: Method, spec: SampleSpec, samples: int) -> RunPlan:
+def with_later(
+    plan: RunPlan, graph: Graph, method: Method, spec: SampleSpec, samples: int, front: FrontInUse | None = None
+) -> RunPlan:
     """The plan with the bytes from the second task on, where a closed-form head trains less then."""
     if method.needs.body != "first task":
         return plan
-    later = planned(plan.config, graph, method, spec, samples, trains_at(method.needs, False))[1]
+    later = planned(plan.config, graph, method, spec, samples, trains_at(method.needs, False), front)[1]
     return replace(plan, later=later)
 
 

@@ -19,29 +19,41 @@ from ..data import Stream, configured_stream
 from ..devices import load_profile
 from ..engine.select import import_engine
 from ..errors import BadInput
+from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..network import Network, resolve_network
 from .configured import configured_method, configured_sparsity, memory_slots
 from .costs import with_costs
 from .flash import check_flash, with_flash_writes
+from .front import configured_front, raw_spec, stream_behind
 from .memory import planned, with_later
 from .schedules import check_schedules
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A stream, its network and the plan to train it."""
+    """A stream as it is behind the front, its network and the plan to train it."""
 
     stream: Stream
     spec: SampleSpec
     network: Network
     plan: RunPlan
     budget: Budget
+    front: FrontInUse | None = None
 
     @property
     def config(self) -> Config:
         return self.plan.config
+
+    def state(self) -> dict[str, Any]:
+        """The front's, for a saved state."""
+        return {"front": None if self.front is None else self.front.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        if self.front is not None:
+            self.front.load(state["front"])
 
 
 def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: bool = True) -> Prepared:
@@ -55,6 +67,8 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     first = Config.make(given)
     stream = configured_stream(first, fetch)
     config = Config.make(given, stream.defaults)
+    front = configured_front(config.front, config.of("front"), raw_spec(stream), options.get("front"))
+    stream = stream_behind(stream, front)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     network = resolve_network(config.network, spec, stream.class_count, config.norm)
     graph = network.graph
@@ -73,10 +87,10 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         import_engine(config.engine)
         if config.device is not None:
             load_profile(config.device)
-        baseline = resident()
+        baseline = resident() - (0 if front is None else front.resident)
 
     def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
-        return planned(c, graph, method, spec, max(sizes))
+        return planned(c, graph, method, spec, max(sizes), front=front)
 
     run_plan = plan_run(
         config,
@@ -85,21 +99,21 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         budget=None if budget.ram is None else int(budget.ram),
         free=frozenset({"memory", "batch", "micro_batch", "predict_batch"} - set(given)),
     )
-    run_plan = with_costs(run_plan, graph, method, sizes)
+    run_plan = with_costs(run_plan, graph, method, sizes, front)
     source = check_energy_source(run_plan.config, config.energy, run_plan.step_joules)
 
     def with_epochs(epochs: int) -> RunPlan:
         shorter = run_plan.config.replace(epochs=epochs)
         check_schedules(shorter, configured_sparsity(shorter, graph), sizes)
-        return with_costs(replace(run_plan, config=shorter), graph, method, sizes)
+        return with_costs(replace(run_plan, config=shorter), graph, method, sizes, front)
 
     run_plan = fit_time_and_energy(
         budget, run_plan, with_epochs, free="epochs" not in given, joules=source == PROFILE or config.device == "host"
     )
-    run_plan = with_later(run_plan, graph, method, spec, max(sizes))
+    run_plan = with_later(run_plan, graph, method, spec, max(sizes), front)
     check_flash(run_plan.config, stream)
     run_plan = with_flash_writes(run_plan, stream, spec, method)
-    return Prepared(stream, spec, network, run_plan, budget)
+    return Prepared(stream, spec, network, run_plan, budget, front)
 
 
 def budget_of(config: Config) -> Budget:

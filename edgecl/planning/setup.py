@@ -9,12 +9,15 @@ from typing import Any
 
 from .. import parsing
 from ..budget import Budget
-from ..config import Config, normalise
+from ..choices import arguments
+from ..config import OPTIONS, Config, normalise
 from ..errors import BadInput
 from ..graph import Graph
+from ..intake.front import FrontInUse, saved_front
 from ..intake.spec import SampleSpec, sample_spec
 from ..network import Network, resolve_network
 from .configured import configured_method, needs_tasks
+from .front import configured_front
 from .weights import read_weights
 
 # Options of a run that say where its data is and where it writes; a learner has its own words for them.
@@ -43,6 +46,7 @@ class Setup:
     """Values that make a learner; the same ones make its like.
 
     config : with every option;  free : options that the planner may choose
+    front : what raw samples pass, or None;  spec : of samples behind it
     network : as it was when the learner was first made;  classes : head units to begin with now, at least its
     weights : the file that the network's weights came from, or None
     buffer : samples of the present task held in RAM;  keep : states kept at the ends of tasks
@@ -59,6 +63,12 @@ class Setup:
     tasks: bool = True
     free: frozenset[str] = frozenset()
     weights: Path | None = None
+    front: FrontInUse | None = None
+
+    @property
+    def raw(self) -> SampleSpec:
+        """What a raw sample looks like; mean and std are of what comes out of the front."""
+        return self.spec if self.front is None else self.front.raw
 
     @property
     def wide_network(self) -> Network:
@@ -71,6 +81,7 @@ class Setup:
         return {
             "spec": {"shape": s.shape, "dtype": s.dtype, "mean": s.mean, "std": s.std},
             "network": self.network.to_state(weights=False),
+            **({} if self.front is None else {"front": self.front.state()}),
         }
 
 
@@ -87,7 +98,8 @@ def make_setup(
     weights: str | Path | None = None,
     called: str | None = None,
 ) -> Setup:
-    """Everything checked. ``called``: what the configuration calls a network that is given as a value.
+    """Everything checked. ``spec``: of raw samples;  ``called``: what the configuration calls a network that is given
+    as a value.
 
     Raises `BadInput`.
     """
@@ -98,11 +110,14 @@ def make_setup(
     keep = parsing.count()("keep_checkpoints", keep)
     if budget is not None and not isinstance(budget, Budget):
         raise BadInput(f"budget is {budget!r}.", "Give a Budget, such as Budget(ram='64MB').")
+    given = normalise({**options, "stream": "learner"})
+    front = _front(given, spec, options.get("front"))
+    spec = spec if front is None else front.spec
     budget, own = budget or Budget(), None
     if not isinstance(network, (str, Path)):
         own = resolve_network(network, spec, classes, None if called else options.get("norm"))
         called = called or own.label
-    given = normalise({**options, "network": called or str(network), "stream": "learner"})
+    given["network"] = called or str(network)
     if budget.flash_writes_per_day is not None:
         given["flash_writes_per_day"] = int(budget.flash_writes_per_day)
     if budget.flash is not None and given.get("store") is not None:
@@ -120,7 +135,14 @@ def make_setup(
         own = Network(own.graph, {n: v.reshape(own.graph.parameters[n].shape) for n, v in found.items()}, own.about)
     free = frozenset({"memory", "batch", "predict_batch"} - set(given))
     path = None if weights is None else Path(weights)
-    return Setup(config, own, spec, max(classes, own.graph.classes), buffer, budget, keep, bool(tasks), free, path)
+    classes = max(classes, own.graph.classes)
+    return Setup(config, own, spec, classes, buffer, budget, keep, bool(tasks), free, path, front)
+
+
+def _front(given: Mapping[str, Any], raw: SampleSpec, value: Any) -> FrontInUse | None:
+    """The front among parsed options; ``value``: as the caller gave it."""
+    run = {**{name: about.default for name, about in OPTIONS.items()}, **DEFAULTS, **given}
+    return configured_front(run["front"] or "none", arguments("front", run, given), raw, value)
 
 
 def setup_from(saved: Mapping[str, Any], options: Mapping[str, Any], budget: Budget | None = None) -> Setup:
@@ -128,6 +150,11 @@ def setup_from(saved: Mapping[str, Any], options: Mapping[str, Any], budget: Bud
     about = saved["spec"]
     mean, std = (None if about[k] is None else tuple(about[k]) for k in ("mean", "std"))
     spec = sample_spec(tuple(about["shape"]), about["dtype"], mean, std)
+    raw = spec
+    if saved.get("front") is not None:
+        front = saved_front(saved["front"])
+        options = {**options, "front": front}
+        raw = sample_spec(front.raw_shape, front.raw_dtype, mean, std)
     named, classes = str(options.get("network", "cnn")), int(saved["classes"])
     network: str | Network = named
     if saved.get("network") is not None:
@@ -138,7 +165,7 @@ def setup_from(saved: Mapping[str, Any], options: Mapping[str, Any], budget: Bud
     setup = make_setup(
         network,
         {k: v for k, v in options.items() if k not in OF_RUNS and k != "network" and v is not None},
-        spec=spec,
+        spec=raw,
         classes=network.graph.classes,
         buffer=int(saved["buffer"]),
         budget=budget,

@@ -88,6 +88,7 @@ def build_record(run: RunFacts) -> dict[str, Any]:
         "device": _device_figures(run),
         "plan": plan.to_json(),
         "sparsity": run.core["sparsity"],
+        "front": run.core["front"],
         "warnings": list(run.warnings),
     }
     check_record(record)

@@ -91,6 +91,8 @@ def run_table(record: Mapping[str, Any]) -> str:
     if watch is not None:
         rest = f"{watch['slowed_steps']} / {watch['pauses']} / {watch['waited_seconds']:.0f} s"
         rows.append(["steps slowed / pauses / rest", rest])
+    if record.get("front") is not None:
+        rows.append([f"FLOPs of the front {record['front']['name']}", f"{record['flops']['front']:.3e}"])
     c = record["carousel"]
     if c["samples_stored"]:
         rows += [

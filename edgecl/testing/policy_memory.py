@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..budget.give_back import give_back
 from ..budget.meters import peak_resident
 from ..graph import Graph
 from ..graph.builders import build
 from ..sparsity import SparsityPolicy
+from .forked import measured, new_peak
 from .policy_run import BATCH, REPLAY, PolicyRun, Setting
 
 WIDTH = 2000
@@ -46,23 +43,7 @@ class Large(Setting):
 
 def growth_of_moves(make_policy: Callable[[], SparsityPolicy], epochs: int) -> Growth:
     """Train 2 tasks with the native engine in a forked child, and read its peak from /proc (Linux)."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(read)
-            os.write(write, json.dumps(_measure(make_policy, epochs)).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if status or not text:
-        raise RuntimeError(f"The child that measures memory ended with status {status}.")
-    return Growth(**json.loads(text))
+    return Growth(**measured(lambda: _measure(make_policy, epochs)))
 
 
 def _measure(make_policy: Callable[[], SparsityPolicy], epochs: int) -> dict[str, Any]:
@@ -71,9 +52,7 @@ def _measure(make_policy: Callable[[], SparsityPolicy], epochs: int) -> dict[str
     logits = run.engine.forward({run.graph.input: x}, training=True)["logits"]
     run.engine.backward({"logits": np.zeros_like(logits)})
     run.engine.step(0.0)  # arenas and optimizer state are touched
-    give_back()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
-    before = peak_resident()
+    before = new_peak()
     while run.advance():
         pass
     trained = {n: p.size for n, p in run.graph.parameters.items() if p.trained}

@@ -1,0 +1,12 @@
+"""Fronts by name."""
+
+from __future__ import annotations
+
+from ..registry import Registry
+from .audio import LogMel
+from .base import Front
+from .inertial import Window
+
+FRONTS: Registry[type[Front]] = Registry("front", "edgecl.fronts", Front)
+for _own in (LogMel, Window):
+    FRONTS.register(_own)
