@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import parsing
 from ..budget import Budget
-from ..config import Config, normalise
+from ..config import DATA_OPTIONS, Config, normalise
 from ..errors import BadInput
 from ..graph import Graph
 from ..intake.spec import SampleSpec, sample_spec
@@ -33,6 +33,7 @@ OF_RUNS = frozenset(
         "seconds",
         "flash",
         "root_key_file",
+        *DATA_OPTIONS,
     }
 )
 DEFAULTS = {"method": "er", "memory": 200}
