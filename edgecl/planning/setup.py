@@ -10,7 +10,7 @@ from typing import Any
 from .. import parsing
 from ..budget import Budget
 from ..choices import arguments
-from ..config import OPTIONS, Config, normalise
+from ..config import DATA_OPTIONS, OPTIONS, Config, normalise
 from ..errors import BadInput
 from ..graph import Graph
 from ..intake.front import FrontInUse, saved_front
@@ -36,6 +36,7 @@ OF_RUNS = frozenset(
         "seconds",
         "flash",
         "root_key_file",
+        *DATA_OPTIONS,
     }
 )
 DEFAULTS = {"method": "er", "memory": 200}

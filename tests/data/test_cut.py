@@ -179,3 +179,11 @@ def test_a_cache_written_before_there_was_a_gate_still_opens(tmp_path):
     data = open_dataset(tmp_path)
     assert data.labels == ("a", "b") and data.files is None and data.names("subjects") is None
     assert load_stream(tmp_path).train_size == 2
+
+
+@pytest.mark.parametrize("option", [{"size": "96"}, {"by": "subject"}, {"skip-broken": True}])
+def test_a_learner_which_is_handed_its_samples_has_no_options_of_data(option):
+    from edgecl import Learner
+
+    with pytest.raises(BadInput, match="not of a learner"):
+        Learner("mlp", input_shape=(1, 8, 8), **option)
