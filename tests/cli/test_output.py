@@ -37,7 +37,7 @@ def test_a_reader_that_leaves_early_is_no_error(shell, small, words):
 
 def test_a_run_goes_on_when_nobody_looks_at_its_progress(shell, small, tmp_path):
     done = shell(f"run {small} --out o 2>&1 | head -n 1")
-    assert done.returncode == 0 and done.stdout.startswith("task 1/2")
+    assert done.returncode == 0 and done.stdout.startswith("data: 240 pictures")
     assert json.loads((tmp_path / "o" / "run.json").read_text())["status"]["finished"]
 
 
