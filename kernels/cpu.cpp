@@ -5,6 +5,7 @@
 #include <string>
 
 #include "table.h"
+#include "tensor.h"
 
 namespace edgecl {
 
@@ -12,8 +13,12 @@ namespace edgecl {
 const Kernels *kernels_sse2(int lanes);
 const Kernels *kernels_avx2(int lanes);
 const Kernels *kernels_avx512(int lanes);
+const TensorKernels &tensor_kernels_sse2();
+const TensorKernels &tensor_kernels_avx2();
+const TensorKernels &tensor_kernels_avx512();
 #else
 const Kernels *kernels_neon(int lanes);
+const TensorKernels &tensor_kernels_neon();
 #endif
 
 namespace {
@@ -22,6 +27,7 @@ struct Isa {
   const char *name;
   bool supported;
   const Kernels *(*get)(int);
+  const TensorKernels &(*tensors)();
   int lanes[6];
 };
 
@@ -34,11 +40,13 @@ const Isa &chosen() {
          __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"),
          kernels_avx512,
+         tensor_kernels_avx512,
          {16, 8, 4, 2, 1, 0}},
-        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kernels_avx2, {8, 4, 2, 1, 0}},
-        {"sse2", true, kernels_sse2, {4, 2, 1, 0}}};
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), kernels_avx2,
+         tensor_kernels_avx2, {8, 4, 2, 1, 0}},
+        {"sse2", true, kernels_sse2, tensor_kernels_sse2, {4, 2, 1, 0}}};
 #else
-    static const Isa all[] = {{"neon", true, kernels_neon, {4, 2, 1, 0}}};
+    static const Isa all[] = {{"neon", true, kernels_neon, tensor_kernels_neon, {4, 2, 1, 0}}};
 #endif
     const char *forced = std::getenv("EDGECL_ISA");
     for (const Isa &i : all) {
@@ -53,6 +61,7 @@ const Isa &chosen() {
 } // namespace
 
 const Kernels *kernels(int lanes) { return chosen().get(lanes); }
+const TensorKernels &tensor_kernels() { return chosen().tensors(); }
 const Kernels &widest_kernels() { return *kernels(chosen().lanes[0]); }
 const char *isa_name() { return chosen().name; }
 const int *isa_lanes() { return chosen().lanes; }

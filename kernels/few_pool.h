@@ -7,7 +7,8 @@ namespace edgecl {
 namespace {
 
 inline bool is_2x2_maximum(const Pool2d &p) {
-  return p.maximum && p.kernel_h == 2 && p.kernel_w == 2 && p.stride_h == 2 && p.stride_w == 2 && !p.pad_h && !p.pad_w;
+  return p.maximum && p.kernel_h == 2 && p.kernel_w == 2 && p.stride_h == 2 && p.stride_w == 2 && !p.pad_h && !p.pad_w &&
+         2 * p.out.height <= p.in.height && 2 * p.out.width <= p.in.width; // no window reaches over the edge
 }
 
 EDGECL_INLINE float larger(float a, float b) { return b > a ? b : a; }

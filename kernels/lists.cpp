@@ -16,10 +16,10 @@ struct Tap {
 
 Tap decode(const Geometry &g, int64_t flat) {
   Tap t;
-  t.kx = flat % g.kernel_w;
-  flat /= g.kernel_w;
-  t.ky = flat % g.kernel_h;
-  flat /= g.kernel_h;
+  t.kx = flat % g.taps_w() * g.dilation_w;
+  flat /= g.taps_w();
+  t.ky = flat % g.taps_h() * g.dilation_h;
+  flat /= g.taps_h();
   t.in = flat % g.group_in();
   t.out = (int)(flat / g.group_in());
   return t;

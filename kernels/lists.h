@@ -10,13 +10,19 @@
 
 namespace edgecl {
 
-// A convolution; a linear layer is one with a 1x1 kernel on 1x1 maps. Weights are [out][in / groups][kh][kw].
+// A convolution; a linear layer is one with a 1x1 kernel on 1x1 maps. Weights are [out][in / groups][taps_h][taps_w]; the
+// kernel is as large as they reach, of a dilated one only every so many of its places are taps. Padding is what stands
+// before the map; what stands after it follows from the output's size.
 struct Geometry {
   int out, in, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, groups;
+  int dilation_h = 1, dilation_w = 1;
+  bool transposed = false; // run by its input gradient: lists of every geometry are general ones
+  int taps_h() const { return (kernel_h - 1) / dilation_h + 1; }
+  int taps_w() const { return (kernel_w - 1) / dilation_w + 1; }
   int group_in() const { return in / groups; }
   int group_out() const { return out / groups; }
-  int64_t size() const { return (int64_t)out * group_in() * kernel_h * kernel_w; }
-  bool depthwise() const { return groups > 1 && groups == in && groups == out; }
+  int64_t size() const { return (int64_t)out * group_in() * taps_h() * taps_w(); }
+  bool depthwise() const { return !transposed && groups > 1 && groups == in && groups == out; }
 };
 
 struct Block {

@@ -36,8 +36,17 @@ Plane plane(const std::vector<int> &v, int lanes) {
 }
 
 Geometry geometry(const std::vector<int> &v) {
-  if (v.size() != 9) throw std::invalid_argument("a geometry has nine numbers");
-  return {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]};
+  if (v.size() != 9 && v.size() != 12)
+    throw std::invalid_argument("a geometry has nine numbers, and three of dilation and direction");
+  Geometry g{v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]};
+  if (v.size() == 12) {
+    g.dilation_h = v[9];
+    g.dilation_w = v[10];
+    g.transposed = v[11] != 0;
+  }
+  if (g.dilation_h < 1 || g.dilation_w < 1 || (g.kernel_h - 1) % g.dilation_h || (g.kernel_w - 1) % g.dilation_w)
+    throw std::invalid_argument("a kernel does not fit its dilation");
+  return g;
 }
 
 // A session's input: float32 or uint8, [B, ...].
@@ -45,7 +54,7 @@ struct Input {
   const float *floats = nullptr;
   const uint8_t *bytes = nullptr;
   int samples = 0;
-  Input(const nb::ndarray<nb::c_contig, nb::device::cpu> &x) {
+  Input(const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> &x) {
     if (x.dtype() == nb::dtype<uint8_t>())
       bytes = (const uint8_t *)x.data();
     else if (x.dtype() == nb::dtype<float>())
@@ -183,6 +192,12 @@ NB_MODULE(_kernels, m) {
                                        (int64_t)values[i].size(), subsets[i] ? subsets[i]->data() : nullptr,
                                        subsets[i] ? (int64_t)subsets[i]->size() : 0, frozen[i]});
            })
+      .def("set_tensors",
+           [](Network &n, std::vector<Floats> values, std::vector<std::optional<Floats>> gradients, std::vector<bool> frozen) {
+             n.tensors.clear();
+             for (size_t i = 0; i < values.size(); i++)
+               n.tensors.push_back({values[i].data(), data(gradients.at(i)), (int64_t)values[i].size(), frozen.at(i)});
+           }, "values"_a, "gradients"_a, "frozen"_a, "Parameters and constants that tensor operations read.")
       .def("set_optimizer",
            [](Network &n, bool adam, float momentum, float weight_decay, double beta1, double beta2, double epsilon) {
              n.optimizer = {adam, momentum, weight_decay, beta1, beta2, epsilon};
@@ -225,14 +240,14 @@ NB_MODULE(_kernels, m) {
            nb::keep_alive<1, 2>(), "network"_a, "blocks"_a, "arena_bytes"_a, "maps"_a, "forward"_a, "backward"_a,
            "own_thread"_a)
       .def("forward",
-           [](Session &s, const Feed &f, nb::ndarray<nb::c_contig, nb::device::cpu> x, bool training) {
+           [](Session &s, const Feed &f, nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> x, bool training) {
              const Input in(x);
              nb::gil_scoped_release release;
              feed(s, f, in);
              s.run_forward(training);
            })
       .def("predict",
-           [](Session &s, Network &n, const Feed &f, nb::ndarray<nb::c_contig, nb::device::cpu> x, int map, int width) {
+           [](Session &s, Network &n, const Feed &f, nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> x, int map, int width) {
              const Input in(x);
              Result out = make_result({(size_t)in.samples, (size_t)width});
              float *p = out.data();
@@ -245,7 +260,7 @@ NB_MODULE(_kernels, m) {
              return out;
            })
       .def("evaluate",
-           [](Session &s, Network &n, const Feed &f, nb::ndarray<nb::c_contig, nb::device::cpu> x) {
+           [](Session &s, Network &n, const Feed &f, nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> x) {
              const Input in(x);
              nb::gil_scoped_release release;
              std::shared_lock<std::shared_mutex> lock(n.mutex);

@@ -68,6 +68,14 @@ struct Parameter {
   bool frozen;
 };
 
+// A parameter or constant that tensor operations read as it stands: all of its values live.
+struct Tensor {
+  const float *values;
+  float *gradients; // null: not trained
+  int64_t count;
+  bool frozen;
+};
+
 struct Optimizer {
   bool adam = false;
   float momentum = 0, weight_decay = 0;
@@ -82,6 +90,7 @@ struct Network {
   std::vector<std::unique_ptr<Weight>> weights;
   std::vector<std::unique_ptr<Norm>> norms;
   std::vector<Parameter> parameters;
+  std::vector<Tensor> tensors;
   Optimizer optimizer;
   std::vector<float> scratch;
   std::shared_mutex mutex; // predictors share it; step and changes of patterns exclude them

@@ -250,31 +250,35 @@ void Session::run(const Operation &op, bool training) {
 
   switch (op.code) {
   case Code::CONV: {
-    Weight &w = *net_->weights[a[0]];
-    Norm *n = training ? norm(a[3]) : nullptr;
-    conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, n ? &n->partials : nullptr, scratch);
+    using A = args::CONV;
+    Weight &w = *net_->weights[a[A::weight]];
+    Norm *n = training ? norm(a[A::stats_norm]) : nullptr;
+    conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::y]), w.bias, s, n ? &n->partials : nullptr,
+                 scratch);
     break;
   }
   case Code::CONV_AFFINE: {
-    Weight &w = *net_->weights[a[0]];
-    Affine f{Map(), Map(), map(a[5]), nullptr, nullptr, nullptr, nullptr, a[3]};
-    if (Norm *n = norm(a[4])) {
-      n->scales(from, 0, scales_[a[4]]);
-      f.scale1 = scales_[a[4]].scale.data();
-      f.shift1 = scales_[a[4]].shift.data();
+    using A = args::CONV_AFFINE;
+    Weight &w = *net_->weights[a[A::weight]];
+    Affine f{Map(), Map(), map(a[A::b]), nullptr, nullptr, nullptr, nullptr, a[A::activation]};
+    if (Norm *n = norm(a[A::norm_y])) {
+      n->scales(from, 0, scales_[a[A::norm_y]]);
+      f.scale1 = scales_[a[A::norm_y]].scale.data();
+      f.shift1 = scales_[a[A::norm_y]].shift.data();
     }
-    if (Norm *n = norm(a[6])) {
-      n->scales(from, 0, scales_[a[6]]);
-      f.scale2 = scales_[a[6]].scale.data();
-      f.shift2 = scales_[a[6]].shift.data();
+    if (Norm *n = norm(a[A::norm_b])) {
+      n->scales(from, 0, scales_[a[A::norm_b]]);
+      f.scale2 = scales_[a[A::norm_b]].scale.data();
+      f.shift2 = scales_[a[A::norm_b]].shift.data();
     }
-    conv_forward(threads, k, w.geometry, w.forward, map(a[1]), map(a[2]), w.bias, s, nullptr, scratch, &f);
+    conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::z]), w.bias, s, nullptr, scratch, &f);
     break;
   }
   case Code::STATS: {
+    using A = args::STATS;
     if (!training) break;
-    Norm &n = *norm(a[0]);
-    const Map &y = map(a[1]);
+    Norm &n = *norm(a[A::norm]);
+    const Map &y = map(a[A::y]);
     n.partials.reset(s.blocks, y.channels);
     each_plane(threads, s.blocks, y.channels, [&](int b, int c, int) {
       k.plane_sums(y, b, c, s.in_block(b), &n.partials.values[((size_t)b * y.channels + c) * 2]);
@@ -283,24 +287,26 @@ void Session::run(const Operation &op, bool training) {
   }
   case Code::AFFINE:
   case Code::AFFINE_AGAIN: {
-    Affine f{map(a[0]), map(a[2]), map(a[4]), nullptr, nullptr, nullptr, nullptr, a[1]};
-    if (Norm *n = norm(a[3])) {
-      n->scales(from, positions(f.a), scales_[a[3]]);
-      f.scale1 = scales_[a[3]].scale.data();
-      f.shift1 = scales_[a[3]].shift.data();
+    using A = args::AFFINE_AGAIN;
+    Affine f{map(a[A::z]), map(a[A::a]), map(a[A::b]), nullptr, nullptr, nullptr, nullptr, a[A::activation]};
+    if (Norm *n = norm(a[A::norm_a])) {
+      n->scales(from, positions(f.a), scales_[a[A::norm_a]]);
+      f.scale1 = scales_[a[A::norm_a]].scale.data();
+      f.shift1 = scales_[a[A::norm_a]].shift.data();
     }
-    if (Norm *n = norm(a[5])) {
-      n->scales(from, positions(f.b), scales_[a[5]]);
-      f.scale2 = scales_[a[5]].scale.data();
-      f.shift2 = scales_[a[5]].shift.data();
+    if (Norm *n = norm(a[A::norm_b])) {
+      n->scales(from, positions(f.b), scales_[a[A::norm_b]]);
+      f.scale2 = scales_[a[A::norm_b]].scale.data();
+      f.shift2 = scales_[a[A::norm_b]].shift.data();
     }
     each_plane(threads, s.blocks, f.out.channels, [&](int b, int c, int) { k.affine(f, b, c, s.in_block(b)); });
     break;
   }
   case Code::GROUP_NORM: {
-    Norm &n = *norm(a[0]);
-    const Map &x = map(a[1]), &y = map(a[2]);
-    std::vector<float> &st = group_statistics_[a[0]];
+    using A = args::GROUP_NORM;
+    Norm &n = *norm(a[A::norm]);
+    const Map &x = map(a[A::x]), &y = map(a[A::y]);
+    std::vector<float> &st = group_statistics_[a[A::norm]];
     st.resize((size_t)blocks_ * n.groups * 2 * s.lanes + 16);
     float *base = (float *)(((uintptr_t)st.data() + 63) & ~(uintptr_t)63);
     each_plane(threads, s.blocks, n.groups, [&](int b, int g, int) {
@@ -310,31 +316,37 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::COPY: {
-    const Map &dst = map(a[0]), &src = map(a[1]);
+    using A = args::COPY;
+    const Map &dst = map(a[A::y]), &src = map(a[A::x]);
     each_plane(threads, s.blocks, dst.channels, [&](int b, int c, int) {
-      k.copy(dst, src, a[2] < 0 ? nullptr : &map(a[2]), b, c, s.in_block(b), a[3]);
+      k.copy(dst, src, a[A::factor] < 0 ? nullptr : &map(a[A::factor]), b, c, s.in_block(b), a[A::accumulate]);
     });
     break;
   }
   case Code::POOL: {
-    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, false};
+    using A = args::POOL;
+    Pool2d p{map(a[A::x]),   map(a[A::y]), a[A::kernel_h],     a[A::kernel_w], a[A::stride_h], a[A::stride_w],
+             a[A::pad_h],    a[A::pad_w],  a[A::maximum] != 0, nullptr,        false};
     each_plane(threads, s.blocks, p.out.channels, [&](int b, int c, int) { k.pool_forward(p, b, c, s.in_block(b)); });
     break;
   }
   case Code::SAVE: {
-    const Map &m = map(a[0]);
-    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.save(m, map(a[1]), b, c); });
+    using A = args::SAVE;
+    const Map &m = map(a[A::map]);
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.save(m, map(a[A::saved]), b, c); });
     break;
   }
   case Code::RESTORE: {
-    const Map &m = map(a[1]);
-    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.restore(map(a[0]), m, b, c); });
+    using A = args::RESTORE;
+    const Map &m = map(a[A::map]);
+    each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) { k.restore(map(a[A::saved]), m, b, c); });
     break;
   }
   case Code::HALO: {
-    const Map &m = map(a[0]);
+    using A = args::HALO;
+    const Map &m = map(a[A::map]);
     each_plane(threads, s.blocks, m.channels, [&](int b, int c, int) {
-      if (a[1])
+      if (a[A::edges])
         clear_edges(m, b, c);
       else
         k.halo(m, b, c);
@@ -342,27 +354,30 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::CONV_WEIGHT: {
-    Weight &w = *net_->weights[a[0]];
+    using A = args::CONV_WEIGHT;
+    Weight &w = *net_->weights[a[A::weight]];
     if (w.frozen) break;
-    conv_backward_weight(threads, k, w.geometry, w.subset ? w.gradient : w.forward, map(a[1]), map(a[2]), s, w.gradients,
-                         scratch);
+    conv_backward_weight(threads, k, w.geometry, w.subset ? w.gradient : w.forward, map(a[A::x]), map(a[A::dy]), s,
+                         w.gradients, scratch);
     break;
   }
   case Code::CONV_INPUT: {
-    Weight &w = *net_->weights[a[0]];
+    using A = args::CONV_INPUT;
+    Weight &w = *net_->weights[a[A::weight]];
     Epilogue e;
-    e.mask = a[4] != 0;
-    e.activation = a[5];
-    e.z = map(a[6]);
-    e.y = map(a[7]);
-    if (Norm *n = norm(a[8])) e.partials = &n->partials;
-    conv_backward_input(threads, k, w.geometry, w.backward, map(a[1]), map(a[2]), a[3] != 0, e.mask ? &e : nullptr, s,
-                        scratch);
+    e.mask = a[A::mask] != 0;
+    e.activation = a[A::activation];
+    e.z = map(a[A::z]);
+    e.y = map(a[A::y]);
+    if (Norm *n = norm(a[A::norm])) e.partials = &n->partials;
+    conv_backward_input(threads, k, w.geometry, w.backward, map(a[A::dy]), map(a[A::dx]), a[A::accumulate] != 0,
+                        e.mask ? &e : nullptr, s, scratch);
     break;
   }
   case Code::MASK: {
-    Mask m{map(a[0]), map(a[2]), map(a[3]), a[1]};
-    Norm *n = norm(a[4]);
+    using A = args::MASK;
+    Mask m{map(a[A::gradient]), map(a[A::z]), map(a[A::y]), a[A::activation]};
+    Norm *n = norm(a[A::norm]);
     if (n) n->partials.reset(s.blocks, m.gradient.channels);
     each_plane(threads, s.blocks, m.gradient.channels, [&](int b, int c, int) {
       k.mask(m, b, c, n ? &n->partials.values[((size_t)b * m.gradient.channels + c) * 2] : nullptr);
@@ -370,23 +385,26 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::NORM_INPUT: {
-    Norm &n = *norm(a[0]);
-    const Map &y = map(a[3]);
+    using A = args::NORM_INPUT;
+    Norm &n = *norm(a[A::norm]);
+    const Map &y = map(a[A::y]);
     n.backward(positions(y));
-    NormBackward f{map(a[1]), map(a[2]), y, n.a.data(), n.b.data(), n.c.data(), a[4] != 0};
+    NormBackward f{map(a[A::dx]), map(a[A::dy]), y, n.a.data(), n.b.data(), n.c.data(), a[A::accumulate] != 0};
     each_plane(threads, s.blocks, f.out.channels, [&](int b, int c, int) { k.norm_backward(f, b, c, s.in_block(b)); });
     break;
   }
   case Code::GROUP_NORM_INPUT: {
-    Norm &n = *norm(a[0]);
-    const Map &dx = map(a[1]), &dy = map(a[2]), &x = map(a[3]);
+    using A = args::GROUP_NORM_INPUT;
+    Norm &n = *norm(a[A::norm]);
+    const Map &dx = map(a[A::dx]), &dy = map(a[A::dy]), &x = map(a[A::x]);
     std::vector<double> sums((size_t)s.blocks * n.channels * 2);
-    std::vector<float> &st = group_statistics_[a[0]];
+    std::vector<float> &st = group_statistics_[a[A::norm]];
     float *base = (float *)(((uintptr_t)st.data() + 63) & ~(uintptr_t)63);
     each_plane(threads, s.blocks, n.groups, [&](int b, int g, int) {
       const float *p = base + ((size_t)b * n.groups + g) * 2 * s.lanes;
       double *d = &sums[(size_t)b * n.channels * 2];
-      k.group_norm_backward(dx, dy, x, b, g, n.groups, n.scale, p, p + s.lanes, d, d + n.channels, s.in_block(b), a[4]);
+      k.group_norm_backward(dx, dy, x, b, g, n.groups, n.scale, p, p + s.lanes, d, d + n.channels, s.in_block(b),
+                            a[A::accumulate]);
     });
     for (int c = 0; c < n.channels; c++) {
       double scale = 0, shift = 0;
@@ -400,15 +418,18 @@ void Session::run(const Operation &op, bool training) {
     break;
   }
   case Code::POOL_INPUT: {
-    Pool2d p{map(a[0]), map(a[1]), a[2], a[3], a[4], a[5], a[6], a[7], a[8] != 0, nullptr, a[10] != 0};
-    if (p.maximum) p.kept_in = &map(a[9]);
+    using A = args::POOL_INPUT;
+    Pool2d p{map(a[A::dx]), map(a[A::dy]), a[A::kernel_h],     a[A::kernel_w], a[A::stride_h],        a[A::stride_w],
+             a[A::pad_h],   a[A::pad_w],   a[A::maximum] != 0, nullptr,        a[A::accumulate] != 0};
+    if (p.maximum) p.kept_in = &map(a[A::x]);
     each_plane(threads, s.blocks, p.in.channels, [&](int b, int c, int) { k.pool_backward(p, b, c); });
     break;
   }
   case Code::BIAS: {
-    const Parameter &p = net_->parameters[a[0]];
+    using A = args::BIAS;
+    const Parameter &p = net_->parameters[a[A::parameter]];
     if (p.frozen) break;
-    const Map &dy = map(a[1]);
+    const Map &dy = map(a[A::dy]);
     std::vector<double> sums((size_t)s.blocks * dy.channels * 2);
     each_plane(threads, s.blocks, dy.channels, [&](int b, int c, int) {
       k.plane_sums(dy, b, c, s.in_block(b), &sums[((size_t)b * dy.channels + c) * 2]);

@@ -5,42 +5,12 @@
 #include <vector>
 
 #include "network.h"
+#include "operations.h" // written at build time
 
 namespace edgecl {
 
-// Operation codes and their integer arguments; edgecl/compiler/operations.py holds them. Maps are indices into the
-// session's table, -1 where absent.
-enum class Code : int {
-  CONV = 0,          // weight, x, y, stats norm
-  STATS = 1,         // norm, y
-  AFFINE = 2,        // z, activation, a, norm a, b, norm b
-  GROUP_NORM = 3,    // norm, x, y
-  COPY = 4,          // destination, source, factor, accumulate
-  POOL = 5,          // x, y, kernel h, w, stride h, w, pad h, w, maximum
-  HALO = 6,          // map whose halo becomes zero, only before and after the interior (runs: between rows it is)
-  AFFINE_AGAIN = 7,  // as AFFINE, with the statistics of the forward pass
-  NORM = 8,          // norm, y: its scales, for what reads y through it
-  DEPTH = 9,         // weight, x, y, stats norm, norm x is read through, activation
-  POINT = 10,        // as DEPTH
-  SPLIT = 11,        // weight, x, x in phases (runs.h), rows of a phase
-  SAVE = 12,         // map, the same in bfloat16 without halo
-  CONV_AFFINE = 13,  // weight, x, z, activation, norm y, b, norm b: CONV and AFFINE of a prediction in one
-  CONV_WEIGHT = 16,  // weight, x, dy
-  CONV_INPUT = 17,   // weight, dy, dx, accumulate, mask, activation, z, y, norm
-  MASK = 18,         // gradient, activation, z, y, norm
-  NORM_INPUT = 19,   // norm, out, gradient, y, accumulate
-  GROUP_NORM_INPUT = 20, // norm, dx, dy, x, accumulate
-  POOL_INPUT = 21,   // dx, dy, kernel h, w, stride h, w, pad h, w, maximum, x, accumulate
-  BIAS = 22,         // parameter, dy
-  NORM_GRADIENT = 23, // norm, y: its parameters' gradients, and coefficients for what reads its input's gradient
-  // weight, x, norm x is read through, activation, gradient, norm it is read through, y of that norm, dx (-1: not
-  // wanted), accumulate, mask, activation, y, norm (the last three as in CONV_INPUT)
-  DEPTH_BACKWARD = 24,
-  POINT_BACKWARD = 25,
-  RESTORE = 27,      // saved map, float32 again
-  MERGE = 26, // weight, phases, dx, rows of a phase, accumulate
-};
-
+// Codes and arguments are those of edgecl/compiler/operation_table.py. Maps are indices into the session's table, -1
+// where absent.
 struct Operation {
   Code code;
   std::vector<int> args;
@@ -74,6 +44,10 @@ public:
 private:
   void run(const Operation &, bool training);
   void run_fused(const Operation &, bool training); // fused.cpp
+  void run_tensor(const Operation &, bool training); // tensor.cpp, as what follows
+  void run_recurrent(const Operation &, bool training);
+  void recurrent_gradients(const Operation &, const std::vector<int> &starts, const std::vector<int> &columns);
+  void begin_output(int map, int how, float value);
   Source read(int map, int norm, int activation) const;
   Source read_gradient(int map, int norm, int y) const;
   double positions(const Map &m) const {

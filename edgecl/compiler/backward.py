@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .buffers import Buffer, backward_halo
+from .buffers import Buffer, backward_halo, forward_halo
 from .forward import Forward
-from .fusion import Term, Unit
+from .fusion import Term, Unit, from_output
 from .operations import (
     BACKWARD,
     BIAS,
+    CONV,
     CONV_INPUT,
     CONV_WEIGHT,
     COPY,
@@ -21,6 +22,7 @@ from .operations import (
     geometry,
 )
 from .runs import strided
+from .tensors import TENSOR_UNITS
 
 
 class Backward(Forward):
@@ -75,6 +77,9 @@ class Backward(Forward):
         return True
 
     def lower_unit_backward(self, unit: Unit, g: int) -> None:
+        if unit.kind in TENSOR_UNITS:
+            self.emitting.backward(unit, g)
+            return
         node, x = unit.node, unit.inputs[0]
         if unit.output in self.fused:
             self.conv_backward_fused(unit, g)
@@ -82,6 +87,8 @@ class Backward(Forward):
             self.conv_backward(unit, g)
         elif unit.kind == "affine":
             self.affine_backward(unit, g)
+        elif unit.kind == "conv_transpose2d":
+            self.transposed_backward(unit, g)
         elif self.upstream[x]:
             dx, accumulate = self.contribute(x)
             if unit.kind == "group_norm":
@@ -122,7 +129,7 @@ class Backward(Forward):
             self.phased_input(w, g, b, dy, dx, accumulate)
             return
         epilogue = [0, 0, -1, -1, -1]
-        target = self.affine.get(x)
+        target = self.plain_affine(x)
         if last and target is not None:
             kept = xb if target.activation else -1
             y, norm = self.normed(target.terms[0])
@@ -131,9 +138,28 @@ class Backward(Forward):
                 self.masked.add(x)
         self.emit(True, CONV_INPUT, [w, dy, dx, accumulate, *epilogue], [dy, dx, epilogue[2], epilogue[3]])
 
+    def transposed_backward(self, unit: Unit, dy: int) -> None:
+        """Of a transposed convolution: the convolution itself, and its weight gradient with the maps exchanged."""
+        node, x = unit.node, unit.inputs[0]
+        g, w, xb = geometry(self.graph, node), self.weight_index[node.name], self.kept(x)
+        b, o = self.buffers[xb], self.buffers[dy]
+        o.need_halo(
+            *forward_halo(o.height, b.height, g[2], g[4], g[6]), *forward_halo(o.width, b.width, g[3], g[5], g[7])
+        )
+        self.clean_halo(True, dy)
+        self.emit(True, CONV_WEIGHT, [w, dy, xb], [dy, xb])
+        self.planes[node.name] = (self.tensors[x], dy)
+        if not self.upstream[x]:
+            return
+        dx, accumulate = self.contribute(x)
+        own = dx if not accumulate else self.add(Buffer(*self.map_shape(x)), 0)
+        self.emit(True, CONV, [w, dy, own, -1], [dy, own])
+        if accumulate:
+            self.emit(True, COPY, [dx, own, -1, 1], [dx, own])
+
     def bias_backward(self, unit: Unit, dy: int) -> None:
         if unit.node.attributes.get("bias"):
-            self.emit(True, BIAS, [self.trained.index(f"{unit.node.name}.bias"), dy], [dy])
+            self.emit(True, BIAS, [self.trained.index(unit.node.parameters[1]), dy], [dy])
 
     def phased_input(self, w: int, g: list[int], x: Buffer, dy: int, dx: int, accumulate: int) -> None:
         rows, columns = -(-x.height // g[4]), -(-x.width // g[5])
@@ -145,7 +171,7 @@ class Backward(Forward):
         """Both gradients of a depthwise or pointwise convolution in one pass."""
         node, x = unit.node, unit.inputs[0]
         norm_g, y_g = self.deferred.get(unit.output, (-1, -1))
-        source = self.affine.get(x)
+        source = self.plain_affine(x)
         y, norm = (-1, -1) if source is None else self.normed(source.terms[0])  # what x comes from
         if source is not None and norm >= 0 and len(source.terms) == 1:
             xb, n, activation = y, norm, source.activation
@@ -170,8 +196,16 @@ class Backward(Forward):
         """(buffer, batch norm) of a summand that goes through one."""
         return (-1, -1) if term.norm is None else (self.tensors[term.tensor], self.norm_of(term))
 
+    def plain_affine(self, tensor: str) -> Unit | None:
+        """The pass that makes a tensor, where the convolutions' kernels know its activation."""
+        unit = self.affine.get(tensor)
+        return None if unit is None or unit.function is not None else unit
+
     def affine_backward(self, unit: Unit, g: int) -> None:
         first = unit.terms[0]
+        if unit.function is not None:
+            value = self.kept(unit.output) if from_output(unit.function.function) else self.made_again(unit)
+            self.emitting.through(unit, g, value)
         if unit.output not in self.masked and (unit.activation or first.norm is not None):
             z = self.kept(unit.output) if unit.activation else -1
             y, n = self.normed(first)

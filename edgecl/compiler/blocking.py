@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import EdgeclError
 from ..folders import cache_path
 from ..graph import Graph, Node
-from .operations import as_map, geometry
+from .operations import WEIGHTED, as_map, geometry
 from .plan import Plan
 
 FORMAT = 1
@@ -85,7 +85,7 @@ def choose_blocking(
     measured = measured_entries()
     chosen = {}
     for node in graph.nodes:
-        if node.op not in ("conv2d", "linear"):
+        if node.op not in WEIGHTED:
             continue
         density = densities.get(node.parameters[0], 1.0)
         blocks = (overrides or {}).get(node.name) or measured.get(

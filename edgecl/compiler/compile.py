@@ -9,6 +9,7 @@ from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
+from .expand import expand, operands
 from .extras import Extras, fetched_tensors, trained_parameters
 from .memory import extras_bytes, parameter_bytes, scratch_bytes
 from .plan import Optimizer, Plan
@@ -22,6 +23,13 @@ ACTIVATIONS = ("float32", "bfloat16")
 def choose_lanes(batch: int, available: Sequence[int]) -> int:
     """Vector width that wastes least on ``batch`` samples."""
     return min(available, key=lambda w: -(-batch // w) * w * LANE_COST[w])
+
+
+def _lanes_for(graph: Graph, available: Sequence[int]) -> Sequence[int]:
+    """Vector widths that every layer of the graph has kernels for."""
+    if any(n.op == "conv_transpose2d" for n in graph.nodes):
+        return [w for w in available if w >= 4]
+    return available
 
 
 def row_cost(rows: int) -> float:
@@ -65,23 +73,25 @@ def compile_plan(
     wanted = Extras(**{"fetch": fetch, "predict_fetch": fetch, **extras})
     optimizer = optimizer or Optimizer()
     densities = dict(densities or {})
-    lanes = lanes or choose_lanes(batch, _kernels.lanes())
+    lanes = lanes or choose_lanes(batch, _lanes_for(graph, _kernels.lanes()))
     predict_batch = predict_batch or batch
-    blocks = choose_blocking(graph, densities, lanes, blocking)
+    # One expansion for both entry points: they share the lists, which count in planes.
+    lowered = expand(graph, fetched_tensors(graph, (*wanted.fetch, *wanted.predict_fetch)))
+    blocks = choose_blocking(lowered, densities, lanes, blocking)
     trained = trained_parameters(graph, wanted.trains)
     fetched = fetched_tensors(graph, wanted.fetch)
     size, train = -(-batch // lanes), None
     if wanted.trains == "all":
-        train = Lowering(graph, size, lanes, True, fetched, recompute, activations == "bfloat16").program()
+        train = Lowering(lowered, size, lanes, True, fetched, recompute, activations == "bfloat16").program()
     elif wanted.trains == "head":  # what waits for its backward pass are the features: few, and kept whole
-        train = Lowering(graph, size, lanes, False, fetched, trained=trained).program()
+        train = Lowering(lowered, size, lanes, False, fetched, trained=trained).program()
     fetched = fetched_tensors(graph, wanted.predict_fetch)
-    predict = Lowering(graph, -(-predict_batch // lanes), lanes, False, fetched).program()
+    predict = Lowering(lowered, -(-predict_batch // lanes), lanes, False, fetched).program()
     memory = {
         "arena": train["arena_bytes"] if train else 0,
         "predict_arena": predict["arena_bytes"],
         **parameter_bytes(graph, densities, optimizer, blocks, trained),
-        "scratch": scratch_bytes(graph, densities, batch, lanes, threads, trained),
+        "scratch": scratch_bytes(lowered, densities, batch, lanes, threads, trained),
         **extras_bytes(graph, densities, wanted, blocks, (batch, predict_batch)),
     }
     program = {
@@ -93,4 +103,6 @@ def compile_plan(
         "train": train,
         "predict": predict,
     }
+    if operands(lowered):
+        program["tensors"] = list(graph.parameters)
     return Plan(graph, batch, predict_batch, optimizer, threads, densities, program, memory, wanted)

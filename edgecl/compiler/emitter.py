@@ -8,8 +8,9 @@ from typing import Any
 from ..graph import Graph, Node
 from .buffers import Buffer, forward_halo
 from .fusion import Unit, fuse
-from .operations import AFFINE_AGAIN, HALO, POINT, SPLIT, as_map, fused_code, geometry
+from .operations import AFFINE_AGAIN, HALO, POINT, SPLIT, as_map, fused_code, geometry, weight_nodes
 from .runs import Pitches, phases, strided
+from .tensors import TensorEmitter
 
 PAGE = 4096
 
@@ -34,7 +35,7 @@ class Emitter:
         self.again: dict[str, int] = {}
         self.seeds: dict[str, int] = {}
         self.fetch = tuple(fetch)
-        self.units = fuse(graph, set(fetch))
+        self.units = fuse(graph, set(fetch), recompute or not training)
         self.affine = {u.output: u for u in self.units if u.kind == "affine"}
         self.buffers: list[Buffer] = []
         self.forward: list[list[Any]] = []
@@ -42,17 +43,19 @@ class Emitter:
         self.tensors: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
         self.factors: dict[str, int] = {}
-        self.weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
+        self.weights = weight_nodes(graph)
         self.norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
         self.weight_index = {n.name: i for i, n in enumerate(self.weights)}
         self.norm_index = {n.name: i for i, n in enumerate(self.norms)}
         # Parameters in graph order, trained ones only: the optimizer's and the flat gradient's order.
         everything = [p.name for p in graph.parameters.values() if p.trained]
         self.trained = everything if trained is None else [n for n in everything if n in trained]
+        self.tensor_index = {name: i for i, name in enumerate(graph.parameters)}  # as tensor operations number them
         self.planes: dict[str, tuple[int, int]] = {}
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
         self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
         self.gathered = self.pointwise_tensors()
+        self.emitting = TensorEmitter(self)
         self.pitches = Pitches(graph, self.units, self.fused, lanes)
         self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
         self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer
@@ -69,6 +72,9 @@ class Emitter:
                     source = affine.get(unit.inputs[0])
                     names |= {t.tensor for t in source.terms} if source is not None else set()
         return names
+
+    def map_shape(self, tensor: str) -> tuple[int, int, int]:
+        return as_map(self.graph.shapes[tensor])
 
     def new(self, tensor: str) -> int:
         """A buffer for a tensor or its gradient."""
@@ -116,7 +122,7 @@ class Emitter:
             _, h, w = as_map(self.graph.shapes[node.inputs[0]])
             return [h, w, h, w, 0, 0, 0]
         a = node.attributes
-        return [*a["kernel"], *a["stride"], *a["padding"], int(node.op == "max_pool")]
+        return [*a["kernel"], *a["stride"], *a["padding"][:2], int(node.op == "max_pool")]
 
     def kept(self, tensor: str) -> int:
         """The buffer that holds a tensor's value in the backward pass."""
@@ -124,17 +130,23 @@ class Emitter:
         if not self.recompute or unit is None or any(t.norm is None for t in unit.terms):
             return self.tensors[tensor]
         if tensor not in self.again:
-            out = self.new(tensor)
-            old, new = self.buffers[self.tensors[tensor]], self.buffers[out]
-            new.need_halo(old.top, old.bottom, old.left, old.right)  # the lists' offsets hold for this geometry
-            args = [out, unit.activation]
-            for t in unit.terms:
-                assert t.norm is not None
-                args += [self.tensors[t.tensor], self.norm_index[t.norm.name]]
-            args += [-1, -1] * (2 - len(unit.terms))
-            self.emit(True, AFFINE_AGAIN, args, [out, args[2], args[4]])
-            self.again[tensor] = out
+            self.again[tensor] = self.made_again(unit)
+            if unit.function is not None:
+                self.emitting.in_place(True, unit, self.again[tensor])
         return self.again[tensor]
+
+    def made_again(self, unit: Unit) -> int:
+        """A buffer with a pass over normalisations once more, before its function if it has one."""
+        out = self.new(unit.output)
+        old, new = self.buffers[self.tensors[unit.output]], self.buffers[out]
+        new.need_halo(old.top, old.bottom, old.left, old.right)  # the lists' offsets hold for this geometry
+        args = [out, unit.activation]
+        for t in unit.terms:
+            assert t.norm is not None
+            args += [self.tensors[t.tensor], self.norm_index[t.norm.name]]
+        args += [-1, -1] * (2 - len(unit.terms))
+        self.emit(True, AFFINE_AGAIN, args, [out, args[2], args[4]])
+        return out
 
     def produced_by_conv(self, tensor: str) -> bool:
         return any(u.output == tensor and u.kind in ("conv2d", "linear") for u in self.units)

@@ -39,7 +39,9 @@ def weight_costs(graph: Graph, trained: Collection[str] | None = None) -> tuple[
     costs = []
     for node in graph.nodes:
         upstream = any(trained_upstream[i] for i in node.inputs)
-        positions = operator(node.op, node.name).positions(graph.shapes[node.output])
+        positions = operator(node.op, node.name).weight_positions(
+            [graph.shapes[i] for i in node.inputs], graph.shapes[node.output]
+        )
         if positions:
             costs.append(WeightCost(node.parameters[0], node.name, positions, upstream))
         trained_upstream[node.output] = upstream or any(p in trained for p in node.parameters)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..errors import EdgeclError
 from ..graph import Node
-from .buffers import forward_halo
+from .buffers import backward_halo, forward_halo
 from .emitter import Emitter
 from .fusion import Term, Unit
-from .operations import AFFINE, CONV, CONV_AFFINE, COPY, GROUP_NORM, NORM, POOL, STATS, geometry
+from .operations import AFFINE, CONV, CONV_AFFINE, CONV_INPUT, COPY, GROUP_NORM, NORM, POOL, STATS, geometry
 from .runs import strided
+from .tensors import TENSOR_UNITS
 
 
 class Forward(Emitter):
@@ -42,6 +43,12 @@ class Forward(Emitter):
             return
         if unit.kind in ("conv2d", "linear"):
             self.conv_forward(unit, finish, ins[0], out)
+            return
+        if unit.kind in TENSOR_UNITS:
+            self.emitting.forward(unit, out)
+            return
+        if unit.kind == "conv_transpose2d":
+            self.transposed_forward(unit, ins[0], out)
             return
         if unit.kind == "normalise":
             if node.inputs[0] != self.graph.input:
@@ -92,6 +99,16 @@ class Forward(Emitter):
         if n >= 0 and not takes_sums:
             self.emit(False, STATS, [n, out], [out])
 
+    def transposed_forward(self, unit: Unit, x: int, out: int) -> None:
+        """The input gradient of a convolution, run forward."""
+        g, b, o = geometry(self.graph, unit.node), self.buffers[x], self.buffers[out]
+        b.need_halo(
+            *backward_halo(o.height, b.height, g[2], g[4], g[6]), *backward_halo(o.width, b.width, g[3], g[5], g[7])
+        )
+        self.clean_halo(False, x)
+        self.emit(False, CONV_INPUT, [self.weight_index[unit.node.name], x, out, 0, 0, 0, -1, -1, -1], [x, out])
+        self.planes[unit.node.name] = (x, -1)
+
     def conv_affine(self, unit: Unit, finish: Unit, x: int, out: int) -> None:
         """A convolution of a prediction and the pass behind it."""
         own = next(t for t in finish.terms if t.tensor == unit.output)
@@ -114,7 +131,7 @@ class Forward(Emitter):
         made = {u.output: i for i, u in enumerate(self.units)}
         out = {}
         for unit in self.units:
-            if unit.kind != "affine" or self.read_through(unit):
+            if unit.kind != "affine" or unit.function is not None or self.read_through(unit):
                 continue
             last = max((t.tensor for t in unit.terms), key=lambda t: made.get(t, -1))
             producer = self.units[made[last]] if last in made else None
@@ -143,6 +160,8 @@ class Forward(Emitter):
             terms += [b, self.norm_of(t)]
         terms += [-1, -1] * (2 - len(unit.terms))
         self.emit(False, AFFINE, [out, unit.activation, *terms], [out, *ins])
+        if unit.function is not None:
+            self.emitting.in_place(False, unit, out)
 
     def own_sums(self, term: Term, b: int) -> None:
         """The sums of a batch norm that no convolution took along."""
@@ -152,7 +171,9 @@ class Forward(Emitter):
 
     def read_through(self, unit: Unit) -> bool:
         """Is this a normalisation (and activation) that only convolutions consume which can read through it?"""
-        if unit.kind != "affine" or len(unit.terms) > 1 or unit.terms[0].norm is None or unit.output in self.fetch:
+        if unit.kind != "affine" or unit.function is not None or unit.output in self.fetch:
+            return False
+        if len(unit.terms) > 1 or unit.terms[0].norm is None:
             return False
         consumers = [u.output for u in self.units if unit.output in u.inputs]
         return bool(consumers) and all(c in self.fused for c in consumers)

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from ..graph import Graph, Node
 from .extras import Extras, fetched_tensors, trained_parameters
 from .flops import weight_costs
-from .operations import DEPTH, POINT, fused_code, geometry
+from .operations import DEPTH, POINT, as_map, fused_code, geometry, weight_nodes
 from .plan import Optimizer
+from .primitives import GATES, Lines, Product
 from .runs import RUN_LANES
 
 # Bytes per living weight: value, gradient (4 each); list entries of offset and value, backward also of a step between
@@ -31,7 +32,7 @@ def parameter_bytes(
     """Bytes of parameters (values, pattern; of ``trained`` ones gradients and optimizer state) and of the kernels'
     index lists.
     """
-    costs = {c.name: c for c in weight_costs(graph, trained)}
+    nodes = {n.name: n for n in graph.nodes}
     depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
     parameters = lists = 0
     for p in graph.parameters.values():
@@ -39,16 +40,15 @@ def parameter_bytes(
         living = round(p.size * density)
         state = WEIGHT_BYTES + 4 * len(optimizer.moments()) if p.name in trained else 4
         parameters += living * (state + (4 if density < 1 else 0))
-        if p.name in costs:
-            cost = costs[p.name]
-            both = cost.input_gradient and cost.node not in depthwise
-            lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
-            node = next(n for n in graph.nodes if n.name == cost.node)
-            out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
-            forward, backward = blocking[node.name]
-            lists += 0 if p.name in trained else BLOCK_BYTES * groups * -(-channels // groups // forward)
-            lists += CELL_BYTES * out * -(-channels // groups // forward)
-            lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
+    for cost in weight_costs(graph, trained):  # of a weight that several layers share, each has lists of its own
+        living, node = round(graph.parameters[cost.name].size * densities.get(cost.name, 1.0)), nodes[cost.node]
+        both = (cost.input_gradient or node.op == "conv_transpose2d") and cost.node not in depthwise
+        lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
+        out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
+        forward, backward = blocking[node.name]
+        lists += 0 if cost.name in trained else BLOCK_BYTES * groups * -(-channels // groups // forward)
+        lists += CELL_BYTES * out * -(-channels // groups // forward)
+        lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
     return {"parameters": parameters, "lists": lists}
 
 
@@ -63,7 +63,7 @@ def extras_bytes(
 
     A side holds values, patterns and statistics, and the lists of a forward pass.
     """
-    weights = {n.parameters[0]: n for n in graph.nodes if n.op in ("conv2d", "linear")}
+    weights = {n.parameters[0]: n for n in weight_nodes(graph)}
     trained = set(trained_parameters(graph, extras.trains))
     side = flat = 0
     for p in graph.parameters.values():
@@ -99,12 +99,27 @@ def scratch_bytes(
         _sums(graph, lanes, threads) if trained else 0,
         _accumulators(graph, densities, batch, lanes, threads, trained),
         _pointwise(graph, densities, lanes, threads),
+        _tensor_rows(graph, lanes, threads),
     )
+
+
+def _tensor_rows(graph: Graph, lanes: int, threads: int) -> int:
+    """Bytes that lines, products and recurrences gather their operands in (kernels/tensor.cpp)."""
+    most = 0
+    for node in graph.nodes:
+        for part in node.attributes.get("parts", ()):
+            if isinstance(part, Lines):  # the gradient's pass reads one or two more operands
+                most = max(most, 4 * math.prod(part.out.sizes[-part.line :]) * lanes)
+            elif isinstance(part, Product) and lanes < 4:
+                most = max(most, 64 * max(part.out.sizes[-3:]))
+        if node.op in GATES:
+            most = max(most, (GATES[node.op] + 3) * node.attributes["hidden"] * lanes)
+    return 4 * threads * most
 
 
 def _unfused(graph: Graph) -> list[Node]:
     """Layers that kernels/conv.cpp runs."""
-    return [n for n in graph.nodes if n.op in ("conv2d", "linear") and fused_code(graph, n) is None]
+    return [n for n in graph.nodes if n.op in ("conv2d", "linear", "conv_transpose2d") and fused_code(graph, n) is None]
 
 
 def _sums(graph: Graph, lanes: int, threads: int) -> int:
@@ -128,7 +143,7 @@ def _accumulators(
     for node in _unfused(graph):
         p, shape = graph.parameters[node.parameters[0]], graph.shapes[node.output]
         out, channels, *_, stride, _, _, groups = geometry(graph, node)
-        height, width = shape[1:] if len(shape) == 3 else (1, 1)
+        height, width = as_map(shape)[1:]
         flat, vector = height * width == 1, widest if stride == 1 or lanes <= RUN_LANES else lanes
         if lanes <= RUN_LANES:
             height, width = 1, height * (width + HALO)

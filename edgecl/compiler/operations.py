@@ -1,41 +1,88 @@
-"""Operations of a lowered program: their codes, those of kernels/program.h, and layers as the kernels take them."""
+"""Operations of a lowered program: their codes and masks, and layers as the kernels take them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..graph import Graph, Node
+from .operation_table import (  # noqa: F401  (every code, so that lowering imports them from here)
+    AFFINE,
+    AFFINE_AGAIN,
+    BIAS,
+    CONV,
+    CONV_AFFINE,
+    CONV_INPUT,
+    CONV_WEIGHT,
+    COPY,
+    DEPTH,
+    DEPTH_BACKWARD,
+    EACH,
+    FUNCTIONS,
+    GROUP_NORM,
+    GROUP_NORM_INPUT,
+    HALO,
+    LINES,
+    MASK,
+    MERGE,
+    NORM,
+    NORM_GRADIENT,
+    NORM_INPUT,
+    POINT,
+    POINT_BACKWARD,
+    POOL,
+    POOL_INPUT,
+    PRODUCT,
+    RECUR,
+    RECUR_BACK,
+    RESAMPLE,
+    RESHAPE,
+    RESTORE,
+    SAVE,
+    SPLIT,
+    STATS,
+    TABLE,
+)  # fmt: skip
 
-CONV, STATS, AFFINE, GROUP_NORM, COPY, POOL, HALO, AFFINE_AGAIN = 0, 1, 2, 3, 4, 5, 6, 7
-NORM, DEPTH, POINT, SPLIT, SAVE, CONV_AFFINE = 8, 9, 10, 11, 12, 13
-CONV_WEIGHT, CONV_INPUT, MASK, NORM_INPUT, GROUP_NORM_INPUT, POOL_INPUT, BIAS = 16, 17, 18, 19, 20, 21, 22
-NORM_GRADIENT, DEPTH_BACKWARD, POINT_BACKWARD, MERGE, RESTORE = 23, 24, 25, 26, 27
 BACKWARD = {DEPTH: DEPTH_BACKWARD, POINT: POINT_BACKWARD}
+MAPS: dict[int, tuple[int, ...]] = {o.code: o.maps for o in TABLE.values()}  # which arguments of an operation are maps
+KINDS: dict[int, str] = {o.code: o.name.lower() for o in TABLE.values()}
+WRITES: dict[int, int] = {o.code: o.writes for o in TABLE.values()}
 
-# Which arguments of an operation are maps.
-MAPS: dict[int, tuple[int, ...]] = {
-    CONV: (1, 2), STATS: (1,), AFFINE: (0, 2, 4), GROUP_NORM: (1, 2), COPY: (0, 1, 2), POOL: (0, 1), HALO: (0,),
-    AFFINE_AGAIN: (0, 2, 4), NORM: (1,), DEPTH: (1, 2), POINT: (1, 2), SPLIT: (1, 2), CONV_WEIGHT: (1, 2),
-    CONV_INPUT: (1, 2, 6, 7), MASK: (0, 2, 3), NORM_INPUT: (1, 2, 3), GROUP_NORM_INPUT: (1, 2, 3),
-    POOL_INPUT: (0, 1, 9), BIAS: (1,), NORM_GRADIENT: (1,), DEPTH_BACKWARD: (1, 4, 6, 7, 11),
-    POINT_BACKWARD: (1, 4, 6, 7, 11), MERGE: (1, 2),
-}  # fmt: skip
-
+WEIGHTED = ("conv2d", "linear", "conv_transpose2d", "lstm", "gru", "rnn")
 POINT_POSITIONS = 32  # smaller maps go to the general kernel, which can tile over samples
 
 
 def as_map(shape: Sequence[int]) -> tuple[int, int, int]:
-    """(C, H, W) of a tensor; a vector is F maps of one position."""
-    return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+    """(C, H, W) of a tensor: its first axis, all between, its last one; a vector is F maps of one position."""
+    if len(shape) == 3:
+        return (shape[0], shape[1], shape[2])
+    if len(shape) < 2:
+        return (shape[0] if shape else 1, 1, 1)
+    return (shape[0], math.prod(shape[1:-1]), shape[-1])
 
 
 def geometry(graph: Graph, node: Node) -> list[int]:
-    """A convolution or linear layer as the kernels take it: out, in, kernel, stride, padding, groups."""
+    """A layer with weights as the kernels take it: out, in, kernel, stride, padding before, groups.
+
+    The kernel is as wide as its taps reach: of a dilated one only every so many are weights (`dilation`). A transposed
+    convolution is that whose input gradient it is, a recurrent layer the product with its recurrent weights.
+    """
     a = node.attributes
-    channels = graph.shapes[node.inputs[0]][0]
-    if node.op == "linear":
-        return [a["out"], channels, 1, 1, 1, 1, 0, 0, 1]
-    return [a["out"], channels, *a["kernel"], *a["stride"], *a["padding"], a["groups"]]
+    shape = graph.parameters[node.parameters[0]].shape
+    if len(shape) == 2:
+        return [*shape, 1, 1, 1, 1, 0, 0, 1]
+    extent = [(k - 1) * d + 1 for k, d in zip(a["kernel"], dilation(node))]
+    return [shape[0], shape[1] * a["groups"], *extent, *a["stride"], *a["padding"][:2], a["groups"]]
+
+
+def dilation(node: Node) -> list[int]:
+    return list(node.attributes.get("dilation", [1, 1]))
+
+
+def weight_nodes(graph: Graph) -> list[Node]:
+    """Layers with weights that may be sparse, in order: what the kernels number them by."""
+    return [n for n in graph.nodes if n.op in WEIGHTED]
 
 
 def fused_code(graph: Graph, node: Node) -> int | None:
@@ -48,4 +95,6 @@ def fused_code(graph: Graph, node: Node) -> int | None:
     if groups > 1 and groups == out == channels:
         return DEPTH
     _, h, w = as_map(graph.shapes[node.output])
+    if as_map(graph.shapes[node.inputs[0]])[1:] != (h, w):
+        return None  # padded behind the map
     return POINT if groups == 1 and window == [1, 1, 1, 1, 0, 0] and h * w >= POINT_POSITIONS else None

@@ -11,14 +11,13 @@ from collections.abc import Collection, Sequence
 from ..graph import Graph
 from .buffers import backward_halo, forward_halo
 from .fusion import Unit
-from .operations import geometry
+from .operations import as_map, geometry
 
 RUN_LANES = 2  # maps of at most so many lanes are laid out for runs
 
 
 def width(graph: Graph, tensor: str) -> int:
-    shape = graph.shapes[tensor]
-    return 1 if len(shape) == 1 else shape[2]
+    return as_map(graph.shapes[tensor])[2]
 
 
 class Pitches:

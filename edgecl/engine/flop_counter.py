@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ..compiler import weight_costs
-from ..compiler.operations import as_map, geometry
+from ..compiler import WeightCost, weight_costs
+from ..compiler.operations import as_map, dilation, geometry
 from ..graph import Graph
 from .base import Meters
 from .model import Model
@@ -30,13 +30,20 @@ class FlopCounter:
         for cost in self._costs:
             node = nodes[cost.node]
             x, y = as_map(graph.shapes[node.inputs[0]]), as_map(graph.shapes[node.output])
-            self._missed[cost.name] = cost.positions - tap_hits(x, y, geometry(graph, node)).ravel()
+            if node.op in ("conv2d", "conv_transpose2d"):
+                ends = (y, x) if node.op == "conv_transpose2d" else (x, y)
+                hits = tap_hits(*ends, geometry(graph, node), dilation(node))
+                self._missed[cost.node] = cost.positions - hits.ravel()
+            else:
+                self._missed[cost.node] = np.zeros(1, np.int64)
         self._halo: dict[str, tuple[int, int]] = {}
         self._sample: tuple[int, int, int, int] | None = None
 
     def forget(self, name: str) -> None:
         """The pattern, gradient subset or freezing of this weight changed."""
-        self._halo.pop(name, None)
+        for c in self._costs:
+            if c.name == name:
+                self._halo.pop(c.node, None)
         self._sample = None
 
     def forward(self, meters: Meters, samples: int) -> None:
@@ -50,9 +57,9 @@ class FlopCounter:
         _, _, flops, halo = self._per_sample()
         for c in self._costs if visited else ():
             if c.name in visited:
-                size, missed = self._model[c.name].spec.size, self._missed[c.name]
+                size, missed = self._model[c.name].spec.size, self._missed[c.node]
                 flops += 2 * (size - self._trained_count(c.name)) * c.positions
-                halo += 2 * (size // missed.size * int(missed.sum()) - self._halo_products(c.name)[1])
+                halo += 2 * (size // missed.size * int(missed.sum()) - self._halo_products(c)[1])
         meters.backward_flops += flops * samples
         meters.backwards += 1
         self._overhead(meters, flops * samples, halo * samples, samples)
@@ -63,7 +70,7 @@ class FlopCounter:
             forward = backward = forward_halo = backward_halo = 0
             for c in self._costs:
                 p = self._model[c.name]
-                living, trained = self._halo_products(c.name)
+                living, trained = self._halo_products(c)
                 forward += c.forward(p.living, 1)
                 backward += c.backward(p.living, self._trained_count(c.name), 1)
                 forward_halo += 2 * living
@@ -79,11 +86,11 @@ class FlopCounter:
         meters.halo_flops += halo
         meters.padded_lane_flops += flops * (lanes - samples) // samples
 
-    def _halo_products(self, name: str) -> tuple[int, int]:
+    def _halo_products(self, cost: WeightCost) -> tuple[int, int]:
         """Multiplies with padding zeros per sample in one pass: over living weights, over trained ones."""
-        found = self._halo.get(name)
+        found = self._halo.get(cost.node)
         if found is None:
-            p, missed = self._model[name], self._missed[name]
+            p, missed = self._model[cost.name], self._missed[cost.node]
             taps = missed.size
 
             def products(positions: Array) -> int:
@@ -96,15 +103,19 @@ class FlopCounter:
             trained = living
             if p.gradient_subset is not None:
                 trained = products(p.gradient_subset if p.pattern is None else p.pattern[p.gradient_subset])
-            found = self._halo[name] = (living, 0 if p.frozen or name not in self._trained else trained)
+            found = self._halo[cost.node] = (living, 0 if p.frozen or cost.name not in self._trained else trained)
         return found
 
 
-def tap_hits(x: tuple[int, int, int], y: tuple[int, int, int], g: Sequence[int]) -> Array:
+def tap_hits(
+    x: tuple[int, int, int], y: tuple[int, int, int], g: Sequence[int], dilation: Sequence[int] = (1, 1)
+) -> Array:
     """int64 [kh, kw]: output positions at which each kernel tap falls inside the image."""
 
-    def axis(size: int, out: int, kernel: int, stride: int, padding: int) -> Array:
-        at = np.arange(out)[None, :] * stride + np.arange(kernel)[:, None] - padding
+    def axis(size: int, out: int, kernel: int, stride: int, padding: int, apart: int) -> Array:
+        at = np.arange(out)[None, :] * stride + np.arange(0, kernel, apart)[:, None] - padding
         return ((at >= 0) & (at < size)).sum(1)
 
-    return np.outer(axis(x[1], y[1], g[2], g[4], g[6]), axis(x[2], y[2], g[3], g[5], g[7])).astype(np.int64)
+    rows = axis(x[1], y[1], g[2], g[4], g[6], dilation[0])
+    columns = axis(x[2], y[2], g[3], g[5], g[7], dilation[1])
+    return np.outer(rows, columns).astype(np.int64)

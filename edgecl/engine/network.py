@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _kernels
 from ..compiler import Plan
-from ..compiler.operations import geometry
+from ..compiler.operations import dilation, geometry, weight_nodes
 from .flop_counter import FlopCounter
 from .model import Parameter
 from .sides import Side
@@ -27,11 +27,12 @@ class BoundNetwork:
     def __init__(self, plan: Plan, planes: Mapping[str, Sequence[Any]], threads: int) -> None:
         graph = plan.graph
         self._planes, self._blocking = planes, plan.program["blocking"]
-        self.weights = [n for n in graph.nodes if n.op in ("conv2d", "linear")]
+        self.weights = weight_nodes(graph)
+        self._tensors = plan.program.get("tensors", ())
         self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
         self.kernels = _kernels.Network(threads, plan.program["lanes"])
         for node in self.weights:
-            self.kernels.add_weight(geometry(graph, node))
+            self.kernels.add_weight([*geometry(graph, node), *dilation(node), node.op == "conv_transpose2d"])
         for node in self._norms:
             self.kernels.add_norm(
                 graph.shapes[node.output][0],
@@ -51,9 +52,12 @@ class BoundNetwork:
         for i, node in enumerate(self.weights):
             name = node.parameters[0]
             p = parameters[name]
-            bias = parameters[node.parameters[1]].values if len(node.parameters) > 1 else None
+            own = len(node.parameters) > 1 and node.op in ("conv2d", "linear")  # others' are tensors of their own
+            bias = parameters[node.parameters[1]].values if own else None
             if name in stale:
                 x, dy = self._planes[node.name]
+                if node.op == "conv_transpose2d":  # what goes in is the gradient of the convolution it goes back through
+                    x, dy = dy or x, x
                 blocks = self._blocking[node.name]
                 self.kernels.build_weight(i, p.values, gradient(name), bias, p.pattern, x, dy, blocks)
             else:
@@ -74,6 +78,12 @@ class BoundNetwork:
                 gradient(names[1]),
                 [p.frozen for p in statistics] or [False, False],
             )
+        tensors = [parameters[n] for n in self._tensors]
+        self.kernels.set_tensors(
+            [p.values for p in tensors],
+            [gradient(p.spec.name) if p.spec.trained else None for p in tensors],
+            [p.frozen for p in tensors],
+        )
 
 
 def open_session(plan: Plan, network: BoundNetwork, entry: str, own_thread: bool) -> tuple[Any, Any]:

@@ -119,7 +119,7 @@ class TorchEngine:
             self._statistics = {
                 n: leaves[n].numpy().astype(np.float32)
                 for n, p in self.model.parameters.items()
-                if not p.spec.trained and not p.frozen
+                if p.spec.role == "statistic" and not p.frozen
             }
         trained = {n: t for n, t in leaves.items() if t.requires_grad}
         self._tape = _Tape(tensors, trained, nodes, names, samples)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..compiler import Optimizer, compile_plan
 from ..compiler.blocking import Blocks, entry_key, static_blocks
-from ..compiler.operations import geometry
+from ..compiler.operations import geometry, weight_nodes
 from ..graph import Graph
 from .model import Model, Parameter
 from .native import NativeEngine
@@ -63,7 +63,7 @@ def tune(
 
     base = plan(None)
     lanes, isa = base.program["lanes"], base.program["isa"]
-    weights = {n.name: n for n in graph.nodes if n.op in ("conv2d", "linear")}
+    weights = {n.name: n for n in weight_nodes(graph)}
 
     def density_of(name: str) -> float:
         return densities.get(weights[name].parameters[0], 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +31,14 @@ class GraphBuilder:
         self.parameters: dict[str, ParameterSpec] = {}
         self.notes: dict[str, Any] = {}
 
-    def add(self, op: str, inputs: list[str], *, name: str, prunable: bool = False, **attributes: Any) -> str:
-        """Append one node; returns the name of its output tensor (the node's name)."""
+    def add(
+        self, op: str, inputs: list[str], *, name: str, prunable: bool = False, share: Mapping[str, str] | None = None,
+        **attributes: Any,
+    ) -> str:  # fmt: skip
+        """Append one node; returns the name of its output tensor (the node's name).
+
+        share : parameters of earlier nodes to use, by the local name they have in both: one array, gradients summed
+        """
         if name in self.shapes:
             raise BadInput(f"Two nodes of graph '{self.name}' are called '{name}'.", "Give each node its own name.")
         entry = operator(op, name)
@@ -42,12 +49,24 @@ class GraphBuilder:
         except EdgeclError as error:
             raise type(error)(f"At '{name}': {error.cause}", error.remedy) from error
         specs = entry.parameters(shapes, attributes)
+        names = {local: (share or {}).get(local, f"{name}.{local}") for local in specs}
         for local, spec in specs.items():
-            full = f"{name}.{local}"
+            full = names[local]
+            if share and local in share:
+                self._check_shared(full, local, spec)
+                continue
             self.parameters[full] = replace(spec, name=full, prunable=prunable and spec.role == "weight")
-        self.nodes.append(Node(op, name, tuple(inputs), name, tuple(f"{name}.{local}" for local in specs), attributes))
+        self.nodes.append(Node(op, name, tuple(inputs), name, tuple(names.values()), attributes))
         self.shapes[name] = tuple(output)
         return name
+
+    def _check_shared(self, full: str, local: str, spec: ParameterSpec) -> None:
+        found = self.parameters.get(full)
+        if found is None or found.shape != spec.shape or full.rpartition(".")[2] != local:
+            raise BadInput(
+                f"The parameter '{full}' cannot be shared as '{local}' of shape {spec.shape}.",
+                "Share a parameter of the same shape and local name.",
+            )
 
     def build(self, logits: str) -> Graph:
         return Graph(

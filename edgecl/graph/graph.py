@@ -13,9 +13,10 @@ Shape = tuple[int, ...]
 class ParameterSpec:
     """One named parameter of a node.
 
-    ``role`` is ``weight``, ``bias``, ``scale``, ``shift`` (of a normalisation) or ``statistic`` (running mean
-    or variance: not trained). ``init`` is ``kaiming_uniform`` (torch's default for conv and linear, needs
-    ``fan_in``), ``bias_uniform``, ``ones`` or ``zeros``. ``prunable`` marks the tensors that are sparse by
+    ``role`` is ``weight``, ``bias``, ``scale``, ``shift`` (of a normalisation), ``statistic`` (running mean
+    or variance: not trained) or ``constant`` (never changes).
+    ``init`` is ``kaiming_uniform`` (torch's default for conv and linear, needs ``fan_in``), ``bias_uniform``,
+    ``ones`` or ``zeros``. ``prunable`` marks the tensors that are sparse by
     default (SparCL 1.2: the block convolutions; stem, shortcuts, normalisation and classifier stay dense).
     Weights of conv2d have shape [out, in/groups, kh, kw], of linear [out, in].
     """
@@ -36,7 +37,7 @@ class ParameterSpec:
 
     @property
     def trained(self) -> bool:
-        return self.role != "statistic"
+        return self.role not in ("statistic", "constant")
 
 
 @dataclass(frozen=True)

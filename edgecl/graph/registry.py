@@ -39,6 +39,10 @@ class Operator:
         """MACs per living weight and sample: output positions of a convolution, 1 for linear, else 0."""
         return 0
 
+    def weight_positions(self, inputs: Sequence[Shape], output: Shape) -> int:
+        """MACs per living weight and sample, where they follow from the inputs (a transposed convolution)."""
+        return self.positions(output)
+
     def macs(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> int:
         """Multiply-adds per sample that involve no weight (attention)."""
         return 0

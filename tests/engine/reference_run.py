@@ -33,7 +33,10 @@ def reference_pass(graph, model, x, seed=None, keeps=None, dtype=np.float64):
         for name, g in zip(node.inputs, to_inputs):
             if g is not None:
                 flowing[name] = flowing[name] + g if name in flowing else g
-        grads.update({f"{node.name}.{k}": g for k, g in to_params.items()})
+        for full in node.parameters:
+            g = to_params.get(full.rpartition(".")[2])
+            if g is not None:  # a parameter that several nodes share gets the sum
+                grads[full] = grads[full] + g if full in grads else g
     return tensors, grads, stats
 
 

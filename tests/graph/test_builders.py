@@ -11,10 +11,14 @@ from edgecl.errors import BadInput
 from edgecl.graph import Graph, operator
 from edgecl.graph.builders import build, builders
 
-SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128), "ds_cnn": (1, 49, 10)}
+SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128), "ds_cnn": (1, 49, 10), "inceptiontime": (6, 1, 48), "tcn": (6, 1, 40),
+          "gru": (6, 1, 20), "kwt_tiny": (1, 12, 9)}  # fmt: skip
+NO_NORM = ("gru", "kwt_tiny")  # they normalise by layers, or not at all
 SMALL = {"mlp": {"hidden": (5,)}, "cnn": {"widths": (2, 3, 4)}, "cnn1d": {"widths": (2, 3, 4)},
          "resnet20": {"width": 2}, "resnet18": {"width": 2}, "mobilenetv2": {"width": 0.1},
-         "ds_cnn": {"width": 2, "blocks": 2}}  # fmt: skip
+         "ds_cnn": {"width": 2, "blocks": 2}, "cnn221": {"widths": (2, 3, 4)}, "mobilenetv3_small": {"width": 0.1},
+         "efficientnet_lite0": {}, "mobilenetv4_conv_small": {}, "inceptiontime": {"width": 2, "blocks": 3},
+         "tcn": {"width": 3, "depth": 2}, "gru": {"hidden": 3}, "kwt_tiny": {"width": 4, "depth": 1}}  # fmt: skip
 
 
 def network(name, shape=None, classes=10, **options):
@@ -38,16 +42,38 @@ def forward(graph, x):
 
 
 def test_the_list_of_networks():
-    assert set(builders()) == {"mlp", "cnn", "resnet20", "resnet18", "mobilenetv2", "cnn1d", "ds_cnn"}
+    assert set(builders()) >= {
+        "mlp", "cnn", "resnet20", "resnet18", "mobilenetv2", "cnn1d", "ds_cnn", "cnn221", "mobilenetv3_small",
+        "efficientnet_lite0", "mobilenetv4_conv_small", "inceptiontime", "tcn", "gru", "kwt_tiny",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name, shape, classes, count", [
+    ("mobilenetv3_small", (3, 224, 224), 1000, 2_542_856), ("efficientnet_lite0", (3, 224, 224), 1000, 4_652_008),
+    ("mobilenetv4_conv_small", (3, 224, 224), 1000, 3_774_024), ("cnn221", (1, 28, 28), 10, 56_554),
+])  # fmt: skip
+def test_networks_have_the_published_number_of_parameters(name, shape, classes, count):
+    graph = build(name, shape, classes)
+    assert sum(p.size for p in graph.parameters.values() if p.trained) == count
+
+
+@pytest.mark.parametrize("name", builders())
+def test_a_cosine_head_gives_cosines_times_one_scale(name):
+    graph = network(name, classes=3, head="cosine", **SMALL[name])
+    x = np.random.default_rng(1).integers(0, 256, (2, *graph.input_shape)).astype(np.uint8)
+    assert forward(graph, x).shape == (2, 3) and graph.classes == 3
+    assert np.abs(forward(graph, x)).max() <= 1  # the scale is drawn below one here
 
 
 @pytest.mark.parametrize("name", builders())
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_shapes_are_what_the_operators_produce(name, norm):
+    if name in NO_NORM:
+        norm = None
     graph = network(name, norm=norm, classes=3, **SMALL[name])
     x = np.random.default_rng(1).integers(0, 256, (2, *graph.input_shape)).astype(np.uint8)
     assert forward(graph, x).shape == (2, 3) and graph.classes == 3
-    assert any(n.op == f"{norm}_norm" for n in graph.nodes)
+    assert norm is None or any(n.op == f"{norm}_norm" for n in graph.nodes)
 
 
 @pytest.mark.parametrize("name", builders())
@@ -201,4 +227,4 @@ def test_a_misfit_names_the_node():
 
     g = GraphBuilder("bad", (1, 4, 4))
     with pytest.raises(BadInput, match=r"At 'fc'.*'linear'"):
-        g.add("linear", [g.input], name="fc", out=3)
+        g.add("linear", [g.input], name="fc", out=0)

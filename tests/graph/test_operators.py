@@ -8,6 +8,7 @@ from operator_cases import cases
 
 from edgecl.errors import BadInput, EdgeclError
 from edgecl.graph import operator, operators
+from edgecl.graph.ops._check import four_pads
 from edgecl.graph.ops.dropout import draw_mask
 from edgecl.graph.ops.norm import running_update
 
@@ -15,14 +16,11 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 NAMES = sorted(set(operators()) - {"normalise"})
+STEPS = (  # their gradient is taken for zero
+    "floor_mod", "trunc_mod", "floor", "ceil", "round", "sign", "logical_not", "less", "less_equal", "greater",
+    "greater_equal", "equal", "logical_and", "logical_or", "logical_xor", "argmax",
+)  # fmt: skip
 FEW = settings(deadline=None, max_examples=25)
-
-
-def test_every_operator_of_the_registry_is_known():
-    assert set(operators()) == {
-        "normalise", "conv2d", "linear", "batch_norm", "group_norm", "relu", "relu6", "add", "avg_pool",
-        "max_pool", "global_avg_pool", "flatten", "dropout",
-    }  # fmt: skip
 
 
 def close(ours, theirs, tolerance=1e-9):
@@ -44,14 +42,18 @@ def test_reference_equals_torch_forward_and_backward(name, data, training):
 
     y, context = case.entry.forward(inputs, params, case.attributes, training)
     y_torch = case.entry.torch(tensors, twins, case.attributes, training)
-    assert y.shape == (case.batch, *case.entry.shape(case.shapes, case.attributes))
+    batch = 1 if name == "parameter" else case.batch
+    assert y.shape == (batch, *case.entry.shape(case.shapes, case.attributes))
     close(y, y_torch)
 
     seed = np.random.default_rng(case.seed + 1).normal(size=y.shape)
-    y_torch.backward(torch.tensor(seed))
+    if name in STEPS:
+        return
+    if y_torch.requires_grad:
+        y_torch.backward(torch.tensor(seed))
     grads, param_grads = case.entry.backward(seed, context, params, case.attributes)
     for ours, theirs in zip(grads, tensors):
-        close(ours, theirs.grad, 1e-8)
+        close(ours, torch.zeros_like(theirs) if theirs.grad is None else theirs.grad, 1e-8)
     assert set(param_grads) == trained
     for key, ours in param_grads.items():
         close(ours, twins[key].grad, 1e-8)
@@ -61,6 +63,8 @@ def test_reference_equals_torch_forward_and_backward(name, data, training):
 @settings(deadline=None, max_examples=8)
 @given(st.data(), st.booleans())
 def test_backward_is_the_central_difference_of_forward(name, data, training):
+    if name in STEPS:
+        return
     case = data.draw(cases(name))
     inputs, params = case.arrays()
     y, context = case.entry.forward(inputs, params, case.attributes, training)
@@ -89,8 +93,9 @@ def test_backward_is_the_central_difference_of_forward(name, data, training):
 def test_conv2d_equals_its_definition_written_as_loops(case):
     inputs, params = case.arrays()
     y, _ = case.entry.forward(inputs, params, case.attributes, True)
-    (sh, sw), (ph, pw) = case.attributes["stride"], case.attributes["padding"]
-    x = np.pad(inputs[0], ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    (sh, sw), (ph, pw, bottom, right) = case.attributes["stride"], four_pads(case.attributes["padding"])
+    dh, dw = case.attributes.get("dilation", [1, 1])
+    x = np.pad(inputs[0], ((0, 0), (0, 0), (ph, bottom), (pw, right)))
     weight = params["weight"]
     per_in, per_out = weight.shape[1], weight.shape[0] // case.attributes["groups"]
     rng = np.random.default_rng(case.seed)
@@ -100,7 +105,7 @@ def test_conv2d_equals_its_definition_written_as_loops(case):
         for c in range(per_in):
             for u in range(weight.shape[2]):
                 for v in range(weight.shape[3]):
-                    total += weight[o, c, u, v] * x[b, o // per_out * per_in + c, i * sh + u, j * sw + v]
+                    total += weight[o, c, u, v] * x[b, o // per_out * per_in + c, i * sh + u * dh, j * sw + v * dw]
         assert abs(total - y[b, o, i, j]) <= 1e-9 * max(1, abs(total))
 
 
@@ -188,7 +193,7 @@ def test_dropout_keeps_the_expectation_and_is_the_identity_in_prediction():
         ("conv2d", [(3, 4, 4)], {"out": 4, "kernel": [3, 3], "groups": 2}),
         ("conv2d", [(3,)], {"out": 4, "kernel": [1, 1], "groups": 1}),
         ("conv2d", [(3, 4, 4)], {"out": 4, "kernel": [3, 3], "stride": [0, 1]}),
-        ("linear", [(3, 4, 4)], {"out": 4}),
+        ("linear", [()], {"out": 4}),
         ("add", [(3, 4, 4), (3, 4, 5)], {}),
         ("add", [(3, 4, 4)], {}),
         ("max_pool", [(3, 4, 4)], {"kernel": [2, 2], "stride": [2, 2], "padding": [2, 2]}),
@@ -214,5 +219,5 @@ def test_an_unusable_deviation_is_refused(std):
 
 
 def test_an_unknown_operator_is_refused_with_its_place():
-    with pytest.raises(EdgeclError, match="'lstm' at 'layer7'"):
-        operator("lstm", "layer7")
+    with pytest.raises(EdgeclError, match="'grid_sample' at 'layer7'"):
+        operator("grid_sample", "layer7")

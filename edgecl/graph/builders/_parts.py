@@ -18,6 +18,7 @@ class Head:
     mean, std : per channel (or one for all), in units of the raw input; default 0 and 255 for uint8,
         0 and 1 for float32
     norm : ``batch``, ``group`` or, where a network can do without, ``none``; None: the network's own default
+    head : ``linear`` or ``cosine``
     """
 
     name: str
@@ -27,6 +28,7 @@ class Head:
     mean: Sequence[float] | float | None
     std: Sequence[float] | float | None
     norm: str | None
+    head: str = "linear"
 
 
 def start(head: Head, pad: int = 0) -> tuple[GraphBuilder, str]:
@@ -48,9 +50,27 @@ def start(head: Head, pad: int = 0) -> tuple[GraphBuilder, str]:
 
 
 def finish(g: GraphBuilder, head: Head, features: str) -> Graph:
-    """The dense classifier ``logits`` on the vector ``features``."""
+    """The dense classifier ``logits`` on the vector ``features``.
+
+    ``cosine`` (Gidaris and Komodakis 2018; Hou et al. 2019): logit c is scale * cos(features, weight c), with one scale
+    that is learned.
+    """
     g.notes["features"] = features
+    if head.head == "cosine":
+        return g.build(_cosine(g, head, features))
     return g.build(g.add("linear", [features], name="logits", out=head.classes, bias=True))
+
+
+def _cosine(g: GraphBuilder, head: Head, features: str) -> str:
+    (width,) = g.shapes[features]
+    x = g.add("unit_norm", [features], name="logits_features")
+    x = g.add("reshape", [x], name="logits_row", shape=[1, width])
+    weight = g.add("parameter", [], name="logits_weight", shape=[head.classes, width], init="kaiming_uniform")
+    weight = g.add("unit_norm", [weight], name="logits_units", axes=[-1])
+    turned = g.add("transpose", [weight], name="logits_turned", axes=[1, 0])
+    x = g.add("matmul", [x, turned], name="logits_cosine")
+    x = g.add("reshape", [x], name="logits_cosines", shape=[head.classes])
+    return g.add("mul", [x, g.add("parameter", [], name="logits_scale", shape=[1], init="ones")], name="logits")
 
 
 def conv(

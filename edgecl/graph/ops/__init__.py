@@ -1,5 +1,27 @@
 """Importing this package registers every operator."""
 
-from . import activation, add, conv2d, cost_only, dropout, flatten, linear, norm, normalise, pool
+from . import (
+    activation,
+    arithmetic,
+    conv2d,
+    conv_transpose,
+    cost_only,
+    dropout,
+    flatten,
+    functions,
+    linear,
+    matmul,
+    norm,
+    normalise,
+    parameter,
+    pool,
+    recurrent,
+    reduce,
+    shapes,
+    token_norm,
+)  # fmt: skip
 
-__all__ = ["activation", "add", "conv2d", "cost_only", "dropout", "flatten", "linear", "norm", "normalise", "pool"]
+__all__ = [
+    "activation", "arithmetic", "conv2d", "conv_transpose", "cost_only", "dropout", "flatten", "functions", "linear",
+    "matmul", "norm", "normalise", "parameter", "pool", "recurrent", "reduce", "shapes", "token_norm",
+]  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...errors import require
 from ..registry import Operator, register
-from ._check import one_input
+from ._check import any_input
 
 
 class Relu(Operator):
@@ -15,7 +15,7 @@ class Relu(Operator):
     name = "relu"
 
     def shape(self, inputs, attributes):
-        return one_input(self.name, inputs)
+        return any_input(self.name, inputs)
 
     def forward(self, inputs, params, attributes, training):
         (x,) = inputs
@@ -34,7 +34,7 @@ class Relu6(Operator):
     name = "relu6"
 
     def shape(self, inputs, attributes):
-        return one_input(self.name, inputs)
+        return any_input(self.name, inputs)
 
     def forward(self, inputs, params, attributes, training):
         (x,) = inputs

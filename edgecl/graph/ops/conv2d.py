@@ -16,11 +16,12 @@ import numpy as np
 from ...errors import require
 from ..graph import ParameterSpec
 from ..registry import Operator, register
-from ._check import one_map, refuse, window
+from ._check import four_pads, one_map, refuse, window
 
 
 class Conv2d(Operator):
-    """attributes: out, kernel [kh, kw], stride, padding, groups, bias.
+    """attributes: out, kernel [kh, kw], stride, padding, dilation, groups, bias. Padding is of both sides of
+    height and width, or (top, left, bottom, right).
 
     weight [out, in/groups, kh, kw], bias [out].
     """
@@ -63,7 +64,7 @@ class Conv2d(Operator):
 
     def backward(self, grad, context, params, attributes):
         x, shape = context
-        groups, (ph, pw) = attributes["groups"], attributes["padding"]
+        groups, (ph, pw, _, _) = attributes["groups"], four_pads(attributes["padding"])
         weight = _grouped_weight(params["weight"], groups)
         height, width = grad.shape[2:]
         g = grad.reshape(grad.shape[0], groups, -1, height, width)
@@ -81,19 +82,29 @@ class Conv2d(Operator):
 
     def torch(self, inputs, params, attributes, training):
         torch = require("torch", "torch")
+        top, left, bottom, right = four_pads(attributes["padding"])
+        (x,), padding = inputs, (top, left)
+        if (bottom, right) != padding:
+            x, padding = torch.nn.functional.pad(x, (left, right, top, bottom)), (0, 0)
         return torch.nn.functional.conv2d(
-            inputs[0],
+            x,
             params["weight"],
             params.get("bias"),
             stride=tuple(attributes["stride"]),
-            padding=tuple(attributes["padding"]),
+            padding=padding,
+            dilation=tuple(dilation(attributes)),
             groups=attributes["groups"],
         )
 
 
+def dilation(attributes: Mapping[str, Any]) -> list[int]:
+    """Distance between taps of the kernel; graphs written before there was one have none."""
+    return list(attributes.get("dilation", [1, 1]))
+
+
 def _pad(x, padding):
-    (ph, pw) = padding
-    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    top, left, bottom, right = four_pads(padding)
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
 def _grouped(x, groups):
@@ -107,16 +118,17 @@ def _grouped_weight(weight, groups):
 
 
 def _positions(x, attributes):
-    sizes = zip(x.shape[-2:], attributes["kernel"], attributes["stride"])
-    return tuple((n - k) // s + 1 for n, k, s in sizes)
+    sizes = zip(x.shape[-2:], attributes["kernel"], attributes["stride"], dilation(attributes))
+    return tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in sizes)
 
 
 def _taps(x, attributes, height, width):
     """Every kernel tap (u, v) with the strided view of ``x`` it multiplies."""
-    (kh, kw), (sh, sw) = attributes["kernel"], attributes["stride"]
+    (kh, kw), (sh, sw), (dh, dw) = attributes["kernel"], attributes["stride"], dilation(attributes)
     for u in range(kh):
         for v in range(kw):
-            yield u, v, x[..., u : u + sh * (height - 1) + 1 : sh, v : v + sw * (width - 1) + 1 : sw]
+            y, z = u * dh, v * dw
+            yield u, v, x[..., y : y + sh * (height - 1) + 1 : sh, z : z + sw * (width - 1) + 1 : sw]
 
 
 register(Conv2d())

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import EdgeclError
 from ..graph import Graph, ParameterSpec
 from ..registry import Operator, operator, register_cost_only
-from ._check import one_input, one_map, refuse
+from ._check import one_map, refuse
 
 
 class CostOnly(Operator):
@@ -43,54 +43,6 @@ def refuse_cost_only(graph: Graph) -> None:
     for node in graph.nodes:
         if operator(node.op, node.name).cost_only:
             raise _refusal(node.op, node.name)
-
-
-class Elementwise(CostOnly):
-    """An activation of any shape."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def shape(self, inputs, attributes):
-        return one_input(self.name, inputs)
-
-
-class ChannelScale(CostOnly):
-    """A map [C, H, W] times a vector [C]: the end of squeeze-and-excitation."""
-
-    name = "channel_scale"
-
-    def shape(self, inputs, attributes):
-        if len(inputs) != 2 or len(inputs[0]) != 3 or tuple(inputs[1]) != (inputs[0][0],):
-            raise refuse(self.name, inputs, "it takes a map (C, H, W) and a vector (C,)")
-        return inputs[0]
-
-
-class Concat(CostOnly):
-    """Maps of one height and width joined along the channels."""
-
-    name = "concat"
-
-    def shape(self, inputs, attributes):
-        if len({s[1:] for s in inputs}) != 1 or any(len(s) != 3 for s in inputs):
-            raise refuse(self.name, inputs, "it takes maps of one height and width")
-        return (sum(s[0] for s in inputs), *inputs[0][1:])
-
-
-class LayerNorm(CostOnly):
-    """Over the channels of each position (tokens are maps [D, 1, T])."""
-
-    name = "layer_norm"
-
-    def shape(self, inputs, attributes):
-        return one_input(self.name, inputs)
-
-    def parameters(self, inputs, attributes):
-        channels = (inputs[0][0],)
-        return {
-            "scale": ParameterSpec("", channels, "scale", "ones"),
-            "shift": ParameterSpec("", channels, "shift", "zeros"),
-        }
 
 
 class Tokens(CostOnly):
@@ -140,8 +92,5 @@ class Attention(CostOnly):
         return 2 * tokens * d * (d // attributes["heads"] if attributes["linear"] else tokens)
 
 
-ELEMENTWISE = ("hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu")
-
-for _entry in (*map(Elementwise, ELEMENTWISE), ChannelScale(), Concat(), LayerNorm(), Tokens(), FirstToken()):
+for _entry in (Tokens(), FirstToken(), Attention()):
     register_cost_only(_entry)
-register_cost_only(Attention())

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import BadInput
 from ..registry import Operator, register
-from ._check import one_input
+from ._check import any_input
 
 
 def draw_mask(rng: np.random.Generator, shape: tuple[int, ...], p: float) -> np.ndarray:
@@ -26,7 +26,7 @@ class Dropout(Operator):
     def shape(self, inputs, attributes):
         if not 0 <= attributes["p"] < 1:
             raise BadInput(f"Dropout with p = {attributes['p']} is not possible.", "Use 0 <= p < 1.")
-        return one_input(self.name, inputs)
+        return any_input(self.name, inputs)
 
     def forward(self, inputs, params, attributes, training):
         (x,) = inputs

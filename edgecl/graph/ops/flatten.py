@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from ..registry import Operator, register
-from ._check import one_input
+from ._check import any_input
 
 
 class Flatten(Operator):
     name = "flatten"
 
     def shape(self, inputs, attributes):
-        return (math.prod(one_input(self.name, inputs)),)
+        return (math.prod(any_input(self.name, inputs)),)
 
     def forward(self, inputs, params, attributes, training):
         (x,) = inputs

@@ -1,4 +1,4 @@
-"""batch_norm (Ioffe and Szegedy 2015) and group_norm (Wu and He 2018), on maps (C, H, W) and vectors (F,)."""
+"""batch_norm (Ioffe and Szegedy 2015) and group_norm (Wu and He 2018), on tensors (C, ..)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import numpy as np
 from ...errors import require
 from ..graph import ParameterSpec
 from ..registry import Operator, register
-from ._check import one_input, refuse
+from ._check import any_input, refuse
+
+
+def _channels(op: str, inputs):
+    """The input's shape; its first axis is the channel."""
+    if not any_input(op, inputs):
+        raise refuse(op, inputs, "it takes a tensor with channels (C, ..)")
+    return inputs[0]
 
 
 def _affine(channels: int) -> dict[str, ParameterSpec]:
@@ -53,7 +60,7 @@ class BatchNorm(Operator):
     optional_attributes: Mapping[str, Any] = {"eps": 1e-5, "momentum": 0.1}
 
     def shape(self, inputs, attributes):
-        return one_input(self.name, inputs)
+        return _channels(self.name, inputs)
 
     def parameters(self, inputs, attributes):
         channels = inputs[0][0]
@@ -122,7 +129,7 @@ class GroupNorm(Operator):
     optional_attributes: Mapping[str, Any] = {"eps": 1e-5}
 
     def shape(self, inputs, attributes):
-        shape = one_input(self.name, inputs)
+        shape = _channels(self.name, inputs)
         if attributes["groups"] < 1 or shape[0] % attributes["groups"]:
             raise refuse(self.name, inputs, f"{attributes['groups']} groups do not divide {shape[0]} channels")
         return shape

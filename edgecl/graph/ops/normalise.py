@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import BadInput, require
 from ..registry import Operator, register
-from ._check import one_input, refuse
+from ._check import any_input, refuse
 
 
 class Normalise(Operator):
@@ -22,13 +22,14 @@ class Normalise(Operator):
     optional_attributes: Mapping[str, Any] = {"pad": 0}
 
     def shape(self, inputs, attributes):
-        shape = one_input(self.name, inputs)
+        shape = any_input(self.name, inputs)
         mean, std, pad = attributes["mean"], attributes["std"], attributes["pad"]
-        if len(mean) != shape[0] or len(std) != shape[0]:
+        channels = shape[0] if shape else 1
+        if len(mean) != channels or len(std) != channels:
             raise refuse(
                 self.name,
                 inputs,
-                f"{len(mean)} means and {len(std)} deviations for {shape[0]} channels",
+                f"{len(mean)} means and {len(std)} deviations for {channels} channels",
                 "Give one mean and one standard deviation per channel.",
             )
         if not np.all(np.isfinite([*mean, *std])) or min(std) <= 0:
@@ -36,9 +37,9 @@ class Normalise(Operator):
                 f"Input normalisation with mean {list(mean)} and std {list(std)} is not usable.",
                 "Means must be finite, standard deviations finite and above zero.",
             )
-        if pad < 0 or (pad and len(shape) == 1):
+        if pad < 0 or (pad and len(shape) != 3):
             raise refuse(self.name, inputs, f"padding by {pad}")
-        return shape if len(shape) == 1 else (shape[0], shape[1] + 2 * pad, shape[2] + 2 * pad)
+        return shape if not pad else (shape[0], shape[1] + 2 * pad, shape[2] + 2 * pad)
 
     def forward(self, inputs, params, attributes, training):
         (x,) = inputs
