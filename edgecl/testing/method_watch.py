@@ -216,7 +216,7 @@ NEEDS = (
 
 
 def difference(one: Any, other: Any, where: str = "") -> str | None:
-    """Where two states differ, or None."""
+    """Where two states differ, a path, or None."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         if odd := sorted(set(one) ^ set(other)):
             return f"{where}/{odd[0]}"
@@ -226,5 +226,5 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
         found = (difference(a, b, where) for a, b in zip(one, other))
         return next((f for f in found if f is not None), None)
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return None if np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f") else where
-    return None if one == other else where
+        return None if np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f") else where or "/"
+    return None if one == other else where or "/"
