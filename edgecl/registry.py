@@ -83,7 +83,7 @@ class Registry(Generic[T]):
 
     def _check(self, entry: Any, place: str, declared: bool = True) -> None:
         """Refuse what was made for another contract, or is no class of the kind. ``declared``: it must say which."""
-        contract = _contract(entry)
+        contract = contract_of(entry)
         if contract != CONTRACT and (declared or contract is not None):
             about = "does not say its contract" if contract is None else f"was made for contract {contract}"
             raise BadInput(
@@ -193,7 +193,7 @@ def _origin(point: Any, group: str) -> Origin:
     return Origin(point.module, point.dist.name, point.dist.version, f"{group}:{point.name}")
 
 
-def _contract(entry: Any) -> Any:
+def contract_of(entry: Any) -> Any:
     """The number that a plugin's class or its module states itself: what a base of ours says is ours, not its."""
     for cls in getattr(entry, "__mro__", (entry,)):
         if "contract" in vars(cls) and _module(cls, "").partition(".")[0] != __package__:

@@ -85,7 +85,7 @@ void Norm::commit() {
   if (!touched) return;
   if (!frozen_mean) std::memcpy(running_mean, working_mean.data(), channels * sizeof(float));
   if (!frozen_var) std::memcpy(running_var, working_var.data(), channels * sizeof(float));
-  touched = false;
+  begin(); // what was seen while a statistic was frozen is not committed later
 }
 
 void Norm::scales(From from, double count, Scales &out) {

@@ -13,6 +13,7 @@ from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
+from ..methods.phase import Phase
 from ..network import Network
 from ..planning.configured import trains_at
 from ..plugins import guard_plugin
@@ -138,8 +139,10 @@ class Core:
         p = self.parts
         self._train_what_is_needed(task)
         self.holdout.draw(data)
-        with guard_plugin(p.method, "begin_task"):
-            phases = list(p.method.begin_task(self.context(task, data)))
+        phases: list[Phase] = []
+        if task.number is not None:
+            with guard_plugin(p.method, "begin_task"):
+                phases += p.method.begin_task(self.context(task, data))
         with guard_plugin(p.sparse.policy, "begin_task"):
             phases += p.sparse.begin_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)

@@ -60,7 +60,7 @@ def check_policy(
         replace(usual, gradient_keep=0.6, replay_forward="separate"),
         replace(usual, net="cnn", micro_batch=5),
     )
-    with _one_thread(engines):
+    with one_thread(engines):
         _short_tasks_are_refused(make_policy, usual)
         for i, kind in enumerate(engines):
             for setting in settings if i == 0 else settings[:1]:
@@ -73,7 +73,7 @@ def check_policy(
 
 
 @contextmanager
-def _one_thread(engines: Sequence[str]) -> Iterator[None]:
+def one_thread(engines: Sequence[str]) -> Iterator[None]:
     """Threads of torch cost these small networks more than they gain."""
     if "torch" not in engines:
         yield
