@@ -157,7 +157,6 @@ def test_the_plan_predicts_the_growth_of_memory_with_a_front(kind, raw_stream, t
     memory = json.loads(done.stdout)["memory"]
     planned = memory["planned_peak_rss_bytes"] - memory["baseline_bytes"]
     measured = memory["measured_peak_rss_bytes"] - memory["baseline_bytes"]
-    print(planned, measured, memory["baseline_bytes"])
     assert abs(measured - planned) <= 0.05 * planned + 1e6, (planned, measured)
 
 
