@@ -27,7 +27,7 @@ class FrontInUse:
 
     front : the same, placed
     flops, seconds : what `__call__` did so far: of samples that are taken, stored or trained on, not of predictions
-    resident : bytes by which making it and trying it once made the process grow
+    resident : bytes by which making it and trying it made the process grow
     """
 
     def __init__(self, front: Front, raw: SampleSpec) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..budget.meters import resident
 from ..data import MappedSource, Stream, Task
 from ..fronts import FRONTS, ROWS, Front
 from ..intake.front import FrontInUse
@@ -39,7 +40,9 @@ def stream_behind(stream: Stream, front: FrontInUse | None) -> Stream:
     spec = front.spec
     mean, std = spec.mean, spec.std
     if mean is None or std is None:
+        before = resident()
         mean, std = _statistics(stream.tasks, front)
+        front.resident += max(0, resident() - before)
     form = spec.shape, spec.dtype, ROWS
     tasks = [
         replace(

@@ -21,7 +21,7 @@ from ..learning.task_loop import TaskLoop
 from ..methods import Method
 from ..methods.context import TaskInfo
 from ..network import Network
-from ..planning.configured import configured_method, configured_sparsity
+from ..planning.configured import configured_method
 from ..planning.costs import with_costs
 from ..planning.memory import planned
 from .policy_run import TaskSamples

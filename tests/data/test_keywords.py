@@ -7,8 +7,10 @@ import pytest
 
 from edgecl.data import fetch_stream_data, load_stream
 from edgecl.data.audio import RATE, SECOND, mfcc, one_second
-from edgecl.data.keywords import TAKES, TEST_NUMBERS, VOICES, WORDS, take
+from edgecl.data.keywords import TAKES, TEST_NUMBERS, VOICES, WORDS, _trim, take
+from edgecl.data.readers.sounds import read_sound
 from edgecl.errors import EdgeclError
+from edgecl.fronts import LogMel
 
 
 def tone(hz, seconds=0.5):
@@ -87,6 +89,30 @@ def test_fetching_twice_gives_the_same_bytes(recordings):
     folder = fetch_stream_data("keywords", recordings)
     first = (folder / "samples.raw").read_bytes()
     assert (fetch_stream_data("keywords", recordings) / "samples.raw").read_bytes() == first
+
+
+def test_raw_seconds_through_logmel_are_the_samples_of_the_keywords_stream_bit_for_bit(recordings):
+    """The stream draws place and noise of every take from one generator; the same draws give the raw seconds."""
+    fetch_stream_data("keywords", recordings)
+    stream = load_stream("keywords", fetch=False)
+    rng = np.random.default_rng(0)
+    raw, units = [], []
+    for unit, word in enumerate([w for w in WORDS if (recordings / w).is_dir()]):
+        for file in sorted((recordings / word).glob("*.wav")):
+            sound = _trim(read_sound(file))
+            raw += [take(sound, rng) for _ in range(TAKES)]
+            units += [unit] * TAKES
+    front = LogMel().placed((1, 1, SECOND), "float32")
+    ours = np.concatenate([front(second[None, None, None]) for second in raw])
+    found = 0
+    for task in stream.tasks:
+        for source in (task.train, task.test):
+            theirs = source.read(np.arange(len(source)))
+            for unit in np.unique(source.labels):
+                mine, known = ours[np.array(units) == unit], theirs[source.labels == unit]
+                assert all((mine == sample).all(axis=(1, 2, 3)).any() for sample in known)
+                found += len(known)
+    assert found == len(ours) and stream.input_shape == ours.shape[1:]
 
 
 def test_recordings_at_another_rate_and_in_stereo_are_taken(recordings):
