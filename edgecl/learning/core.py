@@ -83,9 +83,9 @@ class Core:
 
     def make_predictor(self) -> None:
         """Predictions by the present head and, where the method asks for it, by its side."""
-        needs = self.parts.method.needs
-        fetch = tuple(dict.fromkeys(("logits", *needs.predict)))
-        self._predict = self.parts.engine.predictor(self.plan.plan.predict_batch, fetch, needs.predict_side)
+        method = self.parts.method
+        fetch = tuple(dict.fromkeys(("logits", *method.needs.predict)))
+        self._predict = self.parts.engine.predictor(self.plan.plan.predict_batch, fetch, method.predict_side)
 
     def predict(self, x: Array) -> dict[str, Array]:
         """What the method predicts from, by name, for samples [n, ...]; from any thread."""

@@ -91,7 +91,7 @@ class Trainer:
     def context(self, purpose: str, task: TaskInfo, data: TaskData | None = None, **more: Any) -> EventContext:
         """What an event of the method (purpose ``method``) or the policy (``sparsity``) sees."""
         p = self.parts
-        return EventContext(p.engine, p.memory, p.random[purpose], task, self.seen, p.ledger, data, **more)
+        return EventContext(p.engine, p.memory, p.random[purpose], task, self.seen, p.ledger, data, p.store, **more)
 
     def step(
         self,
@@ -181,6 +181,7 @@ class Trainer:
         if c.phase is None:
             with guard_plugin(method, "after_step"):
                 method.after_step(c, result)
+        method.average(p.engine, self.steps)
         return result
 
     def _augmented(self, x: Array) -> Array:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.base import Engine
 from ..errors import BadInput, EdgeclError
 from ..options import Configurable, option
-from ..parsing import choice, flag
+from ..parsing import choice, flag, fraction
 from .batch import Array, Batch, Draw, Replay
 from .context import Context
 from .losses import cross_entropy, mask_units
@@ -19,6 +19,8 @@ from .needs import Needs
 from .phase import Phase
 
 Term = tuple[float, Array]  # value, gradient float32 [rows, C]
+SCENARIOS = ("task-il", "class-il", "domain-il", "task-free")
+AVERAGE = "ema"  # the side that holds an average of the weights
 
 
 class NonFiniteLoss(EdgeclError):
@@ -62,22 +64,47 @@ class Method(Configurable):
     mask_unseen    : also hide units of classes never seen from every cross-entropy. Off, as in Mammoth: the
                      loss then pushes unseen units down, which is harmless as prediction hides them, and keeps
                      the reference's gradients.
+    ema            : predictions use the average th_bar <- a th_bar + (1 - a) th of the weights, a value above 0; the
+                     k-th step takes min(a, 1 - 1/k), so that nothing of the initial weights is kept
+
+    scenarios : of `SCENARIOS`, those the method is meant for; empty where it does not say
+    reference : the paper, in a few words
+    defaults : options of a run that suit the method, in force over a stream's where nobody says otherwise
     """
 
     name: ClassVar[str] = ""
     wants_all_tasks: ClassVar[bool] = False
+    scenarios: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     current_loss: str = option("full", choice(("full", "masked")), "units the current loss sees", run="current_loss")
     replay_forward: str = option(
         "joint", choice(("joint", "separate")), "one forward over current and replay, or several", run="replay_forward"
     )
     mask_unseen: bool = option(False, flag, "hide units of classes never seen from every cross-entropy")
+    ema: float = option(0.0, fraction(high_open=True), "predict with an average of the weights, such as 0.99; 0: off")
 
     # -- what the learner and the planner ask
 
     @property
     def needs(self) -> Needs:
         return Needs()
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Every parameter set beside the model: those the method asks for, and the average of the weights."""
+        return (*self.needs.sides, AVERAGE) if self.ema else self.needs.sides
+
+    @property
+    def predict_side(self) -> str | None:
+        """The parameter set that predictions use; None: the model."""
+        return AVERAGE if self.ema else self.needs.predict_side
+
+    def average(self, engine: Engine, step: int) -> None:
+        """Move the average of the weights towards them after training step ``step`` (from 0)."""
+        if self.ema:
+            engine.side(AVERAGE).blend(min(self.ema, 1 - 1 / (step + 1)))
 
     def offer_fields(self, result: StepResult, width: int) -> dict[str, Array]:
         """Fields to store with the current samples, from the training forward: float16 logits [B, width],

@@ -10,10 +10,13 @@ from .base import Method
 from .derpp import DER, DERpp
 from .er import ER
 from .joint import Joint
+from .lda import StreamingLDA
 from .naive import Naive
+from .ncm import NCM
+from .ridge import Ridge
 
 METHODS: Registry[type[Method]] = Registry("method", "edgecl.methods", Method)
-for _own in (Naive, Joint, ER, DER, DERpp):
+for _own in (Naive, Joint, ER, DER, DERpp, NCM, StreamingLDA, Ridge):
     METHODS.register(_own)
 
 

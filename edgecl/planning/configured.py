@@ -34,6 +34,8 @@ def configured_method(config: Config) -> Method:
         wrong = f"chooses among candidates with {needs.draws} draws"
     elif needs.predict_side is not None and needs.predict_side not in needs.sides:
         wrong = f"predicts with the side '{needs.predict_side}', which it does not declare"
+    elif method.ema and (needs.predict_side is not None or needs.trains == "none"):
+        wrong = "predicts with weights of its own, so an average of the model's (ema) has no use"
     if wrong is not None:
         raise BadInput(f"Method '{config.method}' {wrong}.", "See edgecl.methods.Needs for what goes together.")
     if needs.trains == "none" and needs.body == "frozen" and (config.sparsity or config.gradient_keep < 1):
@@ -73,7 +75,7 @@ def needs_tasks(method: Method) -> bool:
     """Whether the method does something at the borders of tasks, so that a stream without tasks is not for it."""
     needs, cls = method.needs, type(method)
     hooks = any(getattr(cls, hook) is not getattr(Method, hook) for hook in ("begin_task", "end_task"))
-    return hooks or needs.body == "first task" or bool(needs.holdout)
+    return (hooks and "task-free" not in cls.scenarios) or needs.body == "first task" or bool(needs.holdout)
 
 
 def trains_at(needs: Needs, first_task: bool) -> str:
@@ -102,7 +104,7 @@ def engine_plan(
         activations="bfloat16" if config.activations == "bfloat16" else "float32",
         fetch=tuple(dict.fromkeys(("logits", *needs.fetch))),
         predict_fetch=tuple(dict.fromkeys(("logits", *needs.predict, *needs.fetch))),
-        sides=needs.sides,
+        sides=method.sides,
         per_weight=needs.per_weight,
         gradient_copies=needs.gradient_copies,
         trains=trains,
