@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -170,7 +170,7 @@ class Core:
             p.carousel.drop_pending()
         if data is not None and p.memory is not None:
             with guard_plugin(p.policy, "end_task"):
-                chosen = candidates_of(p, data if own is None else own, self.predict, self.trainer.seen)
+                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.seen)
                 p.policy.end_task(p.memory, p.random["memory"], chosen)
         self.trainer.learn_body(False)
         with guard_plugin(p.method, "end_task"):
@@ -178,6 +178,13 @@ class Core:
         with guard_plugin(p.sparse.policy, "end_task"):
             phases += p.sparse.end_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
+
+    def _judge(self, task: TaskInfo) -> Callable[[Array], dict[str, Array]]:
+        """An evaluation forward for a memory policy, of the parameter set that predicts; metered."""
+        c, side = self.context(task, None), self.parts.method.predict_side
+        held = side if side is not None and not self.parts.engine.side(side).empty else None
+        fetch = tuple(dict.fromkeys(("logits", *getattr(self.parts.policy, "fetch", ()))))
+        return lambda x: c.evaluate(x, fetch, held)
 
     def finish(self, task: TaskInfo, data: TaskData | None) -> bool:
         """After the last task; phases of the method's end are pending then. Whether the method does anything there."""

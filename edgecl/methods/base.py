@@ -36,7 +36,7 @@ class StepResult:
     loss : value of the whole loss
     logits_current : float32 [B, C] of the training forward
     logits_replay : one float32 [R, C] per draw
-    samples : rows that went through the network
+    samples : rows that went through a training forward and back
     terms : the loss by term, weighted as it was added (``current``, ``replay``)
     chosen : per draw the rows of the candidates that were replayed, or None for all of a draw
     outs : further fetched tensors of the current rows, by name (``features``), float32 [B, ...]
@@ -138,11 +138,11 @@ class Method(Configurable):
         Returns (value, {"logits": gradient float32 of the same rows}).
         """
         self._check_draws(replay)
-        terms, grad = self._terms(outs["logits"], _whole(batch, replay), batch, replay)
+        terms, grad = self._terms(outs["logits"], whole_step(batch, replay), batch, replay)
         return sum(terms.values()), {"logits": grad}
 
     def _terms(
-        self, logits: Array, segments: Sequence[_Segment], batch: Batch, replay: Replay
+        self, logits: Array, segments: Sequence[Segment], batch: Batch, replay: Replay
     ) -> tuple[dict[str, float], Array]:
         """Weighted loss by term and its gradient for the rows of ``segments``, in their order."""
         current_weight, draw_weights = self.term_weights(batch, replay)
@@ -181,28 +181,18 @@ class Method(Configurable):
         micro_batch: int | None = None,
         before_step: Callable[[Engine], None] | None = None,
     ) -> StepResult:
-        """Forward, loss, backward, ``before_step(engine)``, step.
+        """`prepare`, `passes`, ``before_step(engine)``, step.
 
         micro_batch : at most this many rows in one forward; the gradient stays that of the whole batch, but
                       batch norm sees each micro-batch alone
         Raises `NonFiniteLoss` before the step; a draw without rows counts as absent.
         """
         engine = c.engine
-        replay = [d for d in replay if len(d)]
+        batch, replay = self.prepare(c, batch, [d for d in replay if len(d)])
         self._check_draws(replay)
-        work = _Work(self, engine, batch, micro_batch)
-        chosen: list[Array] | None = None
+        work = Work(self, engine, batch, micro_batch)
         try:
-            if self.needs.candidates and replay:
-                work.backward([_Segment(None, 0, len(batch))], replay)
-                chosen = [np.asarray(self.choose(c, batch, d), np.int64) for d in replay]
-                replay = [d.take(rows) for d, rows in zip(replay, chosen)]
-                for segment in _whole(batch, replay)[1:]:
-                    work.backward([segment], replay)
-            else:
-                whole = _whole(batch, replay)
-                for group in [whole] if self.replay_forward == "joint" else [[s] for s in whole]:
-                    work.backward(group, replay)
+            replay, chosen = self.passes(c, work, batch, replay, lr)
             if before_step is not None:
                 before_step(engine)
         except Exception:
@@ -210,6 +200,28 @@ class Method(Configurable):
             raise
         engine.step(lr)
         return work.result(replay, chosen)
+
+    def prepare(self, c: Context, batch: Batch, replay: Replay) -> tuple[Batch, Replay]:
+        """What a step works on: as given, or with more beside the rows (`Batch.extra`: a teacher's logits)."""
+        return batch, replay
+
+    def passes(
+        self, c: Context, work: Work, batch: Batch, replay: Replay, lr: float
+    ) -> tuple[Replay, list[Array] | None]:
+        """Forward and backward of a step, after which ``engine.gradients`` holds what the step takes; what was
+        replayed, and per draw the rows that `choose` named.
+        """
+        if self.needs.candidates and replay:
+            work.backward([Segment(None, 0, len(batch))], replay)
+            chosen = [np.asarray(self.choose(c, batch, d), np.int64) for d in replay]
+            replay = [d.take(rows) for d, rows in zip(replay, chosen)]
+            for segment in whole_step(batch, replay)[1:]:
+                work.backward([segment], replay)
+            return replay, chosen
+        whole = whole_step(batch, replay)
+        for group in [whole] if self.replay_forward == "joint" else [[s] for s in whole]:
+            work.backward(group, replay)
+        return replay, None
 
     # -- events. A stream without tasks never has begin_task and end_task
 
@@ -268,7 +280,7 @@ class Method(Configurable):
             )
 
 
-class _Work:
+class Work:
     """The forward and backward passes of one step, and what they found."""
 
     def __init__(self, method: Method, engine: Engine, batch: Batch, micro_batch: int | None) -> None:
@@ -278,7 +290,7 @@ class _Work:
         self.logits: dict[int | None, list[Array]] = {}
         self.outs: dict[str, list[Array]] = {}
 
-    def backward(self, group: Sequence[_Segment], replay: Replay) -> None:
+    def backward(self, group: Sequence[Segment], replay: Replay) -> None:
         """Forward and backward over a group's rows, at most a micro-batch at once."""
         feed = self.engine.model.graph.input
         for chunk in _chunks(group, self.micro_batch):
@@ -320,7 +332,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
     """Rows start..stop-1 of the current batch (draw None) or of a replay draw."""
 
     draw: int | None
@@ -328,17 +340,17 @@ class _Segment:
     stop: int
 
 
-def _whole(batch: Batch, replay: Replay) -> list[_Segment]:
-    return [_Segment(None, 0, len(batch)), *(_Segment(j, 0, len(d)) for j, d in enumerate(replay))]
+def whole_step(batch: Batch, replay: Replay) -> list[Segment]:
+    return [Segment(None, 0, len(batch)), *(Segment(j, 0, len(d)) for j, d in enumerate(replay))]
 
 
-def _chunks(group: Sequence[_Segment], limit: int | None) -> list[list[_Segment]]:
+def _chunks(group: Sequence[Segment], limit: int | None) -> list[list[Segment]]:
     """The group's rows in order, cut into chunks of at most ``limit`` rows."""
     if limit is None:
         return [list(group)]
     if limit < 1:
         raise BadInput(f"micro_batch is {limit}.", "Use at least 1.")
-    chunks: list[list[_Segment]] = [[]]
+    chunks: list[list[Segment]] = [[]]
     room = limit
     for s in group:
         at = s.start
@@ -347,13 +359,13 @@ def _chunks(group: Sequence[_Segment], limit: int | None) -> list[list[_Segment]
                 chunks.append([])
                 room = limit
             stop = min(s.stop, at + room)
-            chunks[-1].append(_Segment(s.draw, at, stop))
+            chunks[-1].append(Segment(s.draw, at, stop))
             room -= stop - at
             at = stop
     return chunks
 
 
-def _rows(chunk: Sequence[_Segment], batch: Batch, replay: Replay) -> Array:
+def _rows(chunk: Sequence[Segment], batch: Batch, replay: Replay) -> Array:
     parts = [(batch.x if s.draw is None else replay[s.draw].x)[s.start : s.stop] for s in chunk]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -14,6 +14,7 @@ from ..errors import BadInput
 from ..graph import Graph
 from ..intake.spec import SampleSpec
 from ..methods import METHODS, Method, Naive
+from ..methods.memory_policies import MEMORY_POLICIES
 from ..methods.needs import Needs
 from ..sparsity import POLICIES, SparseTraining, make_sparse_training
 from ..storage import FieldSpec, StreamSchema
@@ -78,6 +79,11 @@ def needs_tasks(method: Method) -> bool:
     return (hooks and "task-free" not in cls.scenarios) or needs.body == "first task" or bool(needs.holdout)
 
 
+def policy_fetch(config: Config) -> tuple[str, ...]:
+    """Tensors of an evaluation forward that the memory policy looks at."""
+    return tuple(getattr(MEMORY_POLICIES.get(config.memory_policy), "fetch", ()))
+
+
 def trains_at(needs: Needs, first_task: bool) -> str:
     """What the engine's plan trains: everything while the body of a closed-form head learns."""
     return "all" if needs.body == "first task" and first_task else needs.trains
@@ -103,7 +109,7 @@ def engine_plan(
         threads=config.threads,
         activations="bfloat16" if config.activations == "bfloat16" else "float32",
         fetch=tuple(dict.fromkeys(("logits", *needs.fetch))),
-        predict_fetch=tuple(dict.fromkeys(("logits", *needs.predict, *needs.fetch))),
+        predict_fetch=tuple(dict.fromkeys(("logits", *needs.predict, *needs.fetch, *policy_fetch(config)))),
         sides=method.sides,
         per_weight=needs.per_weight,
         gradient_copies=needs.gradient_copies,
