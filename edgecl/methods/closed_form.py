@@ -41,6 +41,7 @@ class ClosedForm(Method):
         super().__init__(**given)
         self.counted: Sums | None = None
         self.records, self.numbers = Visited(), Visited()  # by record id; where there is none, within the task
+        self._unnumbered = 0  # samples counted that no store can give back
         self._body_until = 0  # record ids below it are of samples that the body learned from
         self._solved: tuple[Array, ...] | None = None
 
@@ -101,6 +102,7 @@ class ClosedForm(Method):
         if (ids < 0).any():
             assert batch.indices is not None
             fresh[ids < 0] = self.numbers.add(batch.indices[ids < 0])
+            self._unnumbered += int(fresh[ids < 0].sum())
         if not fresh.any():
             return None
         outs = c.evaluate(batch.x[fresh], ("logits", "features"))
@@ -126,11 +128,11 @@ class ClosedForm(Method):
 
     def forget(self, c: Context, subject: int, ids: Array) -> bool:
         """Subtract the subject's samples, read back by their record ids. False where the body learned from some of
-        them, or some can no longer be read.
+        them, or some can no longer be read, or samples were counted that are in no store.
         """
         mine = np.asarray(ids, np.int64)
         mine = mine[self.records.has(mine)]
-        exact = not bool((mine < self._body_until).any())
+        exact = not self._unnumbered and not bool((mine < self._body_until).any())
         left = len(mine)
         for batch in c.stored_samples(mine, c.engine.plan.predict_batch):
             self.add(c.evaluate(batch.x, ("logits", "features"))["features"], batch.y, -1.0)
@@ -159,13 +161,13 @@ class ClosedForm(Method):
         about = {
             "records": self.records.state(),
             "numbers": self.numbers.state(),
-            "body_until": np.array([self._body_until], np.int64),
+            "body_until": np.array([self._body_until, self._unnumbered], np.int64),
         }
         return about if self.counted is None else {**about, **self.counted.state()}
 
     def load(self, state: Mapping[str, Array]) -> None:
         self.records.load(state["records"])
         self.numbers.load(state["numbers"])
-        self._body_until = int(state["body_until"][0])
+        self._body_until, self._unnumbered = (int(v) for v in state["body_until"])
         self.counted = Sums.from_state(state) if "sums" in state else None
         self._solved = None
