@@ -291,6 +291,7 @@ class Diverse(MemoryPolicy):
     """
 
     name = "diverse"
+    takes_scores = True
 
     def __init__(self) -> None:
         self.scores = np.zeros(0)

@@ -30,10 +30,11 @@ class GSS(ER):
     defaults: ClassVar[Mapping[str, Any]] = {"memory_policy": "diverse"}
 
     k: int = option(10, count(1, 4096), "held rows that the offered ones are compared with")
+    batch: int = option(32, count(1), "rows of a batch", run="batch")
 
     @property
     def needs(self) -> Needs:
-        return Needs(draws=1, fetch=("logits", "features"), passes=Passes(forward=self.k / 32))
+        return Needs(draws=1, fetch=("logits", "features"), passes=Passes(forward=self.k / self.batch))
 
     def accept(self, c: Context, batch: Batch, result: StepResult) -> tuple[Array | None, Array | None]:
         held = c.memory.draw(c.rng, self.k)

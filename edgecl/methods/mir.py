@@ -13,7 +13,7 @@ from .batch import Array, Batch, Draw, Replay
 from .context import Context
 from .er import ER
 from .losses import log_softmax
-from .needs import Needs
+from .needs import Needs, Passes
 
 
 class MIR(ER):
@@ -28,6 +28,8 @@ class MIR(ER):
     reference: ClassVar[str] = "Aljundi et al., NeurIPS 2019"
 
     k: int = option(50, count(1, 4096), "candidates drawn from the memory in a step")
+    batch: int = option(32, count(1), "rows of a batch", run="batch")
+    replay_batch: int | None = option(None, count(1), "rows replayed in a step; default: the batch's", run="replay_batch")
 
     def __init__(self, **given: object) -> None:
         super().__init__(**given)
@@ -35,7 +37,7 @@ class MIR(ER):
 
     @property
     def needs(self) -> Needs:
-        return Needs(draws=1, candidates=self.k, sides=("virtual",))
+        return Needs(draws=1, candidates=self.k, sides=("virtual",), passes=Passes(candidates=2.0))
 
     def term_weights(self, batch: Batch, replay: Replay) -> tuple[float, list[float]]:
         return 1.0, [1.0 if self.beta is None else self.beta] * len(replay)
@@ -52,4 +54,4 @@ class MIR(ER):
             for of in (None, "virtual")
         )
         harmed = np.argsort(before - after, kind="stable")
-        return np.sort(harmed[: min(len(batch), len(candidates))])
+        return np.sort(harmed[: self.replay_batch or self.batch])

@@ -100,7 +100,7 @@ def gradient(engine, x, y):
 
 
 def test_mir_replays_the_candidates_that_the_step_would_harm_most_and_leaves_the_model_alone():
-    method = make_method("mir")
+    method = make_method("mir", batch=4)
     engine = engine_of(method)
     batch, draw = data(rows=4, drawn=30)
     before = values(engine).copy()
