@@ -1,5 +1,7 @@
 """Methods on a small net: loss forms, masking, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -214,7 +216,8 @@ def test_scores_never_choose_a_class_that_was_not_seen():
 def test_a_method_can_be_made_again_from_its_hyperparameters(name):
     method = make_method(name, current_loss="masked", replay_forward="separate")
     again = make_method(name, **method.hyper())
-    assert again.hyper() == method.hyper() and again.needs == method.needs
+    assert again.hyper() == method.hyper()
+    assert replace(again.needs, statistics=None) == replace(method.needs, statistics=None)
     assert set(method.hyper()) == set(hyperparameters(name))
     assert METHODS.get("joint").wants_all_tasks and not METHODS.get("naive").wants_all_tasks
 
