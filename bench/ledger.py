@@ -255,15 +255,16 @@ def write_table() -> None:
     lines = [
         "# Reproduction ledger",
         "",
-        "Our methods against other people's code on their data, orders between methods, and invariants; one line a claim,",
-        "what is red or open first. Written by `python bench/ledger.py table` from `bench/ledger.jsonl`, where every run,",
-        "its options and its cost stand. Percent, Class-IL after the last task; intervals are of 95 %.",
+        "Our methods against other people's code on their data, orders between methods, invariants; a line a claim, what",
+        "is red or open first. Written by `python bench/ledger.py table` from `bench/ledger.jsonl`, where every",
+        "run, its options and its cost stand. Percent, Class-IL after the last task; intervals are of 95 %.",
         "",
         "| verdict | row | ours | reference | difference | why |",
         "|---|---|---|---|---|---|",
     ]
     for r in rows:
-        lines.append(f"| {r['verdict']} | {r['id']} | {_values(r.get('ours'))} | {_reference(r)} | {_difference(r)} | {r['why']} |")
+        cells = r["verdict"], r["id"], _values(r.get("ours")), _reference(r), _difference(r), r["why"]
+        lines.append(f"| {' | '.join(cells)} |")
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{TABLE}: {len(rows)} rows, {sum(r['verdict'] == 'not run' for r in rows)} of them not run")
 

@@ -77,7 +77,7 @@ def der_without_alpha() -> tuple[bool, str]:
 
 def _weights(options: dict[str, Any]) -> dict[str, np.ndarray]:
     """Of a network after a short run on the digits."""
-    base = {"stream": "split-mnist5k-peers", "network": "cnn", "epochs": 1, "limit_train": 800, "lr": 0.03, "memory": 100}
+    base = {"stream": "split-mnist5k-peers", "network": "cnn", "epochs": 1, "limit_train": 800, "memory": 100}
     with tempfile.TemporaryDirectory() as folder:
         run({**base, **options, "out": folder})
         saved = checkpoint.load(folder)

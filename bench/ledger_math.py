@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import mean, stdev
 
+NO_DIFFERENCE: dict[str, object] = {"mean": None, "interval95": None}
+
 
 def t_quantile(degrees: float, share: float = 0.975) -> float:
     """x with P(T <= x) = ``share`` for Student's t; by bisection of an integral."""
@@ -20,7 +22,8 @@ def _t_share(x: float, degrees: float) -> float:
     """P(T <= x) for x >= 0, by Simpson's rule over the angle of x / sqrt(degrees)."""
     top, pieces = math.atan(x / math.sqrt(degrees)), 400
     h = top / pieces
-    total = sum((1 if i in (0, pieces) else 4 if i % 2 else 2) * math.cos(i * h) ** (degrees - 1) for i in range(pieces + 1))
+    weights = [1 if i in (0, pieces) else 4 if i % 2 else 2 for i in range(pieces + 1)]
+    total = sum(w * math.cos(i * h) ** (degrees - 1) for i, w in enumerate(weights))
     scale = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
     return 0.5 + scale * total * h / 3
 
@@ -52,7 +55,7 @@ def figure_verdict(
 ) -> tuple[str, str, dict[str, object]]:
     """(verdict, why, {mean, interval95}) of a claim about a figure. Percent."""
     if len(ours) < 2 or len(theirs) < 2:
-        return "open", f"n = {len(ours)} of ours, {len(theirs)} of theirs: no interval", {"mean": None, "interval95": None}
+        return "open", f"n = {len(ours)} of ours, {len(theirs)} of theirs: no interval", NO_DIFFERENCE
     difference, (low, high) = welch(ours, theirs)
     found = {"mean": round(difference, 3), "interval95": [round(low, 3), round(high, 3)]}
     if differences:
@@ -73,7 +76,7 @@ def order_verdict(above: Sequence[float], below: Sequence[float]) -> tuple[str, 
     """(verdict, why, {mean, interval95}) of the claim that ``above`` beats ``below``, paired by seed."""
     differences = [a - b for a, b in zip(above, below)]
     if len(differences) < 2:
-        return "open", f"n = {len(differences)}: 5 seeds would tell", {"mean": None, "interval95": None}
+        return "open", f"n = {len(differences)}: 5 seeds would tell", NO_DIFFERENCE
     difference, (low, high) = paired(differences)
     found = {"mean": round(difference, 3), "interval95": [round(low, 3), round(high, 3)]}
     if low > 0:

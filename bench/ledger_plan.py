@@ -87,7 +87,7 @@ INVARIANTS = (
     Row("ridge/any-order", "ridge", "invariant", check="ridge_any_order", says="one head for any order of the samples"),
     Row("ridge/forgets", "ridge", "invariant", check="ridge_forgets", says="subtracting is never having seen, to 1e-6"),
     Row("slda/batch", "slda", "invariant", check="lda_is_batch_lda", says="the batch solution, to 1e-6"),
-    Row("a-gem/first-task-is-naive", "a-gem", "invariant", check="agem_is_naive", says="bit for bit, with nothing to protect"),
+    Row("a-gem/first-task-is-naive", "a-gem", "invariant", check="agem_is_naive", says="naive bit for bit"),
     Row("der/alpha-0-is-naive", "der", "invariant", check="der_without_alpha", says="on a net without batch norm"),
 )
 ROWS = (*INVARIANTS, *ORDERS, *FIGURES)

@@ -272,7 +272,8 @@ class Run:
         return RunFacts(
             command=self.command, reason=reason, resumed_from=self.position.resumed_from, stream=p.stream, plan=p.plan,
             budget=p.budget, class_il=seen.class_il, task_il=seen.task_il, core=self.core.facts(),
-            session=self.session.facts(), total_seconds=time.monotonic() - self.began, warnings=self.warnings, health=self.health(),
+            session=self.session.facts(), total_seconds=time.monotonic() - self.began, warnings=self.warnings,
+            health=self.health(),
         )  # fmt: skip
 
     def health(self) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def peers_tasks(
                 f"The split's samples have sha256 {found[:16]}, those that others were measured on {sha256}.",
                 "Fetch the data set anew: another source or version of it lies in the cache.",
             )
-        units, cuts = data.samples.labels, []
+        units = data.samples.labels
+        cuts: list[Cut] = []
         for first in range(0, 10, 2):
             classes = (first, first + 1)
             mine = [rows[np.isin(units[rows], classes)] for rows in (train, test)]
@@ -59,6 +60,6 @@ def split_sha256(data: PlainDataset, train: np.ndarray, test: np.ndarray) -> str
     digest = hashlib.sha256()
     for rows in (train, test):
         for start in range(0, len(rows), PIECE):
-            digest.update(np.ascontiguousarray(data.samples.read(rows[start : start + PIECE])))
-        digest.update(np.ascontiguousarray(data.samples.labels[rows], np.int64))
+            digest.update(data.samples.read(rows[start : start + PIECE]).tobytes())
+        digest.update(data.samples.labels[rows].astype(np.int64).tobytes())
     return digest.hexdigest()

@@ -35,7 +35,9 @@ class BiC(Method):
     defaults: ClassVar[Mapping[str, Any]] = {"memory_policy": "balanced"}
 
     temperature: float = option(2.0, real(0.0, True), "temperature of the distillation")
-    kept_out: float = option(0.1, fraction(low_open=True, high=0.5), "share of the memory kept out, and as many new rows")
+    kept_out: float = option(
+        0.1, fraction(low_open=True, high=0.5), "share of the memory kept out, and as many new rows"
+    )
 
     def __init__(self, **given: object) -> None:
         super().__init__(**given)

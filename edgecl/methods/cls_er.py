@@ -21,8 +21,8 @@ SIDES = ("plastic", "stable")
 
 
 class CLSER(ER):
-    """CE([current | replay]) + w * MSE(z_replay, t): t are the logits of that one of two averages of the weights, plastic
-    and stable, which gives the true class the higher probability. The stable one predicts.
+    """CE([current | replay]) + w * MSE(z_replay, t): t are the logits of that one of two averages of the weights,
+    plastic and stable, which gives the true class the higher probability. The stable one predicts.
 
     After each step an average moves with its probability, th_bar <- a th_bar + (1 - a) th with a_k = min(1 - 1/k, a) at
     its k-th move (the authors count steps, which keeps a share of the initial weights). Batch-norm statistics are

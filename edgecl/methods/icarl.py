@@ -94,7 +94,7 @@ class ICaRL(Method):
         if means is None:
             return mask_units(logits, seen_units)
         classes = logits.shape[1]
-        known = means.any(axis=1)[:classes]
+        known = np.asarray(means.any(axis=1))[:classes]
         found = np.full((len(logits), classes), -np.inf, np.float32)
         f = _unit(outs["features"])
         near = 2 * f @ means[:classes].T - 2  # -|f - mu|^2 of rows of length one

@@ -29,7 +29,7 @@ class MIR(ER):
 
     k: int = option(50, count(1, 4096), "candidates drawn from the memory in a step")
     batch: int = option(32, count(1), "rows of a batch", run="batch")
-    replay_batch: int | None = option(None, count(1), "rows replayed in a step; default: the batch's", run="replay_batch")
+    replay_batch: int | None = option(None, count(1), "rows replayed in a step", run="replay_batch")
 
     def __init__(self, **given: object) -> None:
         super().__init__(**given)

@@ -19,8 +19,8 @@ from .phase import Mix, Phase, cosine
 
 
 class RainbowMemory(ER):
-    """ER on CutMix pictures over a memory spread over the range of uncertainty, and epochs over that memory at the end of
-    each task.
+    """ER on CutMix pictures over a memory spread over the range of uncertainty, and epochs over that memory at the end
+    of each task.
 
     CarM's port trains half on the stream and half on the memory in the first epoch, on the memory alone later; here the
     run's epochs are of the first kind, ``memory_epochs`` of the second.

@@ -25,7 +25,7 @@ class Extra(NamedTuple):
 
 
 def extra_of(name: str) -> Extra:
-    """Of the method called ``name`` with its defaults: the default cnn, 28x28 grey images, 10 classes, batches of 32."""
+    """Of the method called ``name`` with its defaults: the default cnn, 28x28 grey images, 10 classes, batch 32."""
     (ours, ours_flops), (plain, plain_flops) = _figures(name), _figures("naive")
     return Extra(ours - plain, ours_flops - plain_flops)
 

@@ -95,4 +95,4 @@ def test_lines_of_the_ledger_are_rows_and_the_newest_of_an_id_counts(tmp_path, m
     rows = ledger_rows(tmp_path / "ledger.jsonl")
     assert verdict_of("er", rows) == "not reproduced 1, reproduced 1" and verdict_of("der", rows) == "not run"
     for line in (BENCH / "ledger.jsonl").read_text().splitlines():
-        assert {"id", "method", "claim", "verdict", "why", "cost", "commit", "versions", "host", "date"} <= set(json.loads(line))
+        assert {"id", "method", "claim", "verdict", "why", "cost", "commit", "host", "date"} <= set(json.loads(line))

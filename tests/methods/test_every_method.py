@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from small_runs import OURS, options, learned, same
+from small_runs import OURS, learned, options, same
 
 from edgecl import checkpoint
 from edgecl.methods import METHODS, make_method
@@ -59,17 +59,29 @@ def test_a_run_stopped_in_mid_task_ends_as_if_never_stopped(stream, tmp_path, na
     steps = whole["trainer"]["steps"]
     for k, at in enumerate({steps * 2 // 3, steps - 2}):  # in the second task; in its last epoch, or a phase
         stop, out = threading.Event(), tmp_path / f"o{k}"
-        record = run({**given, "out": str(out)}, listen=lambda p, at=at: p.step == at and stop.set(), stop=stop)
+        record = run({**given, "out": str(out)}, listen=stopping_at(at, stop), stop=stop)
         assert record["status"]["reason"] == "interrupted" and record["steps"] == at
         assert run({}, resume=out)["status"]["finished"]
         same(without_clocks(checkpoint.load(out)["trainer"]), without_clocks(whole["trainer"]))
+
+
+def stopping_at(step: int, stop: threading.Event):
+    """A listener that ends a run after a step."""
+
+    def listen(progress) -> None:
+        if progress.step == step:
+            stop.set()
+
+    return listen
 
 
 def without_clocks(trainer: dict) -> dict:
     return {k: v for k, v in trainer.items() if k not in ("store", "carousel")}
 
 
-LEARNS = ("er", "er-ace", "der++", "x-der-lite", "mir", "gss", "rainbow", "icarl", "bic", "ncm", "ridge", "gdumb", "k-fpf")
+LEARNS = (
+    "er", "er-ace", "der++", "x-der-lite", "mir", "gss", "rainbow", "icarl", "bic", "ncm", "ridge", "gdumb", "k-fpf",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LEARNS)

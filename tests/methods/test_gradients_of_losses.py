@@ -44,13 +44,16 @@ def step(seed: int = 0, draws: int = 1):
 def in_second_task(name: str):
     """A method that stands in its second task, of units 2 and 3 after 0 and 1."""
     method = make_method(name)
-    for key, value in (("_old", np.array([0, 1])), ("_newest", np.array([2, 3])), ("_task_of", np.array([0, 0, 1, 1, -1, -1]))):
+    state = {"_old": np.array([0, 1]), "_newest": np.array([2, 3]), "_task_of": np.array([0, 0, 1, 1, -1, -1])}
+    for key, value in state.items():
         if hasattr(method, key):
             setattr(method, key, value)
     return method
 
 
-JOINT = ("naive", "er", "er-ace", "tiny-er", "der", "der++", "x-der-lite", "cls-er", "gss", "rainbow", "icarl", "bic", "lwf")
+JOINT = (
+    "naive", "er", "er-ace", "tiny-er", "der", "der++", "x-der-lite", "cls-er", "gss", "rainbow", "icarl", "bic", "lwf",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", JOINT)
@@ -118,7 +121,7 @@ def test_stored_logits_are_lengthened_by_what_the_network_says_of_later_classes_
     present = np.array([[9.0, 9.0, 4.0, 1.0], [9.0, 9.0, 1.0, -2.0]], np.float32)
     longer = lengthened(stored, np.array([2, 2]), present, np.array([0, 1]), 0.85)
     assert longer[:, :2].tolist() == stored[:, :2].tolist()
-    assert longer[0, 2] == pytest.approx(0.85 * 2.0, abs=2e-3) and longer[0, 3] == pytest.approx(0.85 * 2.0 / 4, abs=2e-3)
+    assert longer[0, 2:] == pytest.approx([0.85 * 2.0, 0.85 * 2.0 / 4], abs=2e-3)
     assert longer[1, 2:].tolist() == [1.0, -2.0], "small enough as they are"
 
 
@@ -132,7 +135,8 @@ def test_distillation_against_oneself_has_no_gradient_and_the_entropy_as_value()
 
 
 def test_binary_cross_entropy_of_two_by_hand():
-    value, grad = binary_cross_entropy(np.array([[0.0, 100.0]], np.float32), np.array([[1.0, 1.0]]), np.array([True, True]), 1)
+    z, targets = np.array([[0.0, 100.0]], np.float32), np.array([[1.0, 1.0]])
+    value, grad = binary_cross_entropy(z, targets, np.array([True, True]), 1)
     assert value == pytest.approx(np.log(2) / 2)
     assert grad.tolist() == [[pytest.approx(-0.25), pytest.approx(0.0)]]
     assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgecl.storage import ArrayCandidates, EpisodicMemory, FieldSpec, StreamSchema
+from edgecl.storage.errors import BadRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +13,6 @@ from edgecl.learning.candidates import Judged
 from edgecl.methods.herding import Herding, herd
 from edgecl.methods.memory_policies import MEMORY_POLICIES
 from edgecl.methods.uncertainty import Uncertainty, view
-from edgecl.storage import ArrayCandidates, EpisodicMemory, FieldSpec, StreamSchema
-from edgecl.storage.errors import BadRecord
 
 SCHEMA = StreamSchema((2,), "float32", {})
 
