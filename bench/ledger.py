@@ -255,7 +255,7 @@ def write_table() -> None:
     lines = [
         "# Reproduction ledger",
         "",
-        "Our methods against other people's code on their data, orders between methods, invariants; a line a claim, what",
+        "Our methods against other people's code on their data, orders between methods, invariants; a line each, what",
         "is red or open first. Written by `python bench/ledger.py table` from `bench/ledger.jsonl`, where every",
         "run, its options and its cost stand. Percent, Class-IL after the last task; intervals are of 95 %.",
         "",
