@@ -168,12 +168,16 @@ class Config:
 
     @staticmethod
     def make(options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
-        """Validated config from raw ``options`` over a stream's ``defaults`` over the built-in ones.
+        """Validated config from raw ``options`` over those that suit the method, over a stream's ``defaults``, over the
+        built-in ones.
 
         An option that is None counts as not given. Raises `BadInput`.
         """
         given = normalise(options)
-        values = {**normalise(defaults or {}), **{k: v for k, v in given.items() if v is not None}}
+        given = {k: v for k, v in given.items() if v is not None}
+        values = {**normalise(defaults or {}), **given}
+        method = METHODS.get(values.get("method", OPTIONS["method"].default))
+        values = {**values, **normalise(method.defaults), **given}
         core = {k: v for k, v in values.items() if k in OPTIONS}
         return Config(**core)._with_own({k: v for k, v in values.items() if k not in OPTIONS}).checked()
 

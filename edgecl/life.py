@@ -139,8 +139,9 @@ class Life:
 
     def forget(self, subject: int) -> Receipt:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
-        receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
-        return replace(receipt, saved=sorted(map(str, self.saves.folders)))
+        with self.core.without_statistics(subject) as statistics:  # while the samples can still be read
+            receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
+        return replace(receipt, saved=sorted(map(str, self.saves.folders)), statistics=statistics)
 
     def answers(self, x: Array, proba: bool, task: Any = None) -> Any:
         """Labels of samples x [n, ...], or float32 [n, k] probabilities in the order of the labels known; from any

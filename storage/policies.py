@@ -241,7 +241,96 @@ class Balanced(MemoryPolicy):
         return np.full(len(positions), -1, np.int64) if ids is None else ids[positions]
 
 
-POLICIES: dict[str, Callable[[], MemoryPolicy]] = {p.name: p for p in (Reservoir, Ring, Balanced)}
+class Greedy(MemoryPolicy):
+    """GDumb's greedy balance: a sample enters while its class has less than slots / classes, in place of a random
+    member of the largest class when the memory is full. One that is there already does not enter again.
+    """
+
+    name = "greedy"
+
+    def offer(self, memory, rng, samples, classes, ids=None, fields=None, subjects=None):  # type: ignore[no-untyped-def]
+        slots = np.full(len(classes), -1, np.int64)
+        counts = memory.class_histogram()
+        for i, cls in enumerate(np.asarray(classes).tolist()):
+            memory.offered += 1
+            own, known = counts.get(cls, 0), len(counts) + (cls not in counts)
+            if own >= memory.slots / known or self._holds(memory, cls, samples[i]):
+                continue
+            free = np.flatnonzero(memory.classes < 0)
+            if len(free):
+                slot = int(free[0])
+            else:
+                largest = max(sorted(counts), key=lambda c: counts[c])
+                slot = int(rng.choice(np.flatnonzero(memory.classes == largest)))
+                counts[largest] -= 1
+            counts[cls] = own + 1 if len(free) or largest != cls else own
+            slots[slots == slot] = -1  # given to a sample of this call before
+            slots[i] = slot
+            _put(memory, np.array([slot]), *_row(i, samples, classes, ids, fields, subjects))
+        return slots
+
+    @staticmethod
+    def _holds(memory: EpisodicMemory, cls: int, sample: np.ndarray) -> bool:
+        own = np.flatnonzero(memory.classes == cls)
+        return any(np.array_equal(memory.samples[slot], sample) for slot in own)
+
+
+def _row(i: int, samples: Any, classes: Any, *more: Any) -> list[Any]:
+    """Row i of what `MemoryPolicy.offer` takes, as an offer of one."""
+    ids, fields, subjects = more
+    one = slice(i, i + 1)
+    pick = lambda a: None if a is None else np.asarray(a)[one]  # noqa: E731
+    values = {k: np.asarray(v)[one] for k, v in (fields or {}).items()}
+    return [np.asarray(samples)[one], np.asarray(classes)[one], pick(ids), values, pick(subjects)]
+
+
+class Diverse(MemoryPolicy):
+    """GSS's greedy replacement: a low score means unlike what is held. Once the memory is full, a sample that scores
+    below 1 meets slot i, drawn with probability score_i / sum, and takes its place with probability
+    score_i / (score_i + its own). Scores, at least 0, come with the offer.
+    """
+
+    name = "diverse"
+    takes_scores = True
+
+    def __init__(self) -> None:
+        self.scores = np.zeros(0)
+
+    def offer(self, memory, rng, samples, classes, ids=None, fields=None, subjects=None, scores=None):  # type: ignore[no-untyped-def]
+        if scores is None:
+            raise BadRecord("The policy 'diverse' keeps samples by scores, and none were offered.", "Use method gss.")
+        if len(self.scores) != memory.slots:
+            self.scores = np.resize(self.scores, memory.slots) if len(self.scores) else np.zeros(memory.slots)
+        slots = np.full(len(classes), -1, np.int64)
+        for i, score in enumerate(np.asarray(scores, np.float64).tolist()):
+            memory.offered += 1
+            slot = self._place(memory, rng, score)
+            if slot < 0:
+                continue
+            self.scores[slot] = score
+            slots[slots == slot] = -1
+            slots[i] = slot
+            _put(memory, np.array([slot]), *_row(i, samples, classes, ids, fields, subjects))
+        return slots
+
+    def _place(self, memory: EpisodicMemory, rng: np.random.Generator, score: float) -> int:
+        free = np.flatnonzero(memory.classes < 0)
+        if len(free):
+            return int(free[0])
+        if score >= 1:
+            return -1
+        weights = np.maximum(self.scores, 1e-9)
+        slot = int(rng.choice(memory.slots, p=weights / weights.sum()))
+        return slot if rng.random() < weights[slot] / (weights[slot] + max(score, 1e-9)) else -1
+
+    def state(self) -> dict[str, Any]:
+        return {"scores": self.scores.copy()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.scores = np.array(state["scores"], np.float64)
+
+
+POLICIES: dict[str, Callable[[], MemoryPolicy]] = {p.name: p for p in (Reservoir, Ring, Balanced, Greedy, Diverse)}
 
 
 def make_policy(name: str) -> MemoryPolicy:

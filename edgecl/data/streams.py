@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .cut import Cut, cut, split_by_classes, split_by_subjects
 from .datasets import DATASETS, dataset_folder, get_dataset, load_dataset
 from .glyphs import split_by_script
 from .options import Cutting, Reading
+from .peers import FASHION20K_SHA256, MNIST5K_SHA256, fashion20k_split, mnist5k_split, peers_tasks
 from .source import SampleSource
 from .split import last_part_of_each
 
@@ -89,7 +90,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A registered stream: ``cut`` turns its data set into tasks."""
+    """A registered stream: ``cut`` turns its data set into tasks.
+
+    scale : (mean, std) of every channel for the graph's first node; None: the data's own
+    """
 
     name: str
     dataset: str
@@ -101,6 +105,7 @@ class StreamSpec:
     test_size: int
     cut: Callable[[PlainDataset], list[Cut]]
     defaults: dict[str, Any]
+    scale: tuple[float, float] | None = None
 
 
 IMAGE_DEFAULTS: dict[str, Any] = {"network": "cnn", "augment": "none", "batch": 32, "epochs": 10}
@@ -163,6 +168,21 @@ register(
     )
 )  # fmt: skip
 
+PEERS_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "cnn221", "epochs": 5, "lr": 0.03, "memory": 500}
+register(
+    StreamSpec(
+        "split-mnist5k-peers", "mnist5k", "the digits as others' code was measured on: 400 training images a class",
+        "image", 5, (1, 28, 28), 4000, 1000, peers_tasks(mnist5k_split, MNIST5K_SHA256), PEERS_DEFAULTS, (0.0, 255.0),
+    )
+)  # fmt: skip
+register(
+    StreamSpec(
+        "fashion20k-peers", "fashion", "Fashion-MNIST as others' code was measured on: 2000 training images a class",
+        "image", 5, (1, 28, 28), 20000, 10000, peers_tasks(fashion20k_split, FASHION20K_SHA256), PEERS_DEFAULTS,
+        (0.0, 255.0),
+    )
+)  # fmt: skip
+
 
 def load_stream(
     name_or_path: str | Path,
@@ -199,6 +219,8 @@ def load_stream(
             raise BadInput(f"'{name}' is read in one way: {flag} is for data of your own.", f"Drop {flag}.")
         data = load_dataset(spec.dataset, fetch)
         kind, defaults, about = spec.kind, spec.defaults, {}
+        if spec.scale is not None:
+            data = replace(data, mean=(spec.scale[0],) * len(data.mean), std=(spec.scale[1],) * len(data.std))
         if cutting.given:
             cuts, about["cut"] = cut(data, cutting)
         else:

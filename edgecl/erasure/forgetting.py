@@ -45,6 +45,8 @@ class Receipt:
     files : rewritten and overwritten;  time : seconds since the epoch
     holds : ``key dropped`` (unreadable in every copy of the files) or ``overwritten`` (gone from every live file)
     weights : what still carries the subject
+    statistics : whether the sums that the method keeps are those that never saw the subject: ``exact``, or why not;
+        None where it keeps none. Saved states hold the earlier ones until the next `save`
     below, store, place : of the store: ids of its samples, its id, where it lay;  saved : folders of saved states
     """
 
@@ -57,6 +59,7 @@ class Receipt:
     buffered: int
     swaps: int
     weights: str = STILL_IN_WEIGHTS
+    statistics: str | None = None
     below: int = 0
     store: str = ""
     place: str = ""

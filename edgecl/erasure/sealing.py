@@ -37,7 +37,7 @@ def without(state: Mapping[str, Any], subject: int) -> tuple[dict[str, Any], boo
 
 def buffer_rows(buffer: Mapping[str, Any], keep: Array) -> dict[str, Any]:
     """The state of a stream buffer with only the samples where ``keep`` [n] is True."""
-    rows = {k: buffer[k][keep] for k in ("labels", "ids", "subjects")}
+    rows = {k: buffer[k][keep] for k in ("labels", "ids", "subjects", "numbers") if k in buffer}
     learned = int(keep[: int(buffer["learned"])].sum())
     return {**buffer, **rows, "samples": buffer["samples"][keep[: len(buffer["samples"])]], "learned": learned}
 

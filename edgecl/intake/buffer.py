@@ -41,6 +41,8 @@ class StreamBuffer:
             self._samples = GrowingArray(np.zeros((0, *self.spec.shape), self.spec.dtype))
             self._labels, self._ids = GrowingArray(np.zeros(0, np.int64)), GrowingArray(np.zeros(0, np.int64))
             self._subjects = GrowingArray(np.zeros(0, np.int32))  # -1: of nobody
+            self._numbers = GrowingArray(np.zeros(0, np.int64))  # within the task, whatever leaves before it
+            self._next = 0
             self.learned = 0  # the first so many have been trained on
 
     @property
@@ -59,6 +61,11 @@ class StreamBuffer:
     @property
     def subjects(self) -> Array:
         return self._subjects.values
+
+    @property
+    def numbers(self) -> Array:
+        """int64, ascending: a sample's number within its task; it stays when others leave."""
+        return self._numbers.values
 
     def __len__(self) -> int:
         return len(self._labels.values)
@@ -79,14 +86,17 @@ class StreamBuffer:
     def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
         with self._lock:
             surplus = 0 if self.store is not None else max(0, len(self) + len(x) - self.capacity)
-            rows = [r.without_first(surplus) for r in (self._samples, self._labels, self._ids, self._subjects)]
+            held = (self._samples, self._labels, self._ids, self._subjects, self._numbers)
+            rows = [r.without_first(surplus) for r in held]
             learned = max(0, self.learned - surplus)
             free = self.capacity - len(rows[0].values)
             first = x[:free] if free > 0 and len(rows[0].values) == len(rows[1].values) else x[:0]
-            added = (first, units, ids, np.full(len(x), subjects, np.int32))
-            samples, labels, all_ids, people = (r.appended(a) for r, a in zip(rows, added))
+            numbers = np.arange(self._next, self._next + len(x), dtype=np.int64)
+            added = (first, units, ids, np.full(len(x), subjects, np.int32), numbers)
+            samples, labels, all_ids, people, numbered = (r.appended(a) for r, a in zip(rows, added))
             # all at once, whatever interrupts
             self._samples, self._labels, self._ids, self._subjects = samples, labels, all_ids, people
+            self._numbers, self._next = numbered, self._next + len(x)
             self.learned = learned
 
     def forget(self, subject: int) -> int:
@@ -97,10 +107,11 @@ class StreamBuffer:
                 self._reader.wipe()
             self._view = None
             samples, old = GrowingArray(self.samples[~mine[: len(self.samples)]]), self._samples
-            labels, ids, subjects = (GrowingArray(a[~mine]) for a in (self.labels, self.ids, self.subjects))
+            kept = (self.labels, self.ids, self.subjects, self.numbers)
+            labels, ids, subjects, numbers = (GrowingArray(a[~mine]) for a in kept)
             learned = self.learned - int(mine[: self.learned].sum())
             self._samples, self._labels, self._ids, self._subjects = samples, labels, ids, subjects
-            self.learned = learned
+            self._numbers, self.learned = numbers, learned
             old.wipe()
             return int(mine.sum())
 
@@ -113,8 +124,8 @@ class StreamBuffer:
         kept = np.ones(len(self), bool)
         kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
         self.learned = int(kept[: self.learned].sum())
-        rows = (self.labels, self.ids, self.subjects)
-        self._labels, self._ids, self._subjects = (GrowingArray(a[kept]) for a in rows)
+        rows = (self.labels, self.ids, self.subjects, self.numbers)
+        self._labels, self._ids, self._subjects, self._numbers = (GrowingArray(a[kept]) for a in rows)
 
     def drop_first(self, count: int) -> None:
         """The first ``count`` samples leave."""
@@ -126,9 +137,12 @@ class StreamBuffer:
             if self._reader is not None:
                 self._reader.drop()
             held = min(count, len(self.samples))
-            samples, rest = self._samples.without_first(held), (self._labels, self._ids, self._subjects)
-            labels, ids, subjects = (r.without_first(count) for r in rest)
+            rest = (self._labels, self._ids, self._subjects, self._numbers)
+            samples = self._samples.without_first(held)
+            labels, ids, subjects, numbers = (r.without_first(count) for r in rest)
             self._samples, self._labels, self._ids, self._subjects = samples, labels, ids, subjects
+            self._next -= int(numbers.values[0])
+            self._numbers = GrowingArray(numbers.values - numbers.values[0])  # of the next task
             self.learned = max(0, self.learned - count)
 
     def view(self, count: int | None = None) -> BufferView:
@@ -141,7 +155,7 @@ class StreamBuffer:
             if self._reader is not None:
                 self._reader.drop()
             x, y, ids, subjects = (a[:count] for a in (self.samples, self.labels, self.ids, self.subjects))
-            self._view = BufferView(x, y, ids, subjects, self.store, self._reader)
+            self._view = BufferView(x, y, ids, subjects, self.store, self._reader, self.numbers[:count])
             return self._view
 
     def shed(self) -> None:
@@ -161,6 +175,8 @@ class StreamBuffer:
             "labels": self.labels,
             "ids": self.ids,
             "subjects": self.subjects,
+            "numbers": self.numbers,
+            "next": self._next,
             "learned": self.learned,
         }
 
@@ -168,6 +184,8 @@ class StreamBuffer:
         self._samples, self._labels, self._ids = (GrowingArray(state[k]) for k in ("samples", "labels", "ids"))
         unknown = np.full(len(self.labels), -1, np.int32)  # a state saved before subjects were kept
         self._subjects = GrowingArray(state.get("subjects", unknown))
+        self._numbers = GrowingArray(state.get("numbers", np.arange(len(self.labels), dtype=np.int64)))
+        self._next = int(state.get("next", len(self.labels)))
         self.learned = int(state["learned"])
 
 
@@ -182,8 +200,10 @@ class BufferView:
         subjects: Array,
         store: SampleStore | None,
         reader: ReadAhead | None,
+        numbers: Array | None = None,
     ) -> None:
         self.samples, self.labels, self.ids, self.subjects, self.store = samples, labels, ids, subjects, store
+        self.numbers = np.arange(len(labels)) if numbers is None else numbers
         self._reader = reader
         self._expected: deque[Array] = deque()  # positions of the batches on their way
 

@@ -14,15 +14,28 @@ Array = np.ndarray
 Predict = Callable[[Array], Mapping[str, Array]]
 
 
+class Judged:
+    """Candidates that a policy can show to the network: ``evaluate(x)`` gives what its ``fetch`` names, [n, ...]."""
+
+    def __init__(self, candidates: StoreCandidates | ArrayCandidates, evaluate: Predict) -> None:
+        self.classes, self.take, self.evaluate = candidates.classes, candidates.take, evaluate
+
+
 def candidates_of(
     parts: Parts, data: TaskData, predict: Predict, seen: Array
-) -> StoreCandidates | ArrayCandidates | None:
-    """The task's samples for a policy that asks for them: read from the store where they are, or from ``data``."""
+) -> StoreCandidates | ArrayCandidates | Judged | None:
+    """The task's samples for a policy that asks for them: read from the store where they are, or from ``data``.
+
+    predict : an evaluation forward that is metered
+    """
     if not getattr(parts.policy, "chooses_at_end", False):
         return None
+    found: StoreCandidates | ArrayCandidates
     if parts.store is not None and len(data.ids) and (data.ids >= 0).all():
-        return StoreCandidates(parts.store, int(data.ids[0]), int(data.ids[-1]) + 1)  # only those chosen are read
-    return _drawn(parts, data, predict, seen)
+        found = StoreCandidates(parts.store, int(data.ids[0]), int(data.ids[-1]) + 1)  # only those chosen are read
+    else:
+        found = _drawn(parts, data, predict, seen)
+    return Judged(found, predict) if getattr(parts.policy, "fetch", ()) else found
 
 
 def _drawn(parts: Parts, data: TaskData, predict: Predict, seen: Array) -> ArrayCandidates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ from ..engine.base import Engine
 from ..methods import Batch, Draw
 from ..methods.context import TaskInfo
 from ..methods.phase import Phase
+from ..storage import SampleStore
 from .ledger import Ledger
 from .memory_rows import gather
-from .task_data import TaskData
+from .task_data import TaskData, numbers_of
 
 Array = np.ndarray
 
@@ -26,6 +27,7 @@ class EventContext:
     Parameters
     ----------
     data : the task's samples, or None where an event has none
+    store : of the samples, or None
     held_out : positions within ``data`` and memory slots kept out of training
     phase : the phase that a step belongs to, None in a task's own epochs
     """
@@ -37,6 +39,7 @@ class EventContext:
     seen: Array
     ledger: Ledger
     data: TaskData | None = None
+    store: SampleStore | None = None
     held_out: tuple[Array, Array] | None = None
     phase: Phase | None = None
 
@@ -53,7 +56,7 @@ class EventContext:
             x=self.data.read(positions),
             y=self.data.labels[positions],
             ids=self.data.ids[positions],
-            indices=positions,
+            indices=numbers_of(self.data, positions),
             task=self.task.number,
             task_units=self.task.units,
             seen_units=self.seen,
@@ -65,6 +68,15 @@ class EventContext:
         filled = np.flatnonzero(self.memory.classes >= 0)
         for start in range(0, len(filled), rows):
             yield gather(self.memory, filled[start : start + rows])
+
+    def stored_samples(self, ids: Array, rows: int) -> Iterator[Batch]:
+        if self.store is None:
+            return
+        for start in range(0, len(ids), rows):
+            wanted = np.asarray(ids[start : start + rows], np.int64)
+            found = self.store.read(wanted, fields=())
+            ok = found["ok"]
+            yield Batch(found["samples"][ok], found["classes"][ok].astype(np.int64), wanted[ok])
 
     def holdout(self, rows: int) -> Iterator[Batch]:
         positions, slots = (np.zeros(0, np.int64),) * 2 if self.held_out is None else self.held_out
@@ -78,9 +90,18 @@ class EventContext:
             ids = self.memory.ids[draw.slots]
             yield Batch(draw.x, draw.y, ids, None, self.task.number, self.task.units, self.seen)
 
+    def backward(self, x: Array, seed: Callable[[Array], Array]) -> Array:
+        graph = self.engine.model.graph
+        logits = self.engine.forward({graph.input: x}, training=True)["logits"]
+        self.engine.backward({"logits": seed(logits)})
+        self.ledger.dense_rows(forward=len(x), backward=len(x))
+        return logits
+
     def evaluate(self, x: Array, fetch: Sequence[str] = ("logits",), side: str | None = None) -> dict[str, Array]:
-        engine = self.engine
-        params, feed, most = None if side is None else engine.side(side), engine.model.graph.input, engine.plan.batch
+        engine, graph = self.engine, self.engine.model.graph
+        params, feed, most = None if side is None else engine.side(side), graph.input, engine.plan.batch
+        if not len(x):
+            return {name: np.zeros((0, *graph.shapes[graph.tensor(name)]), np.float32) for name in fetch}
         parts = [
             engine.forward({feed: x[at : at + most]}, fetch=tuple(fetch), training=False, params=params)
             for at in range(0, len(x), most)

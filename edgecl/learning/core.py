@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from .task_loop import TaskLoop
 from .trainer import Trainer
 
 Array = np.ndarray
+INEXACT = "not exact: what the method learned of the subject cannot be subtracted; retrain_without() removes it"
 
 
 class Core:
@@ -84,9 +86,9 @@ class Core:
 
     def make_predictor(self) -> None:
         """Predictions by the present head and, where the method asks for it, by its side."""
-        needs = self.parts.method.needs
-        fetch = tuple(dict.fromkeys(("logits", *needs.predict)))
-        self._predict = self.parts.engine.predictor(self.plan.plan.predict_batch, fetch, needs.predict_side)
+        method = self.parts.method
+        fetch = tuple(dict.fromkeys(("logits", *method.needs.predict)))
+        self._predict = self.parts.engine.predictor(self.plan.plan.predict_batch, fetch, method.predict_side)
 
     def predict(self, x: Array) -> dict[str, Array]:
         """What the method predicts from, by name, for samples [n, ...]; from any thread."""
@@ -173,7 +175,7 @@ class Core:
             p.carousel.drop_pending()
         if data is not None and p.memory is not None:
             with guard_plugin(p.policy, "end_task"):
-                chosen = candidates_of(p, data if own is None else own, self.predict, self.trainer.seen)
+                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.seen)
                 p.policy.end_task(p.memory, p.random["memory"], chosen)
         self.trainer.learn_body(False)
         with guard_plugin(p.method, "end_task"):
@@ -181,6 +183,13 @@ class Core:
         with guard_plugin(p.sparse.policy, "end_task"):
             phases += p.sparse.end_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
+
+    def _judge(self, task: TaskInfo) -> Callable[[Array], dict[str, Array]]:
+        """An evaluation forward for a memory policy, of the parameter set that predicts; metered."""
+        c, side = self.context(task, None), self.parts.method.predict_side
+        held = side if side is not None and not self.parts.engine.side(side).empty else None
+        fetch = tuple(dict.fromkeys(("logits", *getattr(self.parts.policy, "fetch", ()))))
+        return lambda x: c.evaluate(x, fetch, held)
 
     def finish(self, task: TaskInfo, data: TaskData | None) -> bool:
         """After the last task; phases of the method's end are pending then. Whether the method does anything there."""
@@ -260,6 +269,28 @@ class Core:
         self.phases.load(trainer.get("phases"))
         self.holdout.load(trainer.get("holdout"))
         self.make_predictor()
+
+    @contextmanager
+    def without_statistics(self, subject: int) -> Iterator[str | None]:
+        """Take a subject out of what the method sums up, before its samples are erased within; back as it was when that
+        fails. Gives what a receipt says of it."""
+        p = self.parts
+        before = p.method.state()
+        if not before:
+            yield None
+            return
+        ids = np.zeros(0, np.int64)
+        if p.store is not None:
+            p.store.flush()
+            ids = p.store.ids_of_subject(subject)
+        evicted = p.config.store_limit is not None and p.store is not None and p.store.next_id > p.store.count
+        with guard_plugin(p.method, "forget"):
+            exact = p.method.forget(self.context(TaskInfo(None, False), None), subject, ids) and not evicted
+        try:
+            yield "exact" if exact else INEXACT
+        except BaseException:
+            p.method.load(before)
+            raise
 
     def forget(self, subject: int, ids: Array) -> dict[str, int]:
         """Empty the memory slots of ``subject`` or with one of ``ids``, give up its swaps on their way; how many."""

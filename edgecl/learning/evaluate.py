@@ -9,29 +9,40 @@ import numpy as np
 
 from ..data import Task
 from ..methods import evaluate_logits
+from ..methods.losses import mask_units
 from .core import Core
+
+Array = np.ndarray
 
 
 class Evaluations:
     """class_il, task_il : accuracy on task j after task i as fractions, None where not evaluated
     tasks : of the stream
+    tested : of the latest row, int64 [C] each: test samples of a unit, those of them that were right, its predictions
     """
 
     def __init__(self, tasks: Sequence[Task], batch: int) -> None:
         self.tasks, self.batch = tasks, batch
         self.class_il: list[list[float | None]] = []
         self.task_il: list[list[float | None]] = []
+        self.tested: tuple[Array, Array, Array] = (np.zeros(0, np.int64),) * 3
 
     def add(self, core: Core, last: int) -> None:
         """A row after task ``last`` (0-based): Class-IL over the units seen, Task-IL among each task's."""
         class_il: list[float | None] = []
         task_il: list[float | None] = []
+        samples, right, predicted = (np.zeros(core.classes, np.int64) for _ in range(3))
         for number, task in enumerate(self.tasks[: last + 1]):
             correct = correct_in_task = 0
             own = core.parts.sparse.params_at(core.parts.engine, number) is not None  # weights kept for the task
             units = np.array(task.classes)
             for x, y in task.test.batches(self.batch):
-                ours, theirs = evaluate_logits(core.scores(x), y, core.trainer.seen, units)
+                scores = core.scores(x)
+                ours, theirs = evaluate_logits(scores, y, core.trainer.seen, units)
+                guess = np.argmax(mask_units(scores, core.trainer.seen), axis=1)
+                np.add.at(samples, y, 1)
+                np.add.at(right, y, guess == y)
+                np.add.at(predicted, guess, 1)
                 if own:
                     theirs = evaluate_logits(core.scores(x, None, number), y, core.trainer.seen, units)[1]
                 correct += ours
@@ -39,6 +50,7 @@ class Evaluations:
             n = len(task.test)
             class_il.append(correct / n if n else None)
             task_il.append(correct_in_task / n if n else None)
+        self.tested = samples, right, predicted
         rest: list[float | None] = [None] * (len(self.tasks) - last - 1)
         self.class_il.append(class_il + rest)
         self.task_il.append(task_il + rest)
@@ -55,7 +67,10 @@ class Evaluations:
         return sum(found) / len(found) if found else None
 
     def state(self) -> dict[str, Any]:
-        return {"class_il": self.class_il, "task_il": self.task_il}
+        return {"class_il": self.class_il, "task_il": self.task_il, "tested": list(self.tested)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.class_il, self.task_il = list(state["class_il"]), list(state["task_il"])
+        none = np.zeros(0, np.int64)
+        samples, right, predicted = (np.array(a, np.int64) for a in state.get("tested", (none,) * 3))
+        self.tested = samples, right, predicted

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..methods.mix import mixed
 from ..methods.phase import Phase
 from ..sparsity import StepInfo
 from .context import EventContext
 from .memory_rows import MemoryData
-from .mix import mixed
 from .order import Order
 from .task_data import JoinedData, TaskData, TaskRows
 from .task_loop import StepLog
@@ -33,7 +33,8 @@ class PhaseLoop:
     def __init__(self, trainer: Trainer, context: EventContext, phase: Phase, number: int) -> None:
         self.trainer, self.phase, self.number = trainer, phase, number
         self._memory: MemoryData | None = None
-        self.context = replace(context, phase=phase)
+        whole = phase.data != "task"  # samples of other tasks are among them: nothing is masked to this one's units
+        self.context = replace(context, phase=phase, task=replace(context.task, units=None) if whole else context.task)
         self.data = self._source()
         config = trainer.parts.config
         self.order = Order(config.batch, config.drop_last)

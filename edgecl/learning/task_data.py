@@ -47,6 +47,12 @@ class TaskData(Protocol):
         """A read of these positions comes after those expected before. A hint: it changes no result."""
 
 
+def numbers_of(data: TaskData, positions: Array) -> Array:
+    """Numbers that samples keep within their task, whatever leaves the data before them; else their positions."""
+    numbers: Array | None = getattr(data, "numbers", None)
+    return positions if numbers is None else numbers[positions]
+
+
 class SourceData:
     """The sources of one or more tasks, end to end; nothing but labels and ids is resident."""
 

@@ -16,7 +16,7 @@ from ..sparsity import StepInfo
 from .context import EventContext
 from .ledger import DenseRows
 from .order import Order
-from .task_data import TaskData, TaskRows
+from .task_data import TaskData, TaskRows, numbers_of
 from .trainer import Trainer
 
 Array = np.ndarray
@@ -97,7 +97,9 @@ class TaskLoop:
         filled = 0 if parts.memory is None else parts.memory.filled
         subjects = self.data.subjects
         result = self.trainer.step(
-            TaskRows(x, y, self.data.ids[rows], rows, None if subjects is None else subjects[rows]),
+            TaskRows(
+                x, y, self.data.ids[rows], numbers_of(self.data, rows), None if subjects is None else subjects[rows]
+            ),
             self._info(),
             self.context,
             slots=slots,

@@ -22,6 +22,7 @@ from ..sparsity import SparseTraining, StepInfo
 from ..storage import Carousel, EpisodicMemory, SampleStore
 from ..storage.decisions import DecisionLog
 from .context import EventContext
+from .health import Health
 from .ledger import Ledger
 from .memory_rows import gather
 from .randomness import Randomness
@@ -62,6 +63,7 @@ class Trainer:
         self.log = DecisionLog() if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
         self.body: Method | None = None
+        self.health = Health()
         self._gate = gate(parts.config.gate_name)
         self._foreign = not is_ours(type(parts.method))
         self._refresh: LogitRefresh | None = None
@@ -91,7 +93,7 @@ class Trainer:
     def context(self, purpose: str, task: TaskInfo, data: TaskData | None = None, **more: Any) -> EventContext:
         """What an event of the method (purpose ``method``) or the policy (``sparsity``) sees."""
         p = self.parts
-        return EventContext(p.engine, p.memory, p.random[purpose], task, self.seen, p.ledger, data, **more)
+        return EventContext(p.engine, p.memory, p.random[purpose], task, self.seen, p.ledger, data, p.store, **more)
 
     def step(
         self,
@@ -128,6 +130,7 @@ class Trainer:
                 self._refresh.renew(draw.slots, np.clip(logits[:, :width], -65504, 65504).astype(np.float16))
         self._exchange(drawn, result, info)
         self._remember(rows, batch, c, result, write_fields)
+        self.health.count(result)
         p.ledger.executed_step(p.engine.model, len(rows.x) + (0 if slots is None else len(slots)))
         self.steps += 1
         return result
@@ -171,7 +174,7 @@ class Trainer:
                 with guard_plugin(p.sparse.policy, "move"):
                     p.sparse.before_forward(p.engine, info, batch, replay, p.random["sparsity"], micro_batch=micro)
             with guard_plugin(method, "train_step"):
-                result = method.train_step(c, batch, replay, lr, micro_batch=micro, before_step=p.sparse.before_step)
+                result = method.train_step(c, batch, replay, lr, micro_batch=micro, before_step=self._before_step)
         except BaseException:
             if before is not None:
                 p.random.load(before)
@@ -181,7 +184,12 @@ class Trainer:
         if c.phase is None:
             with guard_plugin(method, "after_step"):
                 method.after_step(c, result)
+        method.average(p.engine, self.steps)
         return result
+
+    def _before_step(self, engine: Engine) -> None:
+        self.parts.sparse.before_step(engine)
+        self.health.look(engine, self.steps)
 
     def _augmented(self, x: Array) -> Array:
         augment = self.parts.augment
@@ -254,6 +262,7 @@ class Trainer:
             "method": p.method.state(),
             "body_learns": self.body is not None,
             "sparse": p.sparse.state(),
+            "health": self.health.state(),
             "ledger": p.ledger.state(p.engine.meters),
             "memory": None if p.memory is None else p.memory.state(),
             "policy": None if p.policy is None else p.policy.state(),
@@ -290,5 +299,6 @@ class Trainer:
         with guard_plugin(p.method, "load"):
             p.method.load(state["method"])
         p.sparse.load(state["sparse"])
+        self.health.load(state.get("health"))
         p.ledger.load(state["ledger"])
         p.engine.meters = Meters()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine.base import Engine
 from ..errors import BadInput, EdgeclError
 from ..options import Configurable, option
-from ..parsing import choice, flag
+from ..parsing import choice, flag, fraction
 from .batch import Array, Batch, Draw, Replay
 from .context import Context
 from .losses import cross_entropy, mask_units
@@ -19,6 +19,8 @@ from .needs import Needs
 from .phase import Phase
 
 Term = tuple[float, Array]  # value, gradient float32 [rows, C]
+SCENARIOS = ("task-il", "class-il", "domain-il", "task-free")
+AVERAGE = "ema"  # the side that holds an average of the weights
 
 
 class NonFiniteLoss(EdgeclError):
@@ -34,7 +36,7 @@ class StepResult:
     loss : value of the whole loss
     logits_current : float32 [B, C] of the training forward
     logits_replay : one float32 [R, C] per draw
-    samples : rows that went through the network
+    samples : rows that went through a training forward and back
     terms : the loss by term, weighted as it was added (``current``, ``replay``)
     chosen : per draw the rows of the candidates that were replayed, or None for all of a draw
     outs : further fetched tensors of the current rows, by name (``features``), float32 [B, ...]
@@ -62,22 +64,47 @@ class Method(Configurable):
     mask_unseen    : also hide units of classes never seen from every cross-entropy. Off, as in Mammoth: the
                      loss then pushes unseen units down, which is harmless as prediction hides them, and keeps
                      the reference's gradients.
+    ema            : predictions use the average th_bar <- a th_bar + (1 - a) th of the weights, a value above 0; the
+                     k-th step takes min(a, 1 - 1/k), so that nothing of the initial weights is kept
+
+    scenarios : of `SCENARIOS`, those the method is meant for; empty where it does not say
+    reference : the paper, in a few words
+    defaults : options of a run that suit the method, in force over a stream's where nobody says otherwise
     """
 
     name: ClassVar[str] = ""
     wants_all_tasks: ClassVar[bool] = False
+    scenarios: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     current_loss: str = option("full", choice(("full", "masked")), "units the current loss sees", run="current_loss")
     replay_forward: str = option(
         "joint", choice(("joint", "separate")), "one forward over current and replay, or several", run="replay_forward"
     )
     mask_unseen: bool = option(False, flag, "hide units of classes never seen from every cross-entropy")
+    ema: float = option(0.0, fraction(high_open=True), "predict with an average of the weights, such as 0.99; 0: off")
 
     # -- what the learner and the planner ask
 
     @property
     def needs(self) -> Needs:
         return Needs()
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Every parameter set beside the model: those the method asks for, and the average of the weights."""
+        return (*self.needs.sides, AVERAGE) if self.ema else self.needs.sides
+
+    @property
+    def predict_side(self) -> str | None:
+        """The parameter set that predictions use; None: the model."""
+        return AVERAGE if self.ema else self.needs.predict_side
+
+    def average(self, engine: Engine, step: int) -> None:
+        """Move the average of the weights towards them after training step ``step`` (from 0)."""
+        if self.ema:
+            engine.side(AVERAGE).blend(min(self.ema, 1 - 1 / (step + 1)))
 
     def offer_fields(self, result: StepResult, width: int) -> dict[str, Array]:
         """Fields to store with the current samples, from the training forward: float16 logits [B, width],
@@ -111,11 +138,11 @@ class Method(Configurable):
         Returns (value, {"logits": gradient float32 of the same rows}).
         """
         self._check_draws(replay)
-        terms, grad = self._terms(outs["logits"], _whole(batch, replay), batch, replay)
+        terms, grad = self._terms(outs["logits"], whole_step(batch, replay), batch, replay)
         return sum(terms.values()), {"logits": grad}
 
     def _terms(
-        self, logits: Array, segments: Sequence[_Segment], batch: Batch, replay: Replay
+        self, logits: Array, segments: Sequence[Segment], batch: Batch, replay: Replay
     ) -> tuple[dict[str, float], Array]:
         """Weighted loss by term and its gradient for the rows of ``segments``, in their order."""
         current_weight, draw_weights = self.term_weights(batch, replay)
@@ -154,28 +181,18 @@ class Method(Configurable):
         micro_batch: int | None = None,
         before_step: Callable[[Engine], None] | None = None,
     ) -> StepResult:
-        """Forward, loss, backward, ``before_step(engine)``, step.
+        """`prepare`, `passes`, ``before_step(engine)``, step.
 
         micro_batch : at most this many rows in one forward; the gradient stays that of the whole batch, but
                       batch norm sees each micro-batch alone
         Raises `NonFiniteLoss` before the step; a draw without rows counts as absent.
         """
         engine = c.engine
-        replay = [d for d in replay if len(d)]
+        batch, replay = self.prepare(c, batch, [d for d in replay if len(d)])
         self._check_draws(replay)
-        work = _Work(self, engine, batch, micro_batch)
-        chosen: list[Array] | None = None
+        work = Work(self, engine, batch, micro_batch)
         try:
-            if self.needs.candidates and replay:
-                work.backward([_Segment(None, 0, len(batch))], replay)
-                chosen = [np.asarray(self.choose(c, batch, d), np.int64) for d in replay]
-                replay = [d.take(rows) for d, rows in zip(replay, chosen)]
-                for segment in _whole(batch, replay)[1:]:
-                    work.backward([segment], replay)
-            else:
-                whole = _whole(batch, replay)
-                for group in [whole] if self.replay_forward == "joint" else [[s] for s in whole]:
-                    work.backward(group, replay)
+            replay, chosen = self.passes(c, work, batch, replay, lr)
             if before_step is not None:
                 before_step(engine)
         except Exception:
@@ -183,6 +200,28 @@ class Method(Configurable):
             raise
         engine.step(lr)
         return work.result(replay, chosen)
+
+    def prepare(self, c: Context, batch: Batch, replay: Replay) -> tuple[Batch, Replay]:
+        """What a step works on: as given, or with more beside the rows (`Batch.extra`: a teacher's logits)."""
+        return batch, replay
+
+    def passes(
+        self, c: Context, work: Work, batch: Batch, replay: Replay, lr: float
+    ) -> tuple[Replay, list[Array] | None]:
+        """Forward and backward of a step, after which ``engine.gradients`` holds what the step takes; what was
+        replayed, and per draw the rows that `choose` named.
+        """
+        if self.needs.candidates and replay:
+            work.backward([Segment(None, 0, len(batch))], replay)
+            chosen = [np.asarray(self.choose(c, batch, d), np.int64) for d in replay]
+            replay = [d.take(rows) for d, rows in zip(replay, chosen)]
+            for segment in whole_step(batch, replay)[1:]:
+                work.backward([segment], replay)
+            return replay, chosen
+        whole = whole_step(batch, replay)
+        for group in [whole] if self.replay_forward == "joint" else [[s] for s in whole]:
+            work.backward(group, replay)
+        return replay, None
 
     # -- events. A stream without tasks never has begin_task and end_task
 
@@ -241,7 +280,7 @@ class Method(Configurable):
             )
 
 
-class _Work:
+class Work:
     """The forward and backward passes of one step, and what they found."""
 
     def __init__(self, method: Method, engine: Engine, batch: Batch, micro_batch: int | None) -> None:
@@ -251,7 +290,7 @@ class _Work:
         self.logits: dict[int | None, list[Array]] = {}
         self.outs: dict[str, list[Array]] = {}
 
-    def backward(self, group: Sequence[_Segment], replay: Replay) -> None:
+    def backward(self, group: Sequence[Segment], replay: Replay) -> None:
         """Forward and backward over a group's rows, at most a micro-batch at once."""
         feed = self.engine.model.graph.input
         for chunk in _chunks(group, self.micro_batch):
@@ -293,7 +332,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
     """Rows start..stop-1 of the current batch (draw None) or of a replay draw."""
 
     draw: int | None
@@ -301,17 +340,17 @@ class _Segment:
     stop: int
 
 
-def _whole(batch: Batch, replay: Replay) -> list[_Segment]:
-    return [_Segment(None, 0, len(batch)), *(_Segment(j, 0, len(d)) for j, d in enumerate(replay))]
+def whole_step(batch: Batch, replay: Replay) -> list[Segment]:
+    return [Segment(None, 0, len(batch)), *(Segment(j, 0, len(d)) for j, d in enumerate(replay))]
 
 
-def _chunks(group: Sequence[_Segment], limit: int | None) -> list[list[_Segment]]:
+def _chunks(group: Sequence[Segment], limit: int | None) -> list[list[Segment]]:
     """The group's rows in order, cut into chunks of at most ``limit`` rows."""
     if limit is None:
         return [list(group)]
     if limit < 1:
         raise BadInput(f"micro_batch is {limit}.", "Use at least 1.")
-    chunks: list[list[_Segment]] = [[]]
+    chunks: list[list[Segment]] = [[]]
     room = limit
     for s in group:
         at = s.start
@@ -320,13 +359,13 @@ def _chunks(group: Sequence[_Segment], limit: int | None) -> list[list[_Segment]
                 chunks.append([])
                 room = limit
             stop = min(s.stop, at + room)
-            chunks[-1].append(_Segment(s.draw, at, stop))
+            chunks[-1].append(Segment(s.draw, at, stop))
             room -= stop - at
             at = stop
     return chunks
 
 
-def _rows(chunk: Sequence[_Segment], batch: Batch, replay: Replay) -> Array:
+def _rows(chunk: Sequence[Segment], batch: Batch, replay: Replay) -> Array:
     parts = [(batch.x if s.draw is None else replay[s.draw].x)[s.start : s.stop] for s in chunk]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,8 +56,15 @@ class Context(Protocol):
     def memory_samples(self, rows: int) -> Iterator[Draw]:
         """The filled memory slots in slot order, not augmented, ``rows`` at a time."""
 
+    def stored_samples(self, ids: Array, rows: int) -> Iterator[Batch]:
+        """The samples with these record ids that the store can still read, ``rows`` at a time; none without a store."""
+
     def holdout(self, rows: int) -> Iterator[Batch]:
         """The rows kept out of this task's training (`Needs.holdout`), ``rows`` at a time."""
+
+    def backward(self, x: Array, seed: Callable[[Array], Array]) -> Array:
+        """A training forward and backward of samples ``x``, at most the plan's batch, outside a step; metered. ``seed``
+        gives the gradient of the logits [n, C]; gradients accumulate until `Engine.discard`. The logits."""
 
     def evaluate(self, x: Array, fetch: Sequence[str] = ("logits",), side: str | None = None) -> dict[str, Array]:
         """Tensors of an evaluation forward of samples ``x`` [n, ...], by the model or a side; metered."""

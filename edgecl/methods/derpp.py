@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import BadInput
 from ..options import option
 from ..parsing import count, real
-from .base import Method, Term
+from .base import SCENARIOS, Method, Term
 from .batch import Array, Batch, Draw
 from .losses import cross_entropy, mse_logits
 from .needs import LOGITS, Needs
@@ -30,6 +30,8 @@ class DER(Method):
     """CE(current) + alpha * MSE(logits, stored logits) on one draw."""
 
     name: ClassVar[str] = "der"
+    scenarios: ClassVar[tuple[str, ...]] = SCENARIOS
+    reference: ClassVar[str] = "Buzzega et al., NeurIPS 2020"
 
     alpha: float = option(0.3, real(), "weight of the stored-logits term")
 
@@ -51,6 +53,8 @@ class DERpp(Method):
     """
 
     name: ClassVar[str] = "der++"
+    scenarios: ClassVar[tuple[str, ...]] = SCENARIOS
+    reference: ClassVar[str] = "Buzzega et al., NeurIPS 2020"
 
     alpha: float = option(0.1, real(), "weight of the stored-logits term")
     beta: float = option(0.5, real(), "weight of the replay cross-entropy")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ..options import option
 from ..parsing import real
-from .base import Method, Term
+from .base import SCENARIOS, Method, Term
 from .batch import Array, Batch, Draw, Replay
 from .losses import cross_entropy
 from .needs import Needs
@@ -20,6 +20,8 @@ class ER(Method):
     """
 
     name: ClassVar[str] = "er"
+    scenarios: ClassVar[tuple[str, ...]] = SCENARIOS
+    reference: ClassVar[str] = "Chaudhry et al., 2019"
 
     beta: float | None = option(None, real(), "weight of the replay cross-entropy; default: by numbers of rows")
 

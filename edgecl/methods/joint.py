@@ -15,4 +15,6 @@ class Joint(Naive):
     """
 
     name: ClassVar[str] = "joint"
+    scenarios: ClassVar[tuple[str, ...]] = ("task-il", "class-il", "domain-il")
+    reference: ClassVar[str] = "upper bound"
     wants_all_tasks: ClassVar[bool] = True

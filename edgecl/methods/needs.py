@@ -56,6 +56,7 @@ class Needs:
     candidates : rows drawn for `Method.choose`, which names those to replay (at most the run's replay batch); 0: the
         draw itself is replayed
     merged : a batch's rows come from task and memory together, in one shuffled order (then ``draws`` is 0)
+    keeps : whether a memory is wanted though no step replays from it (its samples serve phases)
     holdout : share of the memory, and as many new rows, kept out of training, class-balanced (BiC)
     fields : stored beside a sample
     fetch : tensors of a training forward;  ``features`` is the classifier's input
@@ -74,6 +75,7 @@ class Needs:
     draws: int = 0
     candidates: int = 0
     merged: bool = False
+    keeps: bool = False
     holdout: float = 0.0
     fields: tuple[Field, ...] = ()
     fetch: tuple[str, ...] = ("logits",)
@@ -90,7 +92,7 @@ class Needs:
     @property
     def memory(self) -> bool:
         """Whether the method uses the episodic memory at all."""
-        return bool(self.draws or self.merged or self.candidates)
+        return bool(self.draws or self.merged or self.candidates or self.keeps)
 
     def field(self, name: str) -> Field | None:
         """The declared field of that name, or None."""

@@ -14,6 +14,7 @@ from ..errors import BadInput
 from ..graph import Graph
 from ..intake.spec import SampleSpec
 from ..methods import METHODS, Method, Naive
+from ..methods.memory_policies import MEMORY_POLICIES
 from ..methods.needs import Needs
 from ..sparsity import POLICIES, SparseTraining, make_sparse_training
 from ..storage import FieldSpec, StreamSchema
@@ -34,6 +35,8 @@ def configured_method(config: Config) -> Method:
         wrong = f"chooses among candidates with {needs.draws} draws"
     elif needs.predict_side is not None and needs.predict_side not in needs.sides:
         wrong = f"predicts with the side '{needs.predict_side}', which it does not declare"
+    elif method.ema and (needs.predict_side is not None or needs.trains == "none"):
+        wrong = "predicts with weights of its own, so an average of the model's (ema) has no use"
     if wrong is not None:
         raise BadInput(f"Method '{config.method}' {wrong}.", "See edgecl.methods.Needs for what goes together.")
     if needs.trains == "none" and needs.body == "frozen" and (config.sparsity or config.gradient_keep < 1):
@@ -73,7 +76,12 @@ def needs_tasks(method: Method) -> bool:
     """Whether the method does something at the borders of tasks, so that a stream without tasks is not for it."""
     needs, cls = method.needs, type(method)
     hooks = any(getattr(cls, hook) is not getattr(Method, hook) for hook in ("begin_task", "end_task"))
-    return hooks or needs.body == "first task" or bool(needs.holdout)
+    return (hooks and "task-free" not in cls.scenarios) or needs.body == "first task" or bool(needs.holdout)
+
+
+def policy_fetch(config: Config) -> tuple[str, ...]:
+    """Tensors of an evaluation forward that the memory policy looks at."""
+    return tuple(getattr(MEMORY_POLICIES.get(config.memory_policy), "fetch", ()))
 
 
 def trains_at(needs: Needs, first_task: bool) -> str:
@@ -101,8 +109,8 @@ def engine_plan(
         threads=config.threads,
         activations="bfloat16" if config.activations == "bfloat16" else "float32",
         fetch=tuple(dict.fromkeys(("logits", *needs.fetch))),
-        predict_fetch=tuple(dict.fromkeys(("logits", *needs.predict, *needs.fetch))),
-        sides=needs.sides,
+        predict_fetch=tuple(dict.fromkeys(("logits", *needs.predict, *needs.fetch, *policy_fetch(config)))),
+        sides=method.sides,
         per_weight=needs.per_weight,
         gradient_copies=needs.gradient_copies,
         trains=trains,

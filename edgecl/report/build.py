@@ -23,7 +23,7 @@ class RunFacts:
 
     reason : why it ended; "completed" when it saw the whole stream
     core : `Core.facts`;  session : `Session.facts`
-    total_seconds : since the run began
+    total_seconds : since the run began;  health : see `learning.health`
     """
 
     command: str
@@ -38,6 +38,7 @@ class RunFacts:
     session: Mapping[str, Any]
     total_seconds: float
     warnings: Sequence[str]
+    health: Mapping[str, Any]
 
 
 def build_record(run: RunFacts) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def build_record(run: RunFacts) -> dict[str, Any]:
         "plan": plan.to_json(),
         "sparsity": run.core["sparsity"],
         "front": run.core["front"],
+        "health": {**run.health, "recall": {str(u): r for u, r in run.health["recall"].items()}},
         "warnings": list(run.warnings),
     }
     check_record(record)

@@ -101,6 +101,7 @@ def run_table(record: Mapping[str, Any]) -> str:
         ]
     lines += ["", plain_table(["figure", "value"], rows)]
     lines += [f"warning: {w}" for w in record["warnings"]]
+    lines += [f"health: {line}" for line in record.get("health", {}).get("off", ())]
     return "\n".join(lines)
 
 

@@ -1,5 +1,7 @@
 """Methods on a small net: loss forms, masking, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -155,7 +157,12 @@ def test_masked_equals_full_in_a_stream_without_tasks():
     assert a == b
 
 
-@pytest.mark.parametrize("name", sorted(methods()))
+PLAIN = sorted(  # the others need a plan of their own: see test_every_method
+    n for n in methods() if make_method(n).needs in (Needs(), Needs(draws=1), make_method("der").needs)
+)
+
+
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("form", ["joint", "separate"])
 def test_training_reduces_the_loss(make_engine, name, form):
     method = make_method(name, replay_forward=form)
@@ -209,7 +216,8 @@ def test_scores_never_choose_a_class_that_was_not_seen():
 def test_a_method_can_be_made_again_from_its_hyperparameters(name):
     method = make_method(name, current_loss="masked", replay_forward="separate")
     again = make_method(name, **method.hyper())
-    assert again.hyper() == method.hyper() and again.needs == method.needs
+    assert again.hyper() == method.hyper()
+    assert replace(again.needs, statistics=None) == replace(method.needs, statistics=None)
     assert set(method.hyper()) == set(hyperparameters(name))
     assert METHODS.get("joint").wants_all_tasks and not METHODS.get("naive").wants_all_tasks
 

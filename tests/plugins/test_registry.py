@@ -70,12 +70,12 @@ import json, sys
 from edgecl.methods import METHODS, make_method
 listed = METHODS.names()
 assert "er_ace" not in sys.modules
-method = make_method("er-ace", tau=2)
-print(json.dumps([listed, str(METHODS.origin("er-ace")), repr(method), method.hyper(), METHODS.origin("er")]))
+method = make_method("ace", tau=2)
+print(json.dumps([listed, str(METHODS.origin("ace")), repr(method), method.hyper(), METHODS.origin("er")]))
 """
     listed, origin, shown, hyper, own = json.loads(python(code, er_ace).stdout)
-    assert {"er", "der++", "er-ace", "broken"} <= set(listed)
-    assert origin == "package edgecl-er-ace 1.2, entry point edgecl.methods:er-ace"
+    assert {"er", "der++", "ace", "broken"} <= set(listed)
+    assert origin == "package edgecl-er-ace 1.2, entry point edgecl.methods:ace"
     assert shown == "ERACE(tau=2.0)" and hyper["beta"] is None and hyper["tau"] == 2.0
     assert own is None  # a package cannot take the name of one of ours
 
@@ -86,7 +86,7 @@ print(json.dumps([listed, str(METHODS.origin("er-ace")), repr(method), method.hy
         ("broken", ["edgecl-er-ace 1.2", "edgecl.methods:broken", "RuntimeError: no licence file"]),
         ("absent", ["edgecl-er-ace 1.2", "edgecl.methods:absent", "No module named 'er_ace_absent'"]),
         ("newer", ["edgecl-er-ace 1.2", "edgecl.methods:newer", "contract 7", "has 1"]),
-        ("misnamed", ["edgecl-er-ace 1.2", "calls itself 'er-ace'"]),
+        ("misnamed", ["edgecl-er-ace 1.2", "calls itself 'ace'"]),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_named_and_leaves_the_others_alone(python, er_ace, name, words):
@@ -97,14 +97,14 @@ try:
     make_method({name!r})
 except EdgeclError as error:
     print(error.cause, "|", error.remedy)
-print(make_method("er-ace").name, make_method("er").name)
+print(make_method("ace").name, make_method("er").name)
 """
     said, others = python(code, er_ace).stdout.splitlines()
     assert all(word in said for word in words) and said.split("|")[1].strip()
-    assert others == "er-ace er"
+    assert others == "ace er"
 
 
 def test_two_packages_with_one_name_are_both_named(python, er_ace, install):
     twin = install("methods", version="3.0", name="edgecl-er-ace-fork")
-    said = python("from edgecl.methods import make_method; make_method('er-ace')", er_ace, twin).stderr
+    said = python("from edgecl.methods import make_method; make_method('ace')", er_ace, twin).stderr
     assert "edgecl-er-ace 1.2" in said and "edgecl-er-ace-fork 3.0" in said

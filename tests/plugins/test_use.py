@@ -136,7 +136,7 @@ def test_a_used_method_and_its_options_are_in_the_help_of_the_same_call(edgecl, 
     shown = edgecl("run", "--use", mine, "--help", packages=[er_ace]).stdout
     assert "|mine" in shown.replace("\n", "").replace(" ", "") and "Method mine:" in shown
     assert "--mine-tau X" in shown and "temperature of nothing [default: 2.0]" in " ".join(shown.split())
-    assert "Method er-ace:" in shown and "--tau X" in shown
+    assert "Method ace:" in shown and "--tau X" in shown
     assert "--mine-tau" not in edgecl("run", "--help").stdout
 
 
@@ -156,13 +156,13 @@ def test_a_run_by_a_used_method_is_recorded_and_needs_it_again(edgecl, mine, str
 def test_a_run_by_an_installed_method_names_its_package_and_another_version_only_warns(
     edgecl, stream, tmp_path, er_ace, install
 ):
-    done = edgecl("run", *small(stream), "--method", "er-ace", "--tau", 0.5, "--out", "o", packages=[er_ace])
+    done = edgecl("run", *small(stream), "--method", "ace", "--tau", 0.5, "--out", "o", packages=[er_ace])
     assert done.returncode == 0, done.stderr
     (noted,) = json.loads((tmp_path / "o" / "run.json").read_text())["plugins"]
     assert (noted["package"], noted["version"]) == ("edgecl-er-ace", "1.2")
     refused = edgecl("run", "--config", "o/run.json")
     assert refused.returncode == 2
-    assert all(w in refused.stderr for w in ("edgecl-er-ace 1.2", "edgecl.methods:er-ace", "not installed"))
+    assert all(w in refused.stderr for w in ("edgecl-er-ace 1.2", "edgecl.methods:ace", "not installed"))
     newer = edgecl("run", "--config", "o/run.json", packages=[install("methods", version="1.3")])
     assert newer.returncode == 0 and "1.3" in newer.stderr and newer.stderr.startswith("warning: ")
 

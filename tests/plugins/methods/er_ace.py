@@ -15,7 +15,7 @@ from edgecl.parsing import real
 class ERACE(ER):
     """Asymmetric cross-entropy: current rows over the batch's classes and unseen ones, replayed rows over all."""
 
-    name: ClassVar[str] = "er-ace"
+    name: ClassVar[str] = "ace"
     contract: ClassVar[int] = 1
 
     tau: float = option(1.0, real(0.0, True), "weight of the current cross-entropy")

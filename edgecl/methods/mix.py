@@ -1,12 +1,17 @@
-"""Mixed pairs of samples with soft targets: mixup and cutmix, for phases."""
+"""Mixed pairs of samples with soft targets: mixup and cutmix, for phases and steps."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..methods.phase import Mix
+from .phase import Mix
 
 Array = np.ndarray
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether samples of this shape have a rectangle to cut."""
+    return len(shape) == 3 and min(shape[-2:]) > 1
 
 
 def mixed(x: Array, y: Array, classes: int, mix: Mix, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,0 +1,62 @@
+"""Online elastic weight consolidation (Kirkpatrick et al. 2017; Schwarz et al., ICML 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from ..options import option
+from ..parsing import count, fraction, real
+from .context import Context
+from .losses import Array, cross_entropy, log_softmax
+from .needs import Needs
+from .penalty import Quadratic
+from .phase import Phase
+
+
+class OnlineEWC(Quadratic):
+    """CE + l * sum F (th - th*)^2 with F <- g F + the Fisher diagonal of the task, brought to mean 1.
+
+    The diagonal is that of `samples` random ones at the task's end, in batches: for labels drawn from the model's own
+    prediction, E[B (gradient of the batch's mean)^2] is the mean of the squared gradients of single samples, since
+    these have mean zero. A pass in batches instead of one per sample; the batch-norm statistics it makes are dropped.
+    Mammoth weighs by p(y|x) and does not normalise, so its l does not carry over.
+    """
+
+    name: ClassVar[str] = "online-ewc"
+    scenarios: ClassVar[tuple[str, ...]] = ("task-il", "domain-il")
+    reference: ClassVar[str] = "Schwarz et al., ICML 2018"
+    importance: ClassVar[str] = "fisher"
+    strength: ClassVar[str] = "penalty"
+
+    penalty: float = option(10.0, real(), "weight of the penalty")
+    decay: float = option(1.0, fraction(), "what is left of the earlier tasks' importance at each task's end")
+    samples: int = option(512, count(1), "samples that the importance is estimated from, per task")
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(per_weight=("fisher", "anchor"))
+
+    def end_task(self, c: Context) -> Sequence[Phase]:
+        engine, batches = c.engine, 0
+        found = np.zeros_like(engine.gradients.flat, np.float64)
+        for batch in c.task_samples(engine.plan.batch, self.samples):
+            engine.discard()
+            c.backward(batch.x, lambda logits: self._drawn(logits, c))
+            found += len(batch) * engine.gradients.flat.astype(np.float64) ** 2
+            batches += 1
+        engine.discard()
+        if not batches or not found.any():
+            return ()
+        fisher = engine.per_weight("fisher")
+        fisher.flat[:] = self.decay * fisher.flat + (found / found.mean()).astype(np.float32)
+        self.anchor_here(engine)
+        return ()
+
+    @staticmethod
+    def _drawn(logits: Array, c: Context) -> Array:
+        """Gradient of the mean cross-entropy with labels drawn from softmax(logits), the Gumbel way."""
+        noise = c.rng.gumbel(size=logits.shape)
+        return cross_entropy(logits, np.argmax(log_softmax(logits) + noise, axis=1))[1]
