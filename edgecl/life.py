@@ -23,6 +23,7 @@ from .intake.labels import Label
 from .learning.core import Core
 from .learning.learn import Asked, Teaching
 from .learning.session import Session
+from .learning.statistics import without_statistics
 from .learning.tasks import Tasks
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
@@ -139,7 +140,7 @@ class Life:
 
     def forget(self, subject: int) -> Receipt:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
-        with self.core.without_statistics(subject) as statistics:  # while the samples can still be read
+        with without_statistics(self.core, subject) as statistics:  # while the samples can still be read
             receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
         return replace(receipt, saved=sorted(map(str, self.saves.folders)), statistics=statistics)
 

@@ -14,8 +14,7 @@ from . import checkpoint, plugins
 from .budget.stop import Stop
 from .erasure.sealing import seal, unseal
 from .learning.core import Core
-from .learning.evaluate import Evaluations
-from .learning.health import health_facts
+from .learning.evaluate import Evaluations, health_of
 from .learning.miro import make_miro
 from .learning.out_folder import OutFolder
 from .learning.parts import holds_store
@@ -27,9 +26,7 @@ from .learning.session import Session
 from .learning.stream_store import StreamStore
 from .learning.task_data import SourceData
 from .learning.task_loop import StepLog, TaskLoop
-from .methods import METHODS
 from .methods.context import TaskInfo
-from .methods.scenario import misfit, scenario_of
 from .planning.run_plan import Prepared, prepare
 from .report.build import RunFacts, build_record
 from .report.record import write_record
@@ -72,8 +69,7 @@ class Run:
         self.began = time.monotonic()
         config, stop = prepared.config, stop or Event()
         self.folder = None if config.out is None else OutFolder(Path(config.out), config.to_json())
-        unfit = misfit(METHODS.get(config.method), scenario_of([t.classes for t in prepared.stream.tasks]))
-        self.warnings: list[str] = [*prepared.plan.choices, *([unfit] if unfit else [])]
+        self.warnings: list[str] = prepared.warnings()
         try:
             new = config.store is not None and not holds_store(config.store)
             key = root_key(config.root_key_file, config.store, config.out, make=new)
@@ -273,16 +269,8 @@ class Run:
             command=self.command, reason=reason, resumed_from=self.position.resumed_from, stream=p.stream, plan=p.plan,
             budget=p.budget, class_il=seen.class_il, task_il=seen.task_il, core=self.core.facts(),
             session=self.session.facts(), total_seconds=time.monotonic() - self.began, warnings=self.warnings,
-            health=self.health(),
+            health=health_of(self.core, seen, p.stream),
         )  # fmt: skip
-
-    def health(self) -> dict[str, Any]:
-        """Whether it learned at all, for the record."""
-        core, seen = self.core, self.evaluations
-        tasks = [t.classes for t in self.prepared.stream.tasks]
-        kept = core.parts.method.scenarios if core.parts.method.name != "naive" else ()
-        row = seen.class_il[-1] if seen.class_il else []
-        return health_facts(core.trainer.health, core.parts.memory, seen.tested, row, tasks, kept)
 
     # -- saved state
 

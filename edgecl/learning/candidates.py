@@ -8,7 +8,7 @@ import numpy as np
 
 from ..storage import ArrayCandidates, StoreCandidates
 from .task_data import TaskData
-from .trainer import Parts
+from .wiring import Parts
 
 Array = np.ndarray
 Predict = Callable[[Array], Mapping[str, Array]]

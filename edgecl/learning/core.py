@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from .task_loop import TaskLoop
 from .trainer import Trainer
 
 Array = np.ndarray
-INEXACT = "not exact: what the method learned of the subject cannot be subtracted; retrain_without() removes it"
 
 
 class Core:
@@ -269,28 +267,6 @@ class Core:
         self.phases.load(trainer.get("phases"))
         self.holdout.load(trainer.get("holdout"))
         self.make_predictor()
-
-    @contextmanager
-    def without_statistics(self, subject: int) -> Iterator[str | None]:
-        """Take a subject out of what the method sums up, before its samples are erased within; back as it was when that
-        fails. Gives what a receipt says of it."""
-        p = self.parts
-        before = p.method.state()
-        if not before:
-            yield None
-            return
-        ids = np.zeros(0, np.int64)
-        if p.store is not None:
-            p.store.flush()
-            ids = p.store.ids_of_subject(subject)
-        evicted = p.config.store_limit is not None and p.store is not None and p.store.next_id > p.store.count
-        with guard_plugin(p.method, "forget"):
-            exact = p.method.forget(self.context(TaskInfo(None, False), None), subject, ids) and not evicted
-        try:
-            yield "exact" if exact else INEXACT
-        except BaseException:
-            p.method.load(before)
-            raise
 
     def forget(self, subject: int, ids: Array) -> dict[str, int]:
         """Empty the memory slots of ``subject`` or with one of ``ids``, give up its swaps on their way; how many."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Task
+from ..data import Stream, Task
 from ..methods import evaluate_logits
 from ..methods.losses import mask_units
 from .core import Core
+from .health import health_facts
 
 Array = np.ndarray
 
@@ -74,3 +75,11 @@ class Evaluations:
         none = np.zeros(0, np.int64)
         samples, right, predicted = (np.array(a, np.int64) for a in state.get("tested", (none,) * 3))
         self.tested = samples, right, predicted
+
+
+def health_of(core: Core, evaluations: Evaluations, stream: Stream) -> dict[str, Any]:
+    """Whether a run learned at all, for its record."""
+    kept = core.parts.method.scenarios if core.parts.method.name != "naive" else ()
+    row = evaluations.class_il[-1] if evaluations.class_il else []
+    tasks = [t.classes for t in stream.tasks]
+    return health_facts(core.trainer.health, core.parts.memory, evaluations.tested, row, tasks, kept)

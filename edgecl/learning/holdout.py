@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .task_data import TaskData
-from .trainer import Parts
+from .wiring import Parts
 
 Array = np.ndarray
 

@@ -29,7 +29,8 @@ from .randomness import Randomness
 from .session import Session
 from .task_data import SourceData
 from .task_loop import TaskLoop
-from .trainer import Parts, Trainer
+from .trainer import Trainer
+from .wiring import Parts
 
 Array = np.ndarray
 WARM_UP, TRIAL = 2, 2  # epochs

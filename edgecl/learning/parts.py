@@ -23,7 +23,7 @@ from ..storage.errors import StoreError
 from ..storage.layout import Description
 from .ledger import Ledger
 from .randomness import Randomness
-from .trainer import Parts
+from .wiring import Parts
 
 SWAP_MODES = {"wait": "exact", "drop": "live"}  # `Config.late_swaps` as the carousel calls it
 

@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..compiler.blocking import saved_choices, with_choices
-from ..config import Config
-from ..data.augment import Augmentation
 from ..engine.base import Engine, Meters
 from ..errors import BadInput
-from ..intake.front import FrontInUse
 from ..methods import Batch, Draw, Method, Replayed, StepResult, gate
 from ..methods.context import TaskInfo
 from ..planning.configured import body_method
 from ..plugins import guard_plugin, is_ours
-from ..sparsity import SparseTraining, StepInfo
-from ..storage import Carousel, EpisodicMemory, SampleStore
+from ..sparsity import StepInfo
 from ..storage.decisions import DecisionLog
 from .context import EventContext
 from .health import Health
-from .ledger import Ledger
 from .memory_rows import gather
-from .randomness import Randomness
 from .refresh import LogitRefresh
 from .schedule import learning_rate
 from .task_data import TaskData, TaskRows
+from .wiring import Parts
 
 Array = np.ndarray
-
-
-@dataclass
-class Parts:
-    """What a trainer drives; `build_parts` makes them from a configuration."""
-
-    config: Config
-    engine: Engine
-    method: Method
-    sparse: SparseTraining
-    random: Randomness
-    ledger: Ledger
-    augment: Augmentation | None = None
-    memory: EpisodicMemory | None = None
-    policy: Any = None
-    store: SampleStore | None = None
-    carousel: Carousel | None = None
-    front: FrontInUse | None = None
 
 
 class Trainer:

@@ -21,7 +21,8 @@ from ..engine.select import import_engine
 from ..errors import BadInput
 from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
-from ..methods import Method
+from ..methods import METHODS, Method
+from ..methods.scenario import misfit, scenario_of
 from ..network import Network, resolve_network
 from .configured import configured_method, configured_sparsity, memory_slots
 from .costs import with_costs
@@ -45,6 +46,11 @@ class Prepared:
     @property
     def config(self) -> Config:
         return self.plan.config
+
+    def warnings(self) -> list[str]:
+        """What a person should know: choices of the planner, a method that the stream's scenario does not fit."""
+        unfit = misfit(METHODS.get(self.config.method), scenario_of([t.classes for t in self.stream.tasks]))
+        return [*self.plan.choices, *([unfit] if unfit else [])]
 
     def state(self) -> dict[str, Any]:
         """The front's, for a saved state."""

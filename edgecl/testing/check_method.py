@@ -55,7 +55,8 @@ def check_method(method: str | Made, engines: Sequence[str] = ("native", "torch"
         _grows_in_mid_task(made, replace(tasks, engine=engines[0]))
         if whole.method.needs.memory:
             _goes_on_with_an_emptied_memory(made, replace(tasks, engine=engines[0]))
-        for change in ({"net": "cnn"}, {"micro_batch": 5}, {"sparsity": 0.5}, {"batch": 1, "tasks": 2}, {"in_tasks": False}):
+        changes = ({"net": "cnn"}, {"micro_batch": 5}, {"sparsity": 0.5}, {"batch": 1, "tasks": 2}, {"in_tasks": False})
+        for change in changes:
             setting = replace(tasks, engine=engines[0], **change)
             if _allowed(whole.method, setting):
                 _resumes_bit_by_bit(made, setting)
@@ -133,7 +134,8 @@ def _resumes_bit_by_bit(made: Made, setting: Setting) -> WatchedRun:
     while again.advance():
         pass
     if where := difference(saved[-1][2], again.state()):
-        raise first.broken(f"the same seed gives other bits the second time ({where}); draw from Context.rng", "train_step")
+        what = f"the same seed gives other bits the second time ({where}); draw from Context.rng"
+        raise first.broken(what, "train_step")
     for (start, at, state), (stop, _, wanted) in pairwise(saved):
         resumed = WatchedRun(made, setting, seed=9)
         resumed.load(state)

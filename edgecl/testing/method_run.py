@@ -154,9 +154,12 @@ class MethodRun:
         if self.setting.in_tasks or not self.task:
             self.core.begin_task(self.info, self.data)
         self.begun = True
-        self.loop = self.core.loop(self.info, self.data, self.setting.epochs if self.setting.in_tasks else None)
-        if not self.setting.in_tasks:
-            self.loop = _Bounded(self.loop, self.setting.epochs)
+        self.loop = self._made_loop()
+
+    def _made_loop(self) -> Any:
+        if self.setting.in_tasks:
+            return self.core.loop(self.info, self.data, self.setting.epochs)
+        return _Bounded(self.core.loop(self.info, self.data, None), self.setting.epochs)
 
     @property
     def words(self) -> str:
@@ -177,7 +180,8 @@ class MethodRun:
     def state(self) -> dict[str, Any]:
         """Copies of everything that the next step depends on."""
         place = (self.task, self.begun, self.ending, self.finished)
-        return _copied({"core": self.core.state(), "place": place, "loop": None if self.loop is None else self.loop.state()})
+        loop = None if self.loop is None else self.loop.state()
+        return _copied({"core": self.core.state(), "place": place, "loop": loop})
 
     def load(self, state: Mapping[str, Any]) -> None:
         state = _copied(state)
@@ -188,9 +192,7 @@ class MethodRun:
         self.core.load(state["core"])
         self.loop = None
         if state["loop"] is not None:
-            self.loop = self.core.loop(self.info, self.data, self.setting.epochs if self.setting.in_tasks else None)
-            if not self.setting.in_tasks:
-                self.loop = _Bounded(self.loop, self.setting.epochs)
+            self.loop = self._made_loop()
             self.loop.load(state["loop"])
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ class WatchedRun(MethodRun):
 
     def advance(self) -> bool:
         """One step, then a look at what it left; an error of the method's is told as what broke."""
-        drawn = np.random.get_state()[1:3]
+        drawn = np.random.get_state()[1:3]  # type: ignore[index]
         try:
             more = super().advance()
         except PluginError as error:
@@ -142,7 +142,7 @@ class WatchedRun(MethodRun):
             raise self.broken(error.cause, hook or "train_step") from error
         except EdgeclError as error:
             raise self.broken(str(error), "train_step") from error
-        if difference(drawn, np.random.get_state()[1:3]):
+        if difference(drawn, np.random.get_state()[1:3]):  # type: ignore[index]
             raise self.broken("drew from numpy's own generator; Context.rng is saved and resumed", "train_step")
         self._check_phases(more)
         self._check_state()
@@ -165,7 +165,7 @@ class WatchedRun(MethodRun):
         epoch = steps_of(self.setting.samples, self.setting.batch)
         if self.phase_steps > self.setting.tasks * round(self.method.needs.passes.epochs * epoch):
             raise self.broken(
-                f"its phases have taken {self.phase_steps} steps of {self.setting.tasks} tasks of {epoch} an epoch, and "
+                f"its phases have taken {self.phase_steps} steps of {self.setting.tasks} tasks of {epoch} an epoch; "
                 f"{self.method.needs.passes.epochs:g} epochs a task are declared",
                 "passes",
             )

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import SMALL, WINDOW, raw_signals, sounds
+from raw import SMALL, WINDOW, raw_signals, sounds
 
 import edgecl
 from edgecl import checkpoint
@@ -113,8 +113,10 @@ def test_bytes_and_flops_of_the_front_are_in_the_plan():
 
 def test_flops_of_the_front_are_counted_apart_for_what_is_taken_and_not_for_predictions():
     front = Window(rate=100.0, length=32).placed((3, 1, 80), "float32")
-    with taught(edgecl.Learner(**RAW, **SMALL, **WINDOW)) as ours:
-        with taught(edgecl.Learner(**{**RAW, "input_shape": (3, 1, 32)}, **SMALL), front) as theirs:
+    with (
+        taught(edgecl.Learner(**RAW, **SMALL, **WINDOW)) as ours,
+        taught(edgecl.Learner(**{**RAW, "input_shape": (3, 1, 32)}, **SMALL), front) as theirs,
+    ):
             ours.predict(raw_signals(0, 50))
             assert ours.counters["front_flops"] == 80 * front.flops
             assert ours.counters["flops"] == theirs.counters["flops"]

@@ -1,5 +1,5 @@
-"""check_method lets our methods, those of people outside and those that use rare parts of the contract pass, and catches
-each kind of broken contract, saying what broke and where to read."""
+"""check_method lets our methods, those of people outside and those that use rare parts of the contract pass, and
+catches each kind of broken contract, saying what broke and where to read."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from ..ops._check import four_pads
 from ..ops.reduce import Sum
 from ..registry import operator
 
-if TYPE_CHECKING:
-    from .onnx import Writer
-
-Handler = Callable[["Writer", Node], str]
+Writer = Any  # `exporters.onnx.Writer`, which imports this table
+Handler = Callable[[Writer, Node], str]
 HANDLERS: dict[str, Handler] = {}
 
 
