@@ -56,7 +56,7 @@ class BoundNetwork:
             bias = parameters[node.parameters[1]].values if own else None
             if name in stale:
                 x, dy = self._planes[node.name]
-                if node.op == "conv_transpose2d":  # what goes in is the gradient of the convolution it goes back through
+                if node.op == "conv_transpose2d":  # its input is the gradient of a convolution
                     x, dy = dy or x, x
                 blocks = self._blocking[node.name]
                 self.kernels.build_weight(i, p.values, gradient(name), bias, p.pattern, x, dy, blocks)
