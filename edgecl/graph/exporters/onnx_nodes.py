@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from ..graph import Node
 from ..ops._check import four_pads
 from ..ops.reduce import Sum
 from ..registry import operator
+from .onnx_writer import Writer
 
-if TYPE_CHECKING:
-    from .onnx import Writer
-
-Handler = Callable[["Writer", Node], str]
+Handler = Callable[[Writer, Node], str]
 HANDLERS: dict[str, Handler] = {}
 
 
