@@ -162,7 +162,7 @@ class TensorEmitter:
             for part in node.attributes["parts"]:
                 for k, source in enumerate(part.sources):
                     if self._wanted(source):
-                        self.lowward_operand(unit, part, k, g)
+                        self._backward_operand(unit, part, k, g)
 
     def _wanted(self, source: Source) -> bool:
         if source.parameter:
