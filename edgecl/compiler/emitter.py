@@ -55,7 +55,7 @@ class Emitter:
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
         self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
         self.gathered = self.pointwise_tensors()
-        self.emitting = TensorEmitter(self)
+        self.emitting = TensorEmitter(self)  # type: ignore[arg-type]  # Backward adds the rest
         self.pitches = Pitches(graph, self.units, self.fused, lanes)
         self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
         self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer

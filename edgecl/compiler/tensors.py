@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from ..graph import Graph
 from .buffers import Buffer
 from .fusion import Unit
 from .operations import EACH, FUNCTIONS, LINES, PRODUCT, RECUR, RECUR_BACK, RESAMPLE, RESHAPE
 from .primitives import GATES, LINE_DERIVATIVES, Each, Lines, Product, Rows, Source, derivatives
 from .views import ADD, CLEAR_HALO, FILL, FILL_ALPHA, GRADIENTS, MAP, NOTHING, STORE, VALUES, View, bits
 
-if TYPE_CHECKING:
-    from .backward import Backward
-    from .emitter import Emitter
+
+class Low(Protocol):
+    """What these operations need of the lowering that they are emitted into (see `Emitter` and `Backward`)."""
+
+    graph: Graph
+    buffers: list[Buffer]
+    tensors: dict[str, int]
+    gradients: dict[str, int]
+    remaining: dict[str, int]
+    upstream: dict[str, bool]
+    trained: list[str]
+    tensor_index: dict[str, int]
+    weight_index: dict[str, int]
+    own_planes: dict[str, list[list[int] | None]]
+
+    def add(self, b: Buffer, pitch: int) -> int: ...
+    def emit(self, backward: bool, code: int, args: list[int], touched: Sequence[int]) -> None: ...
+    def kept(self, tensor: str) -> int: ...
+    def contribute(self, tensor: str) -> tuple[int, int]: ...
+    def map_shape(self, tensor: str) -> tuple[int, int, int]: ...
+
 
 Operand = tuple[int, int, View]  # kind, index, view
 TENSOR_UNITS = ("each", "lines", "product", "rows", "reshape", *GATES)
@@ -22,7 +41,7 @@ TENSOR_UNITS = ("each", "lines", "product", "rows", "reshape", *GATES)
 class TensorEmitter:
     """Emits the tensor operations of one entry point into a lowering."""
 
-    def __init__(self, lowering: Emitter) -> None:
+    def __init__(self, lowering: Low) -> None:
         self.low = lowering
         self.kept_gates: dict[str, tuple[int, int]] = {}  # of recurrent layers: gates, cells
 
@@ -130,7 +149,7 @@ class TensorEmitter:
 
     # ---- backward
     def backward(self, unit: Unit, g: int) -> None:
-        node, low = unit.node, self._back
+        node, low = unit.node, self.low
         if unit.kind == "reshape":
             (x,) = unit.inputs
             if low.upstream[x]:
@@ -145,14 +164,10 @@ class TensorEmitter:
                     if self._wanted(source):
                         self._backward_operand(unit, part, k, g)
 
-    @property
-    def _back(self) -> Backward:
-        return self.low  # type: ignore[return-value]
-
     def _wanted(self, source: Source) -> bool:
         if source.parameter:
             return source.name in self.low.trained
-        return self._back.upstream[source.name]
+        return self.low.upstream[source.name]
 
     def _written(self, dx: int, accumulate: int) -> None:
         if not accumulate:
@@ -176,7 +191,7 @@ class TensorEmitter:
             target: Operand = (GRADIENTS, self.low.tensor_index[source.name], view)
             how, begin, accumulate, dx = ADD, NOTHING, 1, -1
         else:
-            dx, accumulate = self._back.contribute(source.name)
+            dx, accumulate = self.low.contribute(source.name)
             target = (MAP, dx, view)
             how, begin = (ADD, NOTHING) if accumulate else (STORE, CLEAR_HALO)
             if not view.once():
@@ -206,7 +221,7 @@ class TensorEmitter:
 
     def _no_gradient(self, source: Source) -> None:
         """One contribution less to come: this one is zero."""
-        low = self._back
+        low = self.low
         if low.remaining[source.name] > 1 or source.name in low.gradients:
             low.remaining[source.name] -= 1
             return
@@ -231,7 +246,7 @@ class TensorEmitter:
         self._emit(True, RESAMPLE, lambda m: [*m, how, begin], [target, (MAP, g, part.out)], part.numbers(part.size))
 
     def _recur_back(self, unit: Unit, g: int) -> None:
-        node, low = unit.node, self._back
+        node, low = unit.node, self.low
         (source,) = unit.inputs
         x, y = low.tensors[source], low.kept(unit.output)
         fresh = low.upstream[source] and source not in low.gradients

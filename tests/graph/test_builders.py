@@ -11,8 +11,8 @@ from edgecl.errors import BadInput
 from edgecl.graph import Graph, operator
 from edgecl.graph.builders import build, builders
 
-SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128), "ds_cnn": (1, 49, 10), "inceptiontime": (6, 1, 48),
-          "tcn": (6, 1, 40),
+SHAPES = {"mlp": (1, 28, 28), "cnn1d": (6, 1, 128), "ds_cnn": (1, 49, 10), "inceptiontime": (6, 1, 48), "tcn": (6, 1,
+          40),
           "gru": (6, 1, 20), "kwt_tiny": (1, 12, 9)}  # fmt: skip
 NO_NORM = ("gru", "kwt_tiny")  # they normalise by layers, or not at all
 SMALL = {"mlp": {"hidden": (5,)}, "cnn": {"widths": (2, 3, 4)}, "cnn1d": {"widths": (2, 3, 4)},

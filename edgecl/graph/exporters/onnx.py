@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadInput, EdgeclError, require
-from ..graph import Graph, Node
+from ..graph import Graph
 from .onnx_nodes import HANDLERS, unsupported
+from .onnx_writer import Writer
 
-OPSET, IR = 18, 10
 ABSOLUTE, RELATIVE = 1e-4, 1e-3  # largest difference, absolute or of the largest output
 Array = np.ndarray
 
@@ -56,7 +56,7 @@ def to_onnx(
         raise BadInput(f"Operator '{op}' at '{place}' cannot be written as ONNX.", "Export a network without it.")
     graph, weights = _with_classes(graph, weights, classes)
     writer = Writer(onnx, graph, weights, keep_bn)
-    model = writer.model(features)
+    model = writer.model(HANDLERS, features)
     verified = _verify(onnx, model, predict, samples, classes)
     props = {**(metadata or {}), "edgecl.verified": vars(verified)}
     for key, value in props.items():
@@ -144,124 +144,3 @@ def _write(content: bytes, path: Path) -> None:
         with contextlib.suppress(OSError):
             work.unlink()
         raise BadInput(f"'{path}' cannot be written: {error.strerror}.", "Choose another place.") from error
-
-
-class Writer:
-    """Collects ONNX nodes and initializers for the nodes of a graph."""
-
-    def __init__(self, onnx: Any, graph: Graph, weights: Mapping[str, Array], keep_bn: bool) -> None:
-        self.onnx, self.graph, self.weights = onnx, graph, weights
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, Array] = {}
-        self.names: dict[str, str] = {graph.input: "input"}
-        self.count = 0
-        self.place = ""
-        self.merged: dict[str, str] = {} if keep_bn else self._foldable()  # norm -> convolution
-        self.parameters_only = {n.output for n in graph.nodes if n.op == "parameter"}
-        self.batchless = set(self.parameters_only)  # and what follows from parameters alone: a batch of 1, or none
-        for node in graph.nodes:
-            if node.inputs and self.batchless.issuperset(node.inputs):
-                self.batchless.add(node.output)
-
-    def _foldable(self) -> dict[str, str]:
-        readers: dict[str, int] = {}
-        for node in self.graph.nodes:
-            for i in node.inputs:
-                readers[i] = readers.get(i, 0) + 1
-        producer = {n.output: n for n in self.graph.nodes}
-        found = {}
-        for node in self.graph.nodes:
-            source = producer.get(node.inputs[0]) if node.op == "batch_norm" else None
-            if source is not None and source.op == "conv2d" and readers[source.output] == 1:
-                found[node.name] = source.name
-        return found
-
-    # ---- pieces
-    def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        self.count += 1
-        output = f"{self.place}:{self.count}"
-        self.nodes.append(
-            self.onnx.helper.make_node(op, list(inputs), [output], f"{self.place}/{op}_{self.count}", **attributes)
-        )
-        return output
-
-    def constant(self, value: Array) -> str:
-        self.count += 1
-        name = f"{self.place}:constant{self.count}"
-        self.initializers[name] = np.ascontiguousarray(value)
-        return name
-
-    def number(self, value: float) -> str:
-        return self.constant(np.array(value, np.float32))
-
-    def integers(self, values: Sequence[int]) -> str:
-        return self.constant(np.array(list(values), np.int64))
-
-    def parameter(self, name: str) -> str:
-        self.initializers[name] = self.weights[name]
-        return name
-
-    def cast(self, x: str, kind: str) -> str:
-        to = {"float": self.onnx.TensorProto.FLOAT, "bool": self.onnx.TensorProto.BOOL}[kind]
-        return self.node("Cast", [x], to=to)
-
-    def reshape(self, x: str, shape: Sequence[int]) -> str:
-        return self.node("Reshape", [x, self.integers([-1, *shape])])
-
-    def tensor(self, name: str) -> str:
-        return self.names[name]
-
-    def lifted(self, name: str, rank: int) -> str:
-        """A tensor with axes of size 1 behind its batch; a parameter has no batch and lines up by itself."""
-        shape = self.graph.shapes[name]
-        if len(shape) == rank or name in self.parameters_only:
-            return self.tensor(name)
-        return self.reshape(self.tensor(name), [1] * (rank - len(shape)) + list(shape))
-
-    def whole(self, name: str) -> str:
-        """A tensor with its batch: a parameter is repeated for it."""
-        if name not in self.batchless:
-            return self.tensor(name)
-        batch = self.node("Shape", ["input"], start=0, end=1)
-        shape = self.node("Concat", [batch, self.integers(self.graph.shapes[name])], axis=0)
-        return self.node("Expand", [self.tensor(name), shape])
-
-    def folded(self, node: Node) -> tuple[str, str | None]:
-        """Weight and bias of a convolution, with the normalisation behind it where that is folded."""
-        weight, bias = node.parameters[0], node.parameters[1] if len(node.parameters) > 1 else None
-        norm = next((n for n in self.graph.nodes if self.merged.get(n.name) == node.name), None)
-        if norm is None:
-            return self.parameter(weight), self.parameter(bias) if bias else None
-        scale, shift, mean, var = (self.weights[p].astype(np.float64) for p in norm.parameters)
-        factor = scale / np.sqrt(var + float(norm.attributes["eps"]))
-        own = self.weights[bias] if bias else 0.0
-        self.initializers[weight] = (self.weights[weight] * factor[:, None, None, None]).astype(np.float32)
-        name = bias or f"{node.name}.bias"
-        self.initializers[name] = ((own - mean) * factor + shift).astype(np.float32)
-        return weight, name
-
-    # ---- the model
-    def model(self, features: bool) -> Any:
-        helper, proto = self.onnx.helper, self.onnx.TensorProto
-        for node in self.graph.nodes:
-            self.place = node.name
-            self.names[node.output] = HANDLERS[node.op](self, node)
-        self.place = "output"
-        outputs = {"logits": self.graph.logits}
-        if features and self.graph.notes.get("features"):
-            outputs["features"] = self.graph.notes["features"]
-        for name, tensor in outputs.items():
-            self.nodes.append(helper.make_node("Identity", [self.names[tensor]], [name], f"output/{name}"))
-        kind = proto.UINT8 if self.graph.input_dtype == "uint8" else proto.FLOAT
-        fed = helper.make_tensor_value_info("input", kind, ["batch", *self.graph.input_shape])
-        found = [
-            helper.make_tensor_value_info(name, proto.FLOAT, ["batch", *self.graph.shapes[tensor]])
-            for name, tensor in outputs.items()
-        ]
-        from onnx import numpy_helper
-
-        held = [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in self.initializers.items()]
-        body = helper.make_graph(self.nodes, self.graph.name or "edgecl", [fed], found, held)
-        return helper.make_model(
-            body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="edgecl"
-        )

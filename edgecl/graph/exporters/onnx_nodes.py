@@ -12,8 +12,8 @@ from ..graph import Node
 from ..ops._check import four_pads
 from ..ops.reduce import Sum
 from ..registry import operator
+from .onnx_writer import Writer
 
-Writer = Any  # `exporters.onnx.Writer`, which imports this table
 Handler = Callable[[Writer, Node], str]
 HANDLERS: dict[str, Handler] = {}
 

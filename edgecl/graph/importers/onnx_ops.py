@@ -832,14 +832,16 @@ def _recurrent(emit: Emit, form: Form) -> tuple[Value, ...]:
     joined = [emit.data(emit.unsqueeze(y, [2])) for y in outputs]  # [B, T, 1, H]
     whole: Value = emit.concat(joined, 2) if directions > 1 else joined[0]
     last: Value = emit.concat(lasts, 1) if directions > 1 else lasts[0]  # [B, D, H]
-    shown: tuple[Value, Value] = (whole, last)
-    if not across:
-        shown = emit.transpose(whole, [1, 2, 0, 3]), emit.transpose(last, [1, 0, 2])
+    y_all: Value = whole if across else emit.transpose(whole, [1, 2, 0, 3])
+    y_last: Value = last if across else emit.transpose(last, [1, 0, 2])
     if single:
-        shapes = [emit.foreign(v) for v in shown]
-        turned = [emit._as(emit.data(v), [1 if a == emit.many else a for a in n], None) for v, n in zip(shown, shapes)]
-        shown = turned[0], turned[1]
-    return *shown, Missing("the last cell state (Y_c)")  # type: ignore[return-value]
+        y_all, y_last = (_as_one_sample(emit, v) for v in (y_all, y_last))
+    return y_all, y_last, Missing("the last cell state (Y_c)")  # type: ignore[return-value]
+
+
+def _as_one_sample(emit: Emit, value: Value) -> Value:
+    """With the batch as an axis of size 1 of the whole foreign tensor."""
+    return emit._as(emit.data(value), [1 if n == emit.many else n for n in emit.foreign(value)], None)
 
 
 def _gates(op: str, value: np.ndarray, hidden: int) -> np.ndarray:
