@@ -1,4 +1,4 @@
-"""check_front lets an honest front pass and catches each kind of broken contract, saying what broke and where to read."""
+"""check_front lets an honest front pass and catches each kind of broken contract, saying what broke and where."""
 
 import numpy as np
 import pytest
