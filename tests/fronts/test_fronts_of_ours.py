@@ -114,7 +114,7 @@ def test_a_front_is_given_few_samples_at_a_time_and_what_it_returns_is_checked()
         def __call__(self, x):
             return np.where(x > 0, np.float32(np.inf), x)
 
-    with pytest.raises(Exception, match="gave float64.*declares float32"):
+    with pytest.raises(Exception, match=r"gave float64.*declares float32"):
         FrontInUse(Lies(), spec)
     with pytest.raises(BadInput, match="Sample 1 holds NaN or infinity"):
         FrontInUse(Breaks(), spec)(np.stack([np.zeros((2, 1, 128)), np.ones((2, 1, 128))]).astype(np.float32))

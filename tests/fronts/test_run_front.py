@@ -7,7 +7,7 @@ from threading import Event
 
 import numpy as np
 import pytest
-from conftest import SMALL, WINDOW, raw_signals
+from conftest import SMALL, WINDOW
 
 import edgecl
 from edgecl import checkpoint
@@ -45,7 +45,8 @@ def test_a_source_behind_a_front_is_read_by_index_and_a_piece_at_a_time(options)
     before, after = stream.tasks[1].train, behind.tasks[1].train
     rows = rows % len(before)
     np.testing.assert_array_equal(after.read(rows), placed()(before.read(rows)))
-    np.testing.assert_array_equal(after.subset(np.arange(5, 15)).read(np.array([2])), placed()(before.read(np.array([7]))))
+    part = after.subset(np.arange(5, 15)).read(np.array([2]))
+    np.testing.assert_array_equal(part, placed()(before.read(np.array([7]))))
     np.testing.assert_array_equal(after.labels, before.labels)
     assert front.flops == (len(rows) + 1) * placed().flops
     behind.tasks[0].test.read(np.arange(3))
@@ -164,14 +165,14 @@ def test_the_command_line_knows_fronts_and_their_options(raw_stream, tmp_path):
     def edgecl_command(*arguments):
         said = [*map(str, arguments)]
         code = f"import sys; from edgecl.__main__ import main; sys.argv[1:] = {said!r}; sys.exit(main())"
-        return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        command = [sys.executable, "-P", "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 
     shown = edgecl_command("run", "--help").stdout
-    assert "--front logmel|window|none" in " ".join(shown.split()) or "--front" in shown
+    assert "--front" in shown
     assert "Front logmel:" in shown and "--logmel-coefficients N" in shown and "--window-rate X" in shown
     common = ["--stream", raw_stream, "--front", "window", "--window-rate", 100, "--window-length", 32]
     planned = edgecl_command("plan", *common, "--network", "cnn1d")
     assert planned.returncode == 0 and "FLOPs a sample, in the front" in planned.stdout, planned.stderr
     refused = edgecl_command("run", *common[:2], "--front", "logmel")
     assert refused.returncode == 2 and "takes sound" in refused.stderr and "Traceback" not in refused.stderr
-    assert raw_signals(0, 1).shape == (1, 3, 1, 80)
