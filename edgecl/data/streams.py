@@ -49,7 +49,7 @@ class Stream:
     """
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     input_dtype: str
     labels: tuple[str | int, ...]
     mean: tuple[float, ...]

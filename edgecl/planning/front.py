@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..budget.meters import resident
-from ..data import MappedSource, Stream, Task
+from ..data import MappedSource, SampleSource, Stream, Task
 from ..fronts import FRONTS, ROWS, Front
 from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
@@ -43,18 +43,14 @@ def stream_behind(stream: Stream, front: FrontInUse | None) -> Stream:
         before = resident()
         mean, std = _statistics(stream.tasks, front)
         front.resident += max(0, resident() - before)
-    form = spec.shape, spec.dtype, ROWS
-    tasks = [
-        replace(
-            task,
-            train=MappedSource(task.train, front, *form),
-            test=MappedSource(task.test, front.uncounted, *form),
-        )
-        for task in stream.tasks
-    ]
+
+    def mapped(source: SampleSource, apply: Callable[[Array], Array]) -> MappedSource:
+        return MappedSource(source, apply, spec.shape, spec.dtype, ROWS)
+
+    tasks = [replace(t, train=mapped(t.train, front), test=mapped(t.test, front.uncounted)) for t in stream.tasks]
     return replace(
         stream,
-        input_shape=spec.shape,  # type: ignore[arg-type]
+        input_shape=spec.shape,
         input_dtype=spec.dtype,
         mean=mean,
         std=std,

@@ -113,14 +113,15 @@ def test_bytes_and_flops_of_the_front_are_in_the_plan():
 
 def test_flops_of_the_front_are_counted_apart_for_what_is_taken_and_not_for_predictions():
     front = Window(rate=100.0, length=32).placed((3, 1, 80), "float32")
+    behind = {**RAW, "input_shape": (3, 1, 32)}
     with (
         taught(edgecl.Learner(**RAW, **SMALL, **WINDOW)) as ours,
-        taught(edgecl.Learner(**{**RAW, "input_shape": (3, 1, 32)}, **SMALL), front) as theirs,
+        taught(edgecl.Learner(**behind, **SMALL), front) as theirs,
     ):
-            ours.predict(raw_signals(0, 50))
-            assert ours.counters["front_flops"] == 80 * front.flops
-            assert ours.counters["flops"] == theirs.counters["flops"]
-            assert ours.core.facts()["flops"]["full"] == theirs.core.facts()["flops"]["full"]
+        ours.predict(raw_signals(0, 50))
+        assert ours.counters["front_flops"] == 80 * front.flops
+        assert ours.counters["flops"] == theirs.counters["flops"]
+        assert ours.core.facts()["flops"]["full"] == theirs.core.facts()["flops"]["full"]
 
 
 def test_a_budget_of_flops_holds_the_front_s_too():
@@ -136,7 +137,7 @@ def test_a_budget_of_flops_holds_the_front_s_too():
         assert limit - 2 * step < learner.counters["flops"] + learner.counters["front_flops"] <= limit
 
 
-def test_seconds_of_the_front_are_seconds_of_training(monkeypatch):
+def test_seconds_of_the_front_are_seconds_of_training():
     class Slow(Window):
         name = "slow"
 
@@ -198,7 +199,7 @@ def test_a_front_that_changed_is_refused_when_a_learner_is_opened(change, tmp_pa
     if change == "version":
         monkeypatch.setattr(Window, "version", 2)
     else:
-        monkeypatch.setattr(Window.__dict__["normalise"] if False else vars(Window)["normalise"], "default", "mean")
+        monkeypatch.setattr(vars(Window)["normalise"], "default", "mean")
     with pytest.raises(BadInput, match=r"front 'window' of this saved state is not the one here.*digest"):
         edgecl.Learner.open(path)
 

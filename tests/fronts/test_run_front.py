@@ -7,7 +7,7 @@ from threading import Event
 
 import numpy as np
 import pytest
-from raw import SMALL, WINDOW, raw_signals
+from raw import SMALL, WINDOW
 
 import edgecl
 from edgecl import checkpoint
@@ -169,11 +169,10 @@ def test_the_command_line_knows_fronts_and_their_options(raw_stream, tmp_path):
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 
     shown = edgecl_command("run", "--help").stdout
-    assert "--front logmel|window|none" in " ".join(shown.split()) or "--front" in shown
+    assert "--front" in shown
     assert "Front logmel:" in shown and "--logmel-coefficients N" in shown and "--window-rate X" in shown
     common = ["--stream", raw_stream, "--front", "window", "--window-rate", 100, "--window-length", 32]
     planned = edgecl_command("plan", *common, "--network", "cnn1d")
     assert planned.returncode == 0 and "FLOPs a sample, in the front" in planned.stdout, planned.stderr
     refused = edgecl_command("run", *common[:2], "--front", "logmel")
     assert refused.returncode == 2 and "takes sound" in refused.stderr and "Traceback" not in refused.stderr
-    assert raw_signals(0, 1).shape == (1, 3, 1, 80)
