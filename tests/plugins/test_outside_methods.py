@@ -396,7 +396,6 @@ def test_predictions_are_those_of_the_average(outside, kind):
 
 
 def test_a_phase_that_is_stopped_stays_pending(outside):
-    """Of a phase: it stays pending, and is no error."""
     run = MethodRun(outside("lwf")(warm_up=1), replace(Setting(), tasks=2))
     while not run.in_phase:
         run.advance()
