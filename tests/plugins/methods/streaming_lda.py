@@ -30,9 +30,8 @@ class StreamingLDA(Method):
 
     @property
     def needs(self):
-        # S and mu twice, while a batch is added; S again and w where they are solved
-        def held(features, classes):
-            return 8 * (3 * features**2 + 3 * features * classes + 2 * classes)
+        def held(features, classes):  # S four times where a prediction solves for w, three where samples are added
+            return 8 * (4 * features**2 + 3 * features * classes + 2 * classes)
 
         return Needs(
             trains="none", body="first task", fetch=("features",), predict=("features",), statistics=held,
@@ -51,7 +50,7 @@ class StreamingLDA(Method):
             if counts[unit]:
                 away = f - mu[unit]
                 s *= n / (n + 1)
-                s += np.outer(away, away) * (n / (n + 1) ** 2)
+                s += np.outer(away * (n / (n + 1) ** 2), away)
             counts[unit] += 1
             mu[unit] += (f - mu[unit]) / counts[unit]
         self.sums = s, mu, counts
@@ -74,8 +73,9 @@ class StreamingLDA(Method):
             return found
         if solved is None or solved[0] is not sums:
             s, mu, _ = sums
-            d = len(s)
-            factor = np.linalg.cholesky((1 - self.shrink) * s + (self.shrink * np.trace(s) / d + 1e-12) * np.eye(d))
+            factor = (1 - self.shrink) * s
+            factor.flat[:: len(s) + 1] += self.shrink * np.trace(s) / len(s) + 1e-12
+            factor = np.linalg.cholesky(factor)
             w = np.linalg.solve(factor.T, np.linalg.solve(factor, mu.T))
             self.solved = solved = sums, w, -0.5 * (mu.T * w).sum(axis=0)
         _, w, b = solved
