@@ -72,12 +72,12 @@ def chosen_rows(names: list[str]) -> list[Row]:
 def run_rows(rows: list[Row], seeds: int) -> None:
     """Run what is missing, the cost first."""
     there = newest()
-    cost = {row.id: missing_flops(row, there.get(row.id), seeds) for row in rows}
+    cost = {row.id: missing_flops(row, there, seeds) for row in rows}
     total = sum(cost.values())
     print(f"{len(rows)} rows, {seeds} seeds: {total:.2e} FLOPs to do, about {total / rate(there) / 60:.0f} minutes")
     for row in rows:
         print(f"{row.id} ...", flush=True)
-        done = check(row) if row.claim == "invariant" else measure(row, there.get(row.id), seeds)
+        done = check(row) if row.claim == "invariant" else measure(row, seeds)
         print(f"  {done['verdict']}: {done['why']}")
 
 
@@ -88,26 +88,28 @@ def rate(there: dict[str, dict[str, Any]]) -> float:
     return float(flops / seconds) if seconds > 60 else FLOPS_A_SECOND
 
 
-def missing_flops(row: Row, before: dict[str, Any] | None, seeds: int) -> float:
+def missing_flops(row: Row, there: dict[str, dict[str, Any]], seeds: int) -> float:
     if row.claim == "invariant":
         return 1e9
     from edgecl.planning.run_plan import prepare
 
     total = 0.0
-    sides = [("ours", row.options)] + ([("against", row.against)] if row.against else [])
-    for side, options in sides:
-        missing = seeds - len(held(before, side, options))
+    for options in filter(None, (row.options, row.against)):
+        missing = seeds - len(held(there, options))
         if missing > 0:
             plan = prepare({**options, "seed": 0}).plan
             total += missing * plan.steps * plan.step_flops
     return total
 
 
-def held(before: dict[str, Any] | None, side: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Runs of a row that are there and were made with the same options, by seed."""
-    if before is None or before[side].get("config_sha256") != digest(options):
-        return {}
-    return dict(before[side]["runs"])
+def held(there: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+    """Runs that are there and were made with these options, in whatever row, by seed."""
+    found: dict[str, Any] = {}
+    for row in there.values():
+        for side in filter(None, (row.get("ours"), row.get("against"))):
+            if side["config_sha256"] == digest(options):
+                found |= side["runs"]
+    return found
 
 
 def digest(options: dict[str, Any]) -> str:
@@ -132,16 +134,17 @@ def one(options: dict[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
-def measure(row: Row, before: dict[str, Any] | None, seeds: int) -> dict[str, Any]:
-    """Run the missing seeds; a line in the ledger after each."""
+def measure(row: Row, seeds: int) -> dict[str, Any]:
+    """Run the missing seeds; a line in the ledger after each, and one where none was missing."""
     sides = {"ours": row.options, **({"against": row.against} if row.against else {})}
-    runs = {side: held(before, side, options) for side, options in sides.items()}
+    runs = {side: held(newest(), options) for side, options in sides.items()}
     for seed in range(seeds):
-        for side, options in sides.items():
-            if str(seed) not in runs[side]:
-                runs[side][str(seed)] = one(options, seed)
-        append(measured(row, runs))
-    return append(measured(row, runs)) if seeds == 0 else newest()[row.id]
+        missing = [side for side in sides if str(seed) not in runs[side]]
+        for side in missing:
+            runs[side][str(seed)] = one(sides[side], seed)
+        if missing and seed < seeds - 1:
+            append(measured(row, runs))
+    return append(measured(row, runs))
 
 
 def measured(row: Row, runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -149,7 +152,7 @@ def measured(row: Row, runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     values = {side: [r["class_il"] for _, r in sorted(found.items())] for side, found in runs.items()}
     reference: dict[str, Any] = {"kind": "own order", "metric": "class_il", "unit": "percent", "says": row.says}
     if row.claim == "figure":
-        reference = peer(row)
+        reference = {**peer(row), "says": row.says}
         verdict, why, difference = figure_verdict(values["ours"], reference["values"], MARGIN, row.differences)
     else:
         verdict, why, difference = order_verdict(values["ours"], values["against"])
