@@ -44,7 +44,7 @@ class Places:
 
     def put(self, slots: np.ndarray) -> None:
         """``slots`` [n] were filled; `leave` was called before."""
-        where = np.unique(slots) if len(slots) > 1 else slots
+        where = np.array(sorted(set(slots.tolist())), np.int64) if len(slots) > 1 else slots  # np.unique loads numpy.ma
         classes, order = self._classes[where], self._order[where]
         self._set.update(np.ascontiguousarray(where, np.int64), classes)
         for slot, cls, at in zip(where.tolist(), classes.tolist(), order.tolist()):
