@@ -9,6 +9,7 @@ import numpy as np
 from .model import Model
 
 Array = np.ndarray
+PIECE = 16384  # values in float64 at a time
 PIECE = 65536  # values at a time
 
 
@@ -46,10 +47,11 @@ class Flat:
         return self.flat.copy()
 
     def dot(self, other: Array) -> float:
-        """In float64, a piece at a time: no array of the gradients' size beside the two."""
+        """In float64, a piece at a time: nothing of the array's size is made."""
+        pieces = range(0, self.flat.size, PIECE)
         return sum(
-            float(np.dot(self.flat[at : at + PIECE].astype(np.float64), other[at : at + PIECE].astype(np.float64)))
-            for at in range(0, self.flat.size, PIECE)
+            float(np.dot(self.flat[i : i + PIECE].astype(np.float64), other[i : i + PIECE].astype(np.float64)))
+            for i in pieces
         )
 
     def axpy(self, alpha: float, other: Array) -> None:
