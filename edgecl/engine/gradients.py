@@ -9,8 +9,7 @@ import numpy as np
 from .model import Model
 
 Array = np.ndarray
-PIECE = 16384  # values in float64 at a time
-PIECE = 65536  # values at a time
+PIECE = 8192  # values at a time
 
 
 class Flat:
