@@ -263,7 +263,9 @@ class Greedy(MemoryPolicy):
                 largest = max(sorted(counts), key=lambda c: counts[c])
                 slot = int(rng.choice(np.flatnonzero(memory.classes == largest)))
                 counts[largest] -= 1
-            counts[cls] = own + 1 if len(free) or largest != cls else own
+                if not counts[largest]:
+                    del counts[largest]
+            counts[cls] = own + 1
             slots[slots == slot] = -1  # given to a sample of this call before
             slots[i] = slot
             _put(memory, np.array([slot]), *_row(i, samples, classes, ids, fields, subjects))

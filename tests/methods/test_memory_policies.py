@@ -47,7 +47,7 @@ def test_greedy_balance_never_lets_a_class_outgrow_the_others_and_keeps_no_sampl
     policy.offer(memory, rng, x, np.array(classes))  # once more the same samples
     kept = memory.samples[memory.classes >= 0]
     assert len(np.unique(kept, axis=0)) == len(kept), "none is there twice"
-    if not full:
+    if not full and set(held) == set(classes):  # a class that was pushed out comes in again
         assert np.array_equal(memory.samples, before)
 
 
