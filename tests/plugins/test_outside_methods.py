@@ -1,5 +1,5 @@
-"""Methods of people outside: found by entry point, run from the command line and in a learner with the same bits, stopped
-inside a phase and resumed, and within what was planned of them."""
+"""Methods of people outside: found by entry point, run from the command line and in a learner with the same bits,
+stopped inside a phase and resumed, and within what was planned of them."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_a_step_s_flops_are_those_of_the_plan_and_of_a_count_by_hand(outside, ki
     layers = [12 * 16, 16 * 12, 12 * setting.classes]  # the first one has no gradient of its input
     forward = 2 * sum(layers)
     backward = 2 * (layers[0] + 2 * layers[1] + 2 * layers[2])
-    meters, last = run.core.parts.engine.meters, None
+    meters, last, before = run.core.parts.engine.meters, None, 0
     while run.advance():
         now = meters.forward_flops + meters.backward_flops
         if run.at == "at step 3 of task 3":
@@ -378,7 +378,7 @@ def test_the_first_sample_of_a_class_sets_its_mean_and_the_scores_follow_the_for
     w = precision @ mu.T
     wanted = run.core.predict(x)["features"] @ w - 0.5 * (mu.T * w).sum(axis=0)
     found = run.core.scores(x)
-    np.testing.assert_allclose(found - found.mean(), wanted - wanted.mean(), rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+    np.testing.assert_allclose(found - found.mean(), wanted - wanted.mean(), rtol=1e-3, atol=1e-3 * abs(wanted).max())
 
 
 def test_predictions_are_those_of_the_average(outside, kind):

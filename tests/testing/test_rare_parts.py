@@ -1,5 +1,5 @@
-"""Parts of the contract of methods that few use: merged batches, holdout, candidates, accept with scores, a phase at the
-end of a run, frozen statistics; each in the run and the learner."""
+"""Parts of the contract of methods that few use: merged batches, holdout, candidates, accept with scores, a phase at
+the end of a run, frozen statistics; each in the run and the learner."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Event
 import made_up_methods
 import numpy as np
 import pytest
+from edgecl.storage import MemoryPolicy
 
 import edgecl
 from edgecl import checkpoint
@@ -16,7 +17,6 @@ from edgecl.data import load_stream
 from edgecl.methods import METHODS
 from edgecl.methods.memory_policies import MEMORY_POLICIES
 from edgecl.run import run
-from edgecl.storage import MemoryPolicy
 from edgecl.testing.method_run import MethodRun, Setting
 
 COMMON = {"network": "mlp", "batch": 16, "memory": 24, "lr": 0.05, "seed": 4}
@@ -70,7 +70,8 @@ def test_run_and_learner_give_the_same_bits_and_a_run_goes_on_as_if_never_stoppe
     same(checkpoint.load(tmp_path / "whole"), checkpoint.load(tmp_path / "saved"))
     for share in (0.3, 0.8, 0.99):
         stop, out, at = Event(), tmp_path / f"cut{share}", int(share * whole["steps"])
-        cut = run({**options, "out": str(out)}, stop=stop, listen=lambda p, at=at, s=stop: s.set() if p.step == at else None)
+        listen = lambda p, at=at, s=stop: s.set() if p.step == at else None  # noqa: E731
+        cut = run({**options, "out": str(out)}, stop=stop, listen=listen)
         assert cut["status"]["reason"] == "interrupted" and cut["steps"] == at
         resumed = run({}, resume=out)
         assert resumed["accuracy_matrix"] == whole["accuracy_matrix"] and resumed["flops"] == whole["flops"]

@@ -19,6 +19,7 @@ class NearestMean(ER):
 
     name: ClassVar[str] = "nearest-mean-outside"
     contract: ClassVar[int] = 1
+    scenarios: ClassVar[tuple[str, ...]] = ("task-il", "class-il", "domain-il")  # without ends of tasks no means
 
     normalise: bool = option(True, flag, "features and means of length 1")
 
