@@ -120,6 +120,10 @@ def _two(low: int) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, (list, tuple)) and len(v) == 2 and all(map(one, v))
 
 
+def _whole_list(v: Any, low: int) -> bool:
+    return isinstance(v, (list, tuple)) and all(map(_whole(low), v))
+
+
 def _finite(v: Any) -> bool:
     return type(v) in (int, float) and abs(v) < 1e30  # and so as float32; not NaN
 
@@ -131,13 +135,28 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "pad": _whole(0),
     "kernel": _two(1),
     "stride": _two(1),
-    "padding": _two(0),
+    "padding": lambda v: _whole_list(v, 0) and len(v) in (2, 4),
     "bias": lambda v: type(v) is bool,
     "eps": lambda v: _finite(v) and 0 < v <= 1,
     "momentum": lambda v: _finite(v) and 0 <= v <= 1,
     "p": lambda v: _finite(v) and 0 <= v < 1,
     "mean": lambda v: isinstance(v, (list, tuple)) and all(map(_finite, v)),
     "std": lambda v: isinstance(v, (list, tuple)) and all(_finite(x) and x > 1e-30 for x in v),
+    **dict.fromkeys(("keep", "last", "linear", "reverse", "reset_after", "trained", "ceil"), lambda v: type(v) is bool),
+    "count_include_pad": lambda v: type(v) is bool,
+    **dict.fromkeys(("alpha", "beta", "scale", "gamma", "value", "exponent", "shift"), lambda v: _finite(v)),
+    **dict.fromkeys(("axes", "start", "step", "before", "after"), lambda v: _whole_list(v, -(2**31))),
+    **dict.fromkeys(("low", "high"), lambda v: type(v) in (int, float) and math.isfinite(v)),
+    "columns": lambda v: isinstance(v, (list, tuple)) and all(_whole_list(row, 0) for row in v),
+    "weights": lambda v: isinstance(v, (list, tuple)) and all(_finite(x) for row in v for x in row),
+    **dict.fromkeys(("shape", "size"), lambda v: _whole_list(v, 1)),
+    "axis": lambda v: type(v) is int and abs(v) <= MOST_NODES,
+    "hidden": _whole(1),
+    "heads": _whole(1),
+    "parts": _whole(1),
+    "dilation": _two(1),
+    "output_padding": _two(0),
+    "init": lambda v: isinstance(v, str) and len(v) <= LONGEST_NAME,
 }
 
 

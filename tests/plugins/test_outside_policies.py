@@ -30,6 +30,7 @@ def test_each_is_one_class_in_one_file_that_keeps_the_contract_on_both_engines(o
     check_policy(outside(name))
 
 
+@pytest.mark.campaign  # bytes of a whole process, on a machine that does nothing else
 @pytest.mark.parametrize("name", NAMES)
 def test_moves_take_no_more_than_planned(outside, name):
     from edgecl.testing import check_policy

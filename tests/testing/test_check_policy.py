@@ -39,6 +39,7 @@ def test_our_policies_keep_the_contract(name):
     check_policy(OURS[name])
 
 
+@pytest.mark.campaign  # bytes of a whole process, on a machine that does nothing else
 @pytest.mark.parametrize("name", ["tdm, released", "set", "rigl"])
 def test_their_moves_take_no_more_than_planned_and_nothing_of_dense_size(name):
     check_policy(OURS[name], engines=(), memory=True)
