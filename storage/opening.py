@@ -342,7 +342,7 @@ def _view_since(commit: Commit, log: Log) -> tuple[np.ndarray, np.ndarray]:
     view = dict(zip(commit.view_classes.tolist(), commit.view_first.tolist()))
     end = view.pop(CHANGES_END, 0)
     fresh = (log.offsets >= end) & (log.classes >= -1)
-    for cls in np.unique(log.classes[fresh]).tolist():
+    for cls in np.unique(log.classes[fresh], return_counts=True)[0].tolist():
         first = int(log.ids[fresh & (log.classes == cls)][0])
         view[-cls - 10] = min(view.get(-cls - 10, first), first)
     return np.array(list(view), np.int32), np.array(list(view.values()), np.int64)

@@ -54,6 +54,7 @@ def test_a_label_that_found_the_card_full_is_stored_with_its_next_sample(small):
             for n in range(2000):  # the index has some room of its own
                 ours.observe(x[:1], f"bird {n}")
         (small / "ballast").unlink()
+    with Learner("mlp", **options) as ours:  # a change of the index that failed closes the store for writing
         ours.observe(x, f"bird {n}").wait()
         labels = ours.labels
     with Learner("mlp", **options) as again:  # what a crash leaves: the store
