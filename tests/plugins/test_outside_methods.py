@@ -230,9 +230,9 @@ def test_samples_and_labels_that_come_while_a_phase_waits_are_learned_with_it(ou
             if not number:
                 learner.end_task()
         assert learner.core.phases
-        learner.observe(tasks[0].train.read(np.arange(40, 50)), ["new"] * 10)  # wider than the head
+        learner.observe(tasks[0].train.read(np.arange(40, 50)), [f"new {k}" for k in range(10)])  # wider than the head
         log = learner.learn(epochs=1)
-        assert log.stopped is None and not learner.core.phases and learner.core.classes == 8
+        assert log.stopped is None and not learner.core.phases and learner.core.classes == 16
         assert all(not p.frozen for p in learner.core.parts.engine.model.parameters.values())
 
 
