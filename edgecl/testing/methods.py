@@ -14,9 +14,9 @@ from ..errors import BadInput, EdgeclError
 from ..methods import METHODS, Method, Needs
 from ..planning.configured import needs_tasks
 from ..registry import CONTRACT, contract_of
-from .check_policy import one_thread
 from .method_run import Setting
 from .method_watch import WatchedRun, difference
+from .policies import one_thread
 
 Array = np.ndarray
 Made = type[Method] | Method
