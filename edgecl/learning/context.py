@@ -46,9 +46,11 @@ class EventContext:
     def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
         if self.data is None:
             return
-        count = len(self.data.labels) if limit is None else min(limit, len(self.data.labels))
+        whole = len(self.data.labels)
+        count = whole if limit is None else min(limit, whole)
+        chosen = np.arange(count) * whole // max(count, 1)  # evenly: the samples may lie class by class
         for start in range(0, count, rows):
-            yield self._batch(np.arange(start, min(start + rows, count)))
+            yield self._batch(chosen[start : start + rows])
 
     def _batch(self, positions: Array) -> Batch:
         assert self.data is not None

@@ -53,8 +53,8 @@ class Holdout:
 def _balanced(labels: Array, among: Array, count: int, rng: np.random.Generator) -> Array:
     """``count`` of the positions ``among``, as nearly as possible the same number of each class; ascending."""
     found: list[Array] = []
-    classes = np.unique(labels[among])
-    for done, unit in enumerate(classes):
+    classes, sizes = np.unique(labels[among], return_counts=True)
+    for done, unit in enumerate(classes[np.argsort(sizes, kind="stable")]):  # what a small one lacks, the next give
         own = among[labels[among] == unit]
         taken = sum(len(f) for f in found)
         quota = min(len(own), -(-(count - taken) // (len(classes) - done)))

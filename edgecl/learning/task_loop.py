@@ -42,7 +42,8 @@ class TaskLoop:
     dense : counts what the dense run would do
     first_step : where an open-ended count of steps stands
     Removed samples are left out from the next epoch on. An epoch visits the kept samples in a drawn order; where the
-    method asks for merged batches, the filled memory slots are among them.
+    method asks for merged batches, the memory slots that were filled when the task began are among them (those filled
+    in it hold samples that the epoch visits anyway), in a stream without tasks those filled when the epoch begins.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class TaskLoop:
         parts, order = self.trainer.parts, self.order
         self._remove_easy()
         if order.iteration == 0:
-            if self.merged:
+            if self.merged and self.context.task.number is None:
                 self.slots = self._memory_slots()
             order.draw(self._kept(), parts.random["order"])
             self._named = 0

@@ -51,7 +51,8 @@ class Context(Protocol):
         """The phase that a step belongs to; None in a task's own epochs."""
 
     def task_samples(self, rows: int, limit: int | None = None) -> Iterator[Batch]:
-        """The task's samples, not augmented, ``rows`` at a time from RAM or flash, at most ``limit`` in all."""
+        """The task's samples, not augmented, ``rows`` at a time from RAM or flash, at most ``limit`` in all,
+        evenly over the task."""
 
     def memory_samples(self, rows: int) -> Iterator[Draw]:
         """The filled memory slots in slot order, not augmented, ``rows`` at a time."""

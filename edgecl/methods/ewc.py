@@ -15,13 +15,15 @@ from .needs import Needs
 from .penalty import Quadratic
 from .phase import Phase
 
+GROUP = 8  # rows whose gradients are squared together, whatever the run's batch
+
 
 class OnlineEWC(Quadratic):
     """CE + l * sum F (th - th*)^2 with F <- g F + the Fisher diagonal of the task, brought to mean 1.
 
-    The diagonal is that of `samples` random ones at the task's end, in batches: for labels drawn from the model's own
+    The diagonal is that of `samples` of the task at its end, in groups of 8: for labels drawn from the model's own
     prediction, E[B (gradient of the batch's mean)^2] is the mean of the squared gradients of single samples, since
-    these have mean zero. A pass in batches instead of one per sample; the batch-norm statistics it makes are dropped.
+    these have mean zero. A pass in groups instead of one per sample; the batch-norm statistics it makes are dropped.
     Mammoth weighs by p(y|x) and does not normalise, so its l does not carry over.
     """
 
@@ -42,9 +44,11 @@ class OnlineEWC(Quadratic):
     def end_task(self, c: Context) -> Sequence[Phase]:
         engine, batches = c.engine, 0
         found = np.zeros_like(engine.gradients.flat, np.float64)
-        for batch in c.task_samples(engine.plan.batch, self.samples):
+        for batch in c.task_samples(GROUP, self.samples):
             engine.discard()
-            c.backward(batch.x, lambda logits: self._drawn(logits, c))
+            for start in range(0, len(batch), engine.plan.batch):
+                rows = batch.x[start : start + engine.plan.batch]
+                c.backward(rows, lambda logits: self._drawn(logits, c) * np.float32(len(logits) / len(batch)))  # noqa: B023
             found += len(batch) * engine.gradients.flat.astype(np.float64) ** 2
             batches += 1
         engine.discard()

@@ -13,7 +13,7 @@ from .base import SCENARIOS, Method, StepResult
 from .batch import Batch
 from .context import Context
 from .mix import is_picture
-from .needs import Needs
+from .needs import Needs, Passes
 from .phase import Mix, Phase, cosine
 
 
@@ -38,7 +38,9 @@ class GDumb(Method):
 
     @property
     def needs(self) -> Needs:
-        return Needs(keeps=True)
+        per_task = self.retrain == "task"
+        epochs = {"memory_epochs": self.memory_epochs} if per_task else {"final_memory_epochs": self.memory_epochs}
+        return Needs(keeps=True, on_the_way=False, passes=Passes(**epochs))
 
     def train_step(self, c, batch: Batch, replay, lr, **how) -> StepResult:  # type: ignore[no-untyped-def,override]
         """Nothing but the offer of the samples; in a phase the usual step."""

@@ -10,7 +10,7 @@ from ..options import option
 from ..parsing import count, real
 from .base import Method
 from .context import Context
-from .needs import Needs
+from .needs import Needs, Passes
 from .phase import Phase, cosine
 from .step import head_parameters
 
@@ -32,7 +32,7 @@ class KFPF(Method):
 
     @property
     def needs(self) -> Needs:
-        return Needs(keeps=True)
+        return Needs(keeps=True, passes=Passes(steps=self.steps / self.every))
 
     def end_task(self, c: Context) -> Sequence[Phase]:
         if c.memory is None or not c.memory.filled or ((c.task.number or 0) + 1) % self.every:

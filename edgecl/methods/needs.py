@@ -33,14 +33,23 @@ class Passes(NamedTuple):
     Parameters
     ----------
     forward, backward : extra rows forwarded and backwarded per row of a step's batch
-    epochs : extra epochs a task (phases)
+    epochs, memory_epochs, steps : of a task's phases: epochs over its samples, epochs over the memory, further steps
     candidates : forwards of each candidate that `Method.choose` makes
+    final_memory_epochs : of the phases of `Method.finish`: epochs over the memory
     """
 
     forward: float = 0.0
     backward: float = 0.0
     epochs: float = 0.0
     candidates: float = 0.0
+    memory_epochs: float = 0.0
+    steps: float = 0.0
+    final_memory_epochs: float = 0.0
+
+    @property
+    def phases(self) -> bool:
+        """Whether there is training outside the tasks' own epochs."""
+        return any((self.epochs, self.memory_epochs, self.steps, self.final_memory_epochs))
 
 
 NO_PASSES = Passes()
@@ -67,6 +76,7 @@ class Needs:
     per_weight : names of float32 arrays with a value per living trained weight (EWC, SI)
     statistics : (feature width d, classes C) -> bytes of sums and means the method keeps
     passes : extra rows and epochs
+    on_the_way : whether the tasks' own steps train; False: they offer samples, and phases train (GDumb)
     trains : ``all``; ``head``, the classifier only; ``none``: no backward program, no gradients, no activations kept
     body : ``first task``: ``trains`` holds from the second task on, the first one is learned by plain SGD with a linear
         head; ``frozen``: from the first step on
@@ -86,6 +96,7 @@ class Needs:
     per_weight: tuple[str, ...] = ()
     statistics: Callable[[int, int], int] | None = None
     passes: Passes = NO_PASSES
+    on_the_way: bool = True
     trains: Literal["all", "head", "none"] = "all"
     body: Literal["learns", "first task", "frozen"] = "learns"
 

@@ -14,7 +14,7 @@ from .context import Context
 from .er import ER
 from .losses import cross_entropy
 from .mix import is_picture, mixed
-from .needs import Needs
+from .needs import Needs, Passes
 from .phase import Mix, Phase, cosine
 
 
@@ -37,7 +37,7 @@ class RainbowMemory(ER):
 
     @property
     def needs(self) -> Needs:
-        return Needs(draws=1)
+        return Needs(draws=1, passes=Passes(memory_epochs=self.memory_epochs))
 
     def prepare(self, c: Context, batch: Batch, replay: Replay) -> tuple[Batch, Replay]:
         mix = self._mix(c)

@@ -41,7 +41,8 @@ class Visited:
 
     def state(self) -> Array:
         """uint8: the base in 8 bytes, then the bits above it."""
-        return np.concatenate([np.array([self.base], "<i8").view(np.uint8), np.packbits(self._above)])
+        used = int(np.flatnonzero(self._above)[-1]) + 1 if self._above.any() else 0  # not the room kept ahead
+        return np.concatenate([np.array([self.base], "<i8").view(np.uint8), np.packbits(self._above[:used])])
 
     def load(self, state: Array) -> None:
         raw = np.ascontiguousarray(state, np.uint8)

@@ -12,7 +12,7 @@ from ..graph import Graph
 from ..intake.front import FrontInUse
 from ..methods import Method
 from .configured import configured_sparsity
-from .schedules import planned_steps, steps_of
+from .schedules import final_steps, phase_steps, planned_steps
 
 MODES = {"all": "train", "head": "head", "none": "inference"}
 
@@ -49,8 +49,7 @@ def _front_cost(front: FrontInUse, rows: int) -> Operation:
 
 def task_steps(config: Config, method: Method, n: int, merged: int = 0) -> int:
     """Steps of a task of ``n`` samples, phases that the method declares included."""
-    extra = round(method.needs.passes.epochs * steps_of(n, config.batch, config.drop_last))
-    return planned_steps(config, n, config.epochs, merged) + extra
+    return planned_steps(config, n, config.epochs, merged) + phase_steps(config, method.needs.passes, n)
 
 
 def with_costs(
@@ -64,6 +63,8 @@ def with_costs(
     for n in sizes:
         merged = min(config.memory, done) if method.needs.merged else 0
         steps, done = steps + task_steps(config, method, n, merged), done + n
+    if sizes:
+        steps += final_steps(config, method.needs.passes)
     costs = step_costs(config, graph, method, front)
     own = 0 if front is None else front.front.flops
     plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)), front_flops=own)

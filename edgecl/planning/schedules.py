@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..config import Config
 from ..data import check_removal, removal_points
+from ..methods.needs import Passes
 from ..sparsity import SparseTraining
 
 REMOVAL_STAGES = 4
@@ -26,6 +27,19 @@ def planned_steps(config: Config, n: int, epochs: int, merged: int = 0) -> int:
         kept = n - per_stage * sum(point <= epoch + 1e-9 for point in points)
         total += steps_of(kept + merged, config.batch, config.drop_last)
     return total
+
+
+def phase_steps(config: Config, passes: Passes, n: int) -> int:
+    """At most so many steps of a method's phases in a task of ``n`` samples."""
+    over = [(passes.epochs, n), (passes.memory_epochs, config.memory)]
+    epochs = sum(round(e * steps_of(rows, config.batch, config.drop_last)) for e, rows in over if rows)
+    return epochs + round(passes.steps)
+
+
+def final_steps(config: Config, passes: Passes) -> int:
+    """At most so many steps of the phases at the end of a stream."""
+    rows = config.memory
+    return round(passes.final_memory_epochs * steps_of(rows, config.batch, config.drop_last)) if rows else 0
 
 
 def check_schedules(config: Config, sparse: SparseTraining, sizes: list[int]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import EdgeclError
 from ..methods import Method, StepResult
-from ..planning.schedules import steps_of
+from ..planning.schedules import final_steps, phase_steps
 from ..plugins import PluginError
 from .method_run import MethodRun, Setting
 
@@ -20,6 +20,7 @@ SLACK = 64
 
 class WatchedRun(MethodRun):
     """made : FLOPs of the dearest step of the last task;  copies : gradients ever copied
+    written : arrays per weight that held something after any step
     widened : whether its head grew: the plan's FLOPs are of the narrow one
     """
 
@@ -31,6 +32,7 @@ class WatchedRun(MethodRun):
         except EdgeclError as error:
             raise self.broken(f"cannot be made: {error}", "needs") from error
         self.made = self.copies = self.phase_steps = 0
+        self.written: set[str] = set()
         self.widened = False
         self._copied = self._masked = 0  # in this step
         self._watch()
@@ -73,17 +75,19 @@ class WatchedRun(MethodRun):
             self._masked += 1
             mask(engine)
 
+        def counted(whole: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*given: Any, **how: Any) -> Any:
+                meters = parts.engine.meters
+                before = meters.forward_flops + meters.backward_flops
+                result = whole(*given, **how)
+                self._check_cost(meters.forward_flops + meters.backward_flops - before)
+                return result
+
+            return wrapped
+
         trainer = self.core.trainer
-        whole = trainer.step
-
-        def counted(*given: Any, **how: Any) -> StepResult:
-            meters = parts.engine.meters
-            before = meters.forward_flops + meters.backward_flops
-            result = whole(*given, **how)
-            self._check_cost(meters.forward_flops + meters.backward_flops - before)
-            return result
-
-        trainer.step = counted  # type: ignore[method-assign]
+        trainer.step = counted(trainer.step)  # type: ignore[method-assign]
+        trainer.phase_step = counted(trainer.phase_step)  # type: ignore[method-assign]
         method.train_step, method.offer_fields = train_step, offer_fields  # type: ignore[method-assign,assignment]
         gradients.copy, parts.sparse.before_step = copied, before_step  # type: ignore[method-assign]
 
@@ -91,7 +95,8 @@ class WatchedRun(MethodRun):
         engine = self.core.parts.engine
         if not isinstance(result, StepResult):
             raise self.broken(f"train_step returned {type(result).__name__}, not a StepResult", "train_step")
-        if engine.plan.extras.trains != "none":
+        counts = engine.plan.extras.trains == "none" or not (self.method.needs.on_the_way or self.in_phase)
+        if not counts:
             if steps != 1:
                 raise self.broken(f"train_step took {steps} steps of the engine, not one", "train_step")
             if self._masked != 1:
@@ -106,9 +111,10 @@ class WatchedRun(MethodRun):
                 "train_step",
             )
         most = len(batch) + sum(len(d) for d in replay)
-        if not len(batch) <= result.samples <= most:
+        least = 0 if counts else len(batch)
+        if not least <= result.samples <= most:
             raise self.broken(
-                f"says that {result.samples} rows went through the network, of {len(batch)} to {most}", "train_step"
+                f"says that {result.samples} rows went through the network, of {least} to {most}", "train_step"
             )
         if not np.isfinite(result.loss):
             raise self.broken(f"a step with loss {result.loss} was taken", "train_step")
@@ -146,6 +152,8 @@ class WatchedRun(MethodRun):
             raise self.broken("drew from numpy's own generator; Context.rng is saved and resumed", "train_step")
         self._check_phases(more)
         self._check_state()
+        engine = self.core.parts.engine
+        self.written.update(name for name in self.method.needs.per_weight if engine.per_weight(name).flat.any())
         if self.core.trainer.steps % 3 == 1 or not more:
             self.check_scores()
         return more
@@ -162,11 +170,12 @@ class WatchedRun(MethodRun):
     def _check_phases(self, more: bool) -> None:
         """Their steps against the plan's."""
         self.phase_steps += more and self.at.startswith("in phase")
-        epoch = steps_of(self.setting.samples, self.setting.batch)
-        if self.phase_steps > self.setting.tasks * round(self.method.needs.passes.epochs * epoch):
+        config, passes = self.core.parts.config, self.method.needs.passes
+        a_task, final = phase_steps(config, passes, self.setting.samples), final_steps(config, passes)
+        if self.phase_steps > self.setting.tasks * a_task + final:
             raise self.broken(
-                f"its phases have taken {self.phase_steps} steps of {self.setting.tasks} tasks of {epoch} an epoch; "
-                f"{self.method.needs.passes.epochs:g} epochs a task are declared",
+                f"its phases have taken {self.phase_steps} steps; declared are {a_task} for each of "
+                f"{self.setting.tasks} tasks and {final} at the end",
                 "passes",
             )
 

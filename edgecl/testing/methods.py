@@ -156,7 +156,7 @@ def _uses_what_it_declares(run: WatchedRun) -> None:
         if engine.side(name).empty:
             raise run.broken(f"the side '{name}' is declared and was never written", "sides")
     for name in needs.per_weight:
-        if needs.trains != "none" and not engine.per_weight(name).flat.any():
+        if needs.trains != "none" and name not in run.written:
             raise run.broken(f"the array '{name}' per weight is declared and was never written", "per_weight")
     if needs.gradient_copies and not run.copies:
         raise run.broken("gradient copies are declared and none was made", "gradient_copies")
@@ -166,8 +166,8 @@ def _uses_what_it_declares(run: WatchedRun) -> None:
             "declared never ran",
             "passes",
         )
-    if needs.passes.epochs and not run.phase_steps:
-        raise run.broken("epochs of phases are declared and there was none", "passes")
+    if needs.passes.phases and not run.phase_steps:
+        raise run.broken("epochs or steps of phases are declared and there was none", "passes")
 
 
 def _micro_batches_change_nothing(made: Made, setting: Setting) -> None:

@@ -87,7 +87,6 @@ def test_what_a_method_trains_at_the_end_is_saved_and_not_trained_again(stream, 
     assert again["steps"] == record["steps"] and again["accuracy_matrix"] == record["accuracy_matrix"]
 
 
-@pytest.mark.xfail(reason="open: fails after other test modules were imported, holds alone")
 def test_rows_held_out_are_trained_on_by_nobody_and_balanced(kind):
     run = MethodRun(made_up_methods.BiasCorrected, Setting(engine=kind, samples=40, memory=12))
     trained: set[tuple] = set()
@@ -95,7 +94,7 @@ def test_rows_held_out_are_trained_on_by_nobody_and_balanced(kind):
 
     def watched(rows, info, c, *, slots=None, **more):
         held = run.core.holdout.rows
-        if held is not None:
+        if held is not None and held[0].size:
             assert not np.isin(rows.indices, held[0]).any() and not np.isin(slots, held[1]).any()
             trained.add(info.task)
         assert len(rows.x) + len(slots) <= run.setting.batch
@@ -109,7 +108,6 @@ def test_rows_held_out_are_trained_on_by_nobody_and_balanced(kind):
     assert trained == {1, 2}
 
 
-@pytest.mark.xfail(reason="open: fails after other test modules were imported, holds alone")
 def test_an_epoch_of_merged_batches_visits_task_and_memory_once_and_the_plan_foresees_its_steps(kind):
     setting = Setting(engine=kind, samples=40, memory=12, tasks=2)
     run = MethodRun(made_up_methods.BiasCorrected, setting)
@@ -131,7 +129,7 @@ def test_an_epoch_of_merged_batches_visits_task_and_memory_once_and_the_plan_for
             slots = np.concatenate([s[4] for s in mine if s[1] == epoch])
             held = 0 if task == 0 else round(0.3 * 12)
             assert np.unique(positions).size == positions.size == 40 - held
-            assert np.unique(slots).size == slots.size == (0 if (task, epoch) == (0, 0) else 12 - held)
+            assert np.unique(slots).size == slots.size == (0 if task == 0 else 12 - held)
 
 
 def test_only_chosen_candidates_are_replayed(kind):
