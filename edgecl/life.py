@@ -17,7 +17,7 @@ from .erasure.pending import check_store, pending, take_over
 from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
-from .errors import BadInput, CannotRetrain, EdgeclError
+from .errors import CannotRetrain, EdgeclError, NothingLearned
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .learning.core import Core
@@ -150,7 +150,7 @@ class Life:
         """
         core = self.core
         if not core.trainer.seen.any():
-            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
         if task is None:
             scores = core.scores(x, core.trainer.seen)
         else:
