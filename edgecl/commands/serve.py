@@ -24,6 +24,7 @@ def command(
     run: str = typer.Option(None, "--run", metavar="DIR", help="folder of api.sock and admin.sock"),
     listen: str = typer.Option(None, "--listen", metavar="HOST:PORT", help="also serve there, with a token"),
     tokens: str = typer.Option(None, "--tokens", metavar="FILE", help="lines of 'role name sha256(token)'"),
+    tls: bool = typer.Option(None, "--tls/--no-tls", help="TLS there, by default with our own certificate"),
     given: list[str] = GIVEN,
     use: list[str] = USE,
     log: str = typer.Option("auto", "--log", metavar="auto|text|json|journal", help="form of the log"),
@@ -35,7 +36,8 @@ def command(
     from ..service.daemon import Daemon
     from ..service.logs import begin_logging
 
-    own = {"serve.state": state, "serve.run": run, "serve.listen": listen, "serve.tokens": tokens}
+    own: dict[str, Any] = {"serve.state": state, "serve.run": run, "serve.listen": listen, "serve.tokens": tokens}
+    own["serve.tls"] = tls
     over = {**dict(_given(text) for text in given), **{k: v for k, v in own.items() if v is not None}}
     read = read_config(config, over)
     form = choice(("auto", "text", "json", "journal"))("log", log)

@@ -139,7 +139,7 @@ class Session:
         return {
             "train_seconds": self.seconds,
             "energy_joules": {"value": self.energy.joules(steps), "source": self.energy.source},
-            "governor": None if self.governor is None else self.governor.to_json(),
+            "governor": None if self.governor is None else {**self.governor.to_json(), "level": self.governor.level},
         }
 
     def facts(self) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Serve:
     listen: str | None = _option(None, _listen, "also serve on HOST:PORT, with a token")
     hosts: tuple[str, ...] = _option((), _hosts, "names by which clients call us, beside localhost and HOST")
     tokens: str | None = _option(None, p.text, "file of 'role name sha256(token)' lines; needed by listen")
+    tls: bool = _option(False, p.flag, "TLS on listen, with a certificate of our own where none is named")
     certificate: str | None = _option(None, p.text, "TLS certificate (PEM)")
     key: str | None = _option(None, p.text, "its private key (PEM)")
     root_key: str | None = _option(None, p.text, "file of the root key that encrypts store and saved states")
@@ -65,6 +66,7 @@ class Serve:
     )
     switch_interval: float = _option(0.001, p.duration, "the interpreter's, in seconds")
     stall: float | None = _option(None, p.duration, "without a step for so long, training counts as hung")
+    healthy: float = _option(60.0, p.duration, "seconds after which a start counts as well")
     reserve: int | None = _option(None, p.size, "bytes kept free for a last save; default: of a saved state")
     log: str = _option("info", p.choice(("debug", "info", "warning", "error")), "least level that is logged")
 

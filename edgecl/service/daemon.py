@@ -16,10 +16,12 @@ from pathlib import Path
 from ..errors import EdgeclError
 from .access import Gate
 from .app import make_app
+from .boots import Boots
 from .config import ServiceConfig
 from .exporting import fresh_folder
 from .held import Held, open_learner
 from .journal import Journal
+from .life import Life
 from .listening import ADMIN, API, Server, bind_tcp, bind_unix, hosts, make_server, systemd_sockets, tls
 from .logs import set_level
 from .notify import notify
@@ -28,6 +30,7 @@ from .service import Service
 LOG = logging.getLogger("edgecl.service")
 NUDGE = 0.05  # seconds between looks whether what trains is to make room
 STOP_SECONDS = 20.0
+OPEN_SECONDS = 300
 
 
 class Daemon:
@@ -48,17 +51,28 @@ class Daemon:
         fresh_folder(self.config)
         serve = self.config.serve
         self._gate = None if serve.tokens is None else Gate(serve.tokens, hosts(serve))
-        sockets = self._bind()
+        sockets, self._tls = self._bind(), tls(serve) if serve.listen is not None else None
         began = time.monotonic()
+        boots = Boots(self.config.state)
+        notify(f"EXTEND_TIMEOUT_USEC={OPEN_SECONDS * 1_000_000}\nSTATUS=opening the store")
         held = Held(open_learner(self.config, self._use), self.config.learn.end_task)
-        self.service = Service(self.config, held, Journal(self.config.state))
+        journal = Journal(self.config.state)
+        self.service = Service(self.config, held, journal, boots, boots.too_many)
+        if boots.too_many is not None:
+            journal.write("safe mode", held.steps, why=boots.too_many)
         LOG.info("opened in %.2f s", time.monotonic() - began, extra={"event": "opened"})
         try:
             asyncio.run(self._serve(sockets))
         finally:
             notify("STOPPING=1")
-            self.service.close(save=self._stops < 2, limit=STOP_SECONDS)
+            signal.signal(signal.SIGTERM, self._stop_at_once)
+            self.service.close(lambda: self._stops < 2, STOP_SECONDS)
+            boots.well()
         return 0
+
+    def _stop_at_once(self, *_: object) -> None:
+        """A further SIGTERM after the loop has ended: no state is saved that is not being saved."""
+        self._stops += 1
 
     def _bind(self) -> dict[str, socket.socket]:
         """The sockets by what they are for: ``api``, ``admin`` and perhaps ``tcp``."""
@@ -88,7 +102,7 @@ class Daemon:
         running = []
         for name, sock in sockets.items():
             app = make_app(self.service, roles.get(name, "use"), self._gate)
-            server = make_server(app, self.config.serve, tls(self.config.serve) if name == "tcp" else None)
+            server = make_server(app, self.config.serve, self._tls if name == "tcp" else None)
             self._servers.append(server)
             running.append(asyncio.create_task(server.serve(sockets=[sock])))
         while not all(server.started for server in self._servers):
@@ -105,8 +119,9 @@ class Daemon:
         beat.cancel()
 
     async def _beat(self) -> None:
+        life = Life(self.service)
         while True:
-            self.service.work.nudge()
+            life.tick()
             await asyncio.sleep(NUDGE)
 
     # -- signals

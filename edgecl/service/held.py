@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..budget import Budget
+from ..budget.governor import PAUSE
 from ..checkpoint import generations
 from ..errors import BadInput
 from ..intake.spec import SampleSpec
@@ -79,6 +80,17 @@ class Held:
     @property
     def steps(self) -> int:
         return self.learner.model.steps
+
+    @property
+    def resting(self) -> bool:
+        """Whether the governor holds training."""
+        governor = self.learner.counters["governor"]
+        return governor is not None and governor["level"] == PAUSE
+
+    @property
+    def step_seconds(self) -> float:
+        """A training step's, so far."""
+        return self.learner.counters["train_seconds"] / max(1, self.steps)
 
     @property
     def predict_batch(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import grp
+import logging
 import os
 import socket
 import ssl
@@ -19,8 +20,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import BadInput, EdgeclError
+from .certificate import fingerprint, own_certificate
 from .config import Serve
 
+LOG = logging.getLogger("edgecl.service")
 HEAD_BYTES, HEAD_SECONDS, IDLE_SECONDS, GRACE_SECONDS = 16_384, 10.0, 120, 2
 FIRST_FD = 3
 API, ADMIN = "api.sock", "admin.sock"
@@ -106,15 +109,19 @@ def hosts(serve: Serve) -> frozenset[str]:
 
 
 def tls(serve: Serve) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the configured certificate, or None. Raises `BadInput`."""
-    if serve.certificate is None or serve.key is None:
-        return None
+    """TLS 1.2 or newer with the configured certificate or our own, or None. Raises `BadInput`."""
+    certificate, key = serve.certificate, serve.key
+    if certificate is None or key is None:
+        if not serve.tls:
+            return None
+        certificate, key = map(str, own_certificate(Path(serve.state) / "tls", hosts(serve)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(serve.certificate, serve.key)
+        context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise BadInput(f"The certificate cannot be used: {error}.", "See serve.certificate and serve.key.") from error
+    LOG.info("the certificate's SHA-256 is %s", fingerprint(Path(certificate)), extra={"event": "certificate"})
     return context
 
 

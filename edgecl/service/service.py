@@ -11,8 +11,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import EdgeclError
-from ..storage.errors import StoreError
+from ..storage.errors import StoreError, StoreFull
 from .bodies import Samples, check_label
+from .boots import Boots
 from .config import RELOADABLE, ServiceConfig
 from .events import Events
 from .held import Held
@@ -21,6 +22,7 @@ from .pool import Pool
 from .predicting import Answer, PredictThread
 from .refusals import Refused
 from .repeats import Repeats
+from .reserve import Reserve, no_space
 from .schedule import Schedule
 from .taking import IntakeThread
 from .work import Job, WorkThread
@@ -35,8 +37,13 @@ class Service:
     safe : why it is in safe mode (predictions only), or None
     """
 
-    def __init__(self, config: ServiceConfig, held: Held, journal: Journal, safe: str | None = None) -> None:
+    def __init__(
+        self, config: ServiceConfig, held: Held, journal: Journal, boots: Boots, safe: str | None = None
+    ) -> None:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
+        self.boots, self.full = boots, False
+        self.reserve = Reserve(config.state, config.state / "learner", config.serve.reserve)
+        self.reserve.keep()
         self.began = time.monotonic()
         self.reload: Callable[[], list[str]] = list  # reads the configuration again; the daemon's
         self.events = Events()
@@ -82,7 +89,22 @@ class Service:
             self.repeats.keep(key, answer)
             return answer
 
-        return self.intake.ask(take, size, durable and self.held.durable)
+        return self.intake.ask(lambda: self._with_room(take), size, durable and self.held.durable)
+
+    def _with_room(self, work: Callable[[], Any]) -> Any:
+        """``work()``, noting whether the disk is full."""
+        try:
+            result = work()
+        except StoreFull:
+            self._is_full(True)
+            raise
+        self._is_full(False)
+        return result
+
+    def _is_full(self, full: bool) -> None:
+        if full != self.full:
+            self.full = full
+            self.journal.write("disk full" if full else "disk has room", self.held.steps)
 
     def _take(self, samples: Samples) -> list[int]:
         if self.held.changes_task(samples):  # it ends a task, which excludes what trains
@@ -101,7 +123,7 @@ class Service:
         self.check_learns()
         for row in given:
             check_label(row["label"])
-        return self.intake.ask(lambda: [self._label(row) for row in given], 0, durable and self.held.durable)
+        return self.intake.ask(lambda: self._with_room(lambda: [self._label(row) for row in given]), 0, durable and self.held.durable)
 
     def _label(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -144,7 +166,13 @@ class Service:
     def checkpoint(self) -> dict[str, Any]:
         """Save the state; on the work thread."""
         try:
-            folder = self.held.save()
+            try:
+                folder = self.held.save()
+            except (OSError, EdgeclError, StoreError) as error:
+                if not (no_space(error) and self.reserve.held):
+                    raise
+                self.reserve.give_up()
+                folder = self.held.save()
             self.repeats.save()
         except (OSError, EdgeclError, StoreError) as error:
             self.journal.write("not saved", self.held.steps, cause=getattr(error, "cause", str(error)))
@@ -170,6 +198,7 @@ class Service:
         """Learn again, also after safe mode."""
         self.schedule.paused = False
         self.safe = self.schedule.held_by = None
+        self.boots.well()
         self.schedule.passed()
         self.journal.write("resumed", self.held.steps)
         self.work.wake()
@@ -211,6 +240,7 @@ class Service:
             "pool": {"samples": len(self.pool), "bytes": self.pool.bytes},
             "saved_seconds_ago": round(schedule.since_saved, 1),
             "unsaved": held.unsaved,
+            "disk_full": self.full,
             "counters": facts,
         }  # fmt: skip
 
@@ -230,11 +260,13 @@ class Service:
 
     # -- the end
 
-    def close(self, save: bool, limit: float) -> None:
+    def close(self, save: Callable[[], bool], limit: float) -> None:
         """Answer what waits, end what trains, save, close; at most about ``limit`` seconds of waiting for a step."""
-        self.intake_and_predictions_end()
+        self.predicting.close()
+        self.intake.close()
+        self._flush()
         ended = self.work.close(limit)
-        if ended and save and self.held.unsaved:
+        if ended and save() and self.held.unsaved:
             try:
                 self.checkpoint()
             except (OSError, EdgeclError, StoreError):
@@ -242,7 +274,9 @@ class Service:
         if ended:
             self.held.close()
 
-    def intake_and_predictions_end(self) -> None:
-        self.predicting.close()
-        self.intake.close()
+    def _flush(self) -> None:
+        try:
+            self.held.flush()
+        except (EdgeclError, StoreError) as error:
+            LOG.error("samples that nobody waited for may be lost: %s", error, extra={"event": "failure"})
 
