@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -37,7 +38,5 @@ class Boots:
         self._write(0)
 
     def _write(self, starts: int) -> None:
-        try:
+        with contextlib.suppress(OSError):  # a full disk is no reason not to start
             write_whole(self._path, json.dumps({"starts": starts, "version": __version__}).encode())
-        except OSError:  # a full disk is no reason not to start
-            pass

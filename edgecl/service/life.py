@@ -46,7 +46,7 @@ class Progress:
 
 
 class Life:
-    """Called often by the loop's timer: makes room for jobs, feeds the watchdog, notes health and leaps of the clock."""
+    """Called often by the loop's timer: makes room for jobs, feeds the watchdog, notes health and leaps of time."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

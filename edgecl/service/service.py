@@ -123,7 +123,8 @@ class Service:
         self.check_learns()
         for row in given:
             check_label(row["label"])
-        return self.intake.ask(lambda: self._with_room(lambda: [self._label(row) for row in given]), 0, durable and self.held.durable)
+        work = lambda: self._with_room(lambda: [self._label(row) for row in given])  # noqa: E731
+        return self.intake.ask(work, 0, durable and self.held.durable)
 
     def _label(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from daemons import SHAPE, samples
+from daemons import SHAPE, samples, until
 
 from edgecl.errors import BadInput
 from edgecl.learner import Learner
@@ -158,8 +158,7 @@ def test_learning_of_its_own_accord_makes_room_for_a_verb(daemon):
     x, y = samples(16)
     with daemon.start().client(timeout=20) as client:
         client.observe(x, y)
-        while client.status()["model"]["steps"] < 3:
-            pass
+        until(lambda: client.status()["model"]["steps"] >= 3)
         client.save()  # would last a minute
         found = [d for d in client.decisions() if d["kind"] == "slice"]
         assert "stop()" in found[0]["stopped"]
