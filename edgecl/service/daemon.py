@@ -55,7 +55,8 @@ class Daemon:
         began = time.monotonic()
         boots = Boots(self.config.state)
         notify(f"EXTEND_TIMEOUT_USEC={OPEN_SECONDS * 1_000_000}\nSTATUS=opening the store")
-        held = Held(open_learner(self.config, self._use), self.config.learn.end_task)
+        learner = open_learner(self.config, self._use)
+        held = Held(learner, self.config.learn.end_task, int(self.config.learner.get("buffer", 2000)))
         journal = Journal(self.config.state)
         self.service = Service(self.config, held, journal, boots, boots.too_many)
         if boots.too_many is not None:

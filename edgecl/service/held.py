@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ class Held:
     slot : name of the kept model that the present one comes from
     """
 
-    def __init__(self, learner: Learner, end_task: str) -> None:
-        self.learner, self._end_task = learner, end_task
+    def __init__(self, learner: Learner, end_task: str, buffer: int = 2000) -> None:
+        self.learner, self._end_task, self._buffer = learner, end_task, buffer
         self.learning = False
         self.fresh = 0
         self.taken = 0
@@ -80,6 +81,13 @@ class Held:
     @property
     def steps(self) -> int:
         return self.learner.model.steps
+
+    @property
+    def state_bytes(self) -> int:
+        """What a saved state may take: three numbers a weight, the stream buffer, the memory, and a margin."""
+        weights = sum(prod(shape) for shape in self.learner.parameters.values())
+        rows = self._buffer + int(self.learner.plan.config.memory)
+        return 12 * weights + rows * (self.spec.bytes + 128) + (1 << 20)
 
     @property
     def resting(self) -> bool:

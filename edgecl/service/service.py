@@ -42,7 +42,7 @@ class Service:
     ) -> None:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
         self.boots, self.full = boots, False
-        self.reserve = Reserve(config.state, config.state / "learner", config.serve.reserve)
+        self.reserve = Reserve(config.state, config.serve.reserve or held.state_bytes)
         self.reserve.keep()
         self.began = time.monotonic()
         self.reload: Callable[[], list[str]] = list  # reads the configuration again; the daemon's
