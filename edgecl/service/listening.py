@@ -128,9 +128,11 @@ def tls(serve: Serve) -> ssl.SSLContext | None:
 class LimitedProtocol(H11Protocol):
     """uvicorn's protocol with a limit on connections and on the time that a head may take."""
 
+    most = 64  # connections of a server
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head: asyncio.TimerHandle | None = None
-        if len(self.connections) >= (self.config.limit_concurrency or 64):
+        if len(self.connections) >= self.most:
             super().connection_made(transport)
             transport.abort()
             return
@@ -168,9 +170,10 @@ class Server(uvicorn.Server):
 
 def make_server(app: Any, serve: Serve, context: ssl.SSLContext | None = None) -> Server:
     """A server of one application; it begins with ``serve(sockets=[...])``."""
+    protocol = type("Protocol", (LimitedProtocol,), {"most": serve.connections})
     config = uvicorn.Config(
-        app, loop="none", http=LimitedProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, date_header=False, limit_concurrency=serve.connections + 1,
+        app, loop="none", http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=HEAD_BYTES,
     )  # fmt: skip

@@ -37,6 +37,8 @@ def picture(body: bytes, kind: str, spec: SampleSpec) -> np.ndarray:
                 plain = np.asarray(found.convert("L" if channels == 1 else "RGB"))
     except Refused:
         raise
+    except image.DecompressionBombError as error:  # said by the header, before anything is decoded
+        raise Refused(413, f"The picture is too large: {error}.", f"Send at most {MOST_PIXELS} pixels.") from error
     except (OSError, ValueError, SyntaxError, Warning, MemoryError, struct.error, zlib.error) as error:
         raise BadInput(f"The picture cannot be read: {error}.", f"Send a whole {_FORMATS[kind]} file.") from error
     planes = plain[None] if channels == 1 else np.moveaxis(plain, 2, 0)
