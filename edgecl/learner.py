@@ -24,6 +24,7 @@ from .intake.spec import SampleSpec, sample_spec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
 from .learning.live_model import LiveModel
+from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
@@ -94,7 +95,7 @@ class Learner:
         """Everything that `close` gives back, as it is before the first sample."""
         saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
@@ -103,8 +104,7 @@ class Learner:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value, told from others by its `repr`; a change of it ends the task before, which waits for
-            a running `learn`
+        task    : any value, told from others by its `repr`; a change of it waits for `learn` and ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
         Raises `BadInput` for what does not fit, by index; nothing is taken then, and no task ended.

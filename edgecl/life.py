@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from .learning.core import Core
 from .learning.learn import Asked, Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
+from .learning.stopping import Stopping
 from .learning.tasks import Tasks
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
@@ -50,7 +50,7 @@ class Life:
     closed : whether it was given back
     """
 
-    def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
+    def __init__(self, setup: Setup, saves: Saves, stop: Stopping, baseline: int) -> None:
         self.setup, self.saves, self.closed = setup, saves, False
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from threading import Event
 from typing import Any, Protocol
 
 from ..budget import Budget, RunPlan
@@ -12,6 +11,7 @@ from ..budget.guard import Guard
 from ..budget.stop import Stop
 from ..budget.watch import make_energy_account, make_governor
 from ..methods import NonFiniteLoss
+from .stopping import Stopping
 from .task_loop import StepLog
 from .trainer import Trainer
 
@@ -39,7 +39,7 @@ class Session:
     """
 
     def __init__(
-        self, trainer: Trainer, budget: Budget, plan: RunPlan, stop: Event, shed: Callable[[int], None]
+        self, trainer: Trainer, budget: Budget, plan: RunPlan, stop: Stopping, shed: Callable[[int], None]
     ) -> None:
         self.trainer, self.budget, self.plan, self.stop = trainer, budget, plan, stop
         self.governor = make_governor(plan.config, self._log, stop.wait)
