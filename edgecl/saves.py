@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Saves:
     root_key : of the store and of what is written; it is kept nowhere else
 
     folders : every folder saved to, whose states a subject must leave
+    lineage : tells the states of this learner's life from those of others;  generation : how often it was saved
     """
 
     def __init__(self, path: str | Path | None, root_key: RootKey | None) -> None:
@@ -32,6 +34,7 @@ class Saves:
         self.root_key = root_key
         self.folders = set() if self.path is None else {self.path}
         self.store: SampleStore | None = None
+        self.lineage, self.generation = secrets.token_hex(8), 0
 
     def check(self, store: str | None, keep: int) -> None:
         """Raise `BadInput` for what does not go with a learner that has this ``store`` and keeps so many states."""
@@ -64,6 +67,14 @@ class Saves:
         checkpoint.save(folder, self.sealed(state))
         if self.store is not None and replacing.beside(self.store.path) is not None:
             replacing.done(self.store.path)  # a learner that did not take that state over has saved one of its own
+
+    def state(self) -> dict[str, Any]:
+        return {"lineage": self.lineage, "generation": self.generation}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, of this version or an earlier one."""
+        self.lineage = str(state.get("lineage", self.lineage))
+        self.generation = int(state.get("generation", 0))
 
     def forget_in_files(self, subject: int) -> list[str]:
         """Rewrite the saved states without a subject; a dropped key needs no rewriting."""

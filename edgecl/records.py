@@ -1,0 +1,50 @@
+"""Records: what a learner does with samples by their ids, after they were observed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from .errors import EdgeclError
+from .life import Life
+
+
+class Records:
+    """The part of a `Learner` that changes samples and labels. Each call waits for a running `learn`; what it did is on
+    flash when it returns, and memory, stream buffer, saved order and training anew know it.
+    """
+
+    life: Life
+    _work: threading.RLock
+
+    def relabel(self, ids: Any, y: Any) -> None:
+        """Samples ``ids`` (of a ticket) get labels ``y``, one for all or one each; all of them or none. Those that had
+        no label, and those whose label was wrong, are new to the next `learn`.
+
+        Raises `BadInput` for an id that is not there.
+        """
+        with self._work, self.life.intake.lock:
+            self._check_open()
+            self.life.amending.relabel(ids, y)
+
+    def remove(self, ids: Any = None, *, label: Any = None, erase: bool = False) -> int:
+        """Take samples ``ids`` out, or all of a ``label``, which is predicted no more; how many there were. The weights
+        still carry what they learned of them.
+
+        erase : also overwrite their bytes at once, as `forget` does; by default their space is returned in time
+        """
+        with self._work, self.life.intake.lock:
+            self._check_open()
+            return self.life.amending.remove(ids, label, erase)
+
+    def rename(self, label: Any, to: Any) -> None:
+        """Call a label by another name. Where ``to`` is a label already the two become one: their samples have it, and
+        what was predicted as either is predicted as it.
+        """
+        with self._work, self.life.intake.lock:
+            self._check_open()
+            self.life.amending.rename(label, to)
+
+    def _check_open(self) -> None:
+        if self.life.closed:
+            raise EdgeclError("This learner is closed.", "Make or open another one.")
