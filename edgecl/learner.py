@@ -127,13 +127,9 @@ class Learner(Records):
             return self.life.take(x, y, np.full(len(x), subject, np.int32))
 
     def learn(
-        self,
-        *,
-        steps: int | None = None,
-        epochs: int | None = None,
-        seconds: float | None = None,
+        self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None,
         progress: Listener | None = None,
-    ) -> LearnLog:
+    ) -> LearnLog:  # fmt: skip
         """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
         Samples of earlier tasks that were not learned yet come first, in order of their tasks; where there is no sample
         of the present one the memory is replayed alone. The log says how many samples were ``new``.

@@ -18,7 +18,6 @@ from .erasure.pending import check_store, pending, take_over
 from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.sealing import unseal
 from .erasure.starts import check_ram_room, choose, digest
-from .errors import EdgeclError
 from .intake.buffer import StreamBuffer
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
@@ -33,12 +32,11 @@ from .learning.statistics import without_statistics
 from .learning.tasks import Tasks
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
-from .planning.setup import OF_RUNS, Setup, make_setup
+from .planning.setup import Setup, setup_like
 from .plugins import provenance
-from .saved_bounds import check_saved
+from .saved_bounds import check_saved, fitting
 from .saves import Saves
 from .storage import SampleStore
-from .storage.errors import StoreError
 
 Array = np.ndarray
 
@@ -205,17 +203,7 @@ class Life:
         weights = self.diary.calls.weights if from_seed else None
         if self.setup.front is not None:
             config["front"] = self.setup.front.front
-        setup = make_setup(
-            self.setup.network,
-            {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
-            spec=self.setup.raw,
-            classes=self.setup.network.graph.classes,
-            buffer=self.setup.buffer,
-            keep=self.setup.keep,
-            tasks=self.setup.tasks,
-            weights=None if weights is None else weights[0],
-            called=self.core.plan.config.network,
-        )
+        setup = setup_like(self.setup, config, None if weights is None else weights[0])
         setup = replace(setup, classes=max(classes, setup.classes))
         return Life(setup, Saves(path, self.saves.root_key), self.session.stop, self.core.plan.baseline)
 
@@ -266,7 +254,6 @@ class Life:
                 **self.session.state(),
                 **self.diary.state(),
                 **self.saves.state(),
-                "covers": self.intake.covers(),
                 "forgotten": [] if store is None else [list(f) for f in store.forgotten()],
                 "forgotten_count": 0 if store is None else store.forgotten_count,
                 "store_id": None if store is None else store.id,
@@ -280,24 +267,13 @@ class Life:
 
         Raises `EdgeclError` or `StoreError` for a state that does not fit, wherever that showed.
         """
-        try:
-            self._load(saved)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-            if isinstance(error, (EdgeclError, StoreError)):
-                raise
-            what = f"{type(error).__name__}: {error}".rstrip(".")
-            raise EdgeclError(
-                f"The saved state does not fit: {what}.", "Use the other generation or a backup."
-            ) from error
+        with fitting():
+            check_saved(saved)
+            self._load(saved, saved["learner"])
 
-    def _load(self, saved: Mapping[str, Any]) -> None:
-        check_saved(saved)
-        about, buffer = saved["learner"], saved["stream_buffer"]
-        if "portions" not in buffer and about.get("ending") is not None:  # saved by a version that had two at most
-            ending = int(about["ending"])
-            buffer = {**buffer, "portions": [ending, len(buffer["labels"]) - ending]}
+    def _load(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.core.load(saved, rewind_store=False)
-        self.intake.load(about, buffer)
+        self.intake.load(about, saved["stream_buffer"])
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)
@@ -308,9 +284,7 @@ class Life:
 
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        buffer = self.intake.buffer
-        intake = {"kept_in_ram_only": self.intake.unstored, "buffered": len(buffer), "new": buffer.fresh}
-        return {**self.core.counters(), **self.session.counters(), **intake}
+        return {**self.core.counters(), **self.session.counters(), **self.intake.counters()}
 
     def close(self) -> None:
         """Stop movers, close the store; once."""

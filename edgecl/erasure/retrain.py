@@ -231,7 +231,7 @@ def _write(original: Twin, twin: Twin, beside: Path) -> None:
     state = twin.state()
     about = original.state()["learner"]
     state["learner"]["replaced"] = replaced
-    for name in ("config", "energy", "unstored", "task_name", "front"):
+    for name in ("config", "energy", "unstored", "task_name", "front", "lineage", "generation"):
         if name in about:
             state["learner"][name] = about[name]
     state["learner"]["train_seconds"] += about["train_seconds"]

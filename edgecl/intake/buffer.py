@@ -164,13 +164,12 @@ class StreamBuffer:
         used."""
         with self._lock:
             self.release()
-            if not gone.any():
-                return 0
-            if self._reader is not None:
-                self._reader.wipe()
-            old = self.rows
-            self._keep(~gone)
-            old.wipe()
+            if gone.any():
+                if self._reader is not None:
+                    self._reader.wipe()
+                old = self.rows
+                self._keep(~gone)
+                old.wipe()
             return int(np.count_nonzero(gone))
 
     def forget(self, subject: int) -> int:
@@ -262,7 +261,7 @@ class StreamBuffer:
             self._settle()
 
     def shed(self) -> None:
-        """Read no longer ahead for the present view; give the RAM for it back. Changes no result."""
+        """Read no longer ahead for the present view. Changes no result."""
         if self._view is not None and self._reader is not None:
             self._view.stop_expecting()
             self._reader.trim()

@@ -182,15 +182,25 @@ class Intake:
             "next_id": self.next_id,
             "unstored": self.unstored,
             "buffer": self.buffer.capacity,
+            "covers": self.covers(),
         }
 
     def load(self, state: Mapping[str, Any], buffer: Mapping[str, Any]) -> None:
         """Continue from `state` and the buffer's own; labels that the store knows beyond it stay known."""
-        self.buffer.load(dict(buffer))
+        if "portions" not in buffer and state.get("ending") is not None:  # saved by a version that had two at most
+            ending = int(state["ending"])
+            buffer = {**buffer, "portions": [ending, len(buffer["labels"]) - ending]}
+        self.buffer.load(buffer)
         stored, known = stored_labels(self.store), list(state["labels"])
         self.labels = LabelMap(stored + known[len(stored) :])
         self._labels_stored = (self.labels, len(stored))
         self.next_id, self.unstored = int(state["next_id"]), int(state.get("unstored", 0))
+
+    def counters(self) -> dict[str, int]:
+        """Samples that are held, and those that were never trained on."""
+        passed = self.buffer.reservoir.passed
+        counts = {"buffered": len(self.buffer), "new": self.buffer.fresh, "passed_by": passed}
+        return {"kept_in_ram_only": self.unstored, **counts}
 
     def forget(self, subject: int, ids: Array) -> dict[str, int]:
         """Take a subject's samples out of the buffer; how many."""
