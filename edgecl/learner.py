@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from . import plugins
+from .backup import restore
 from .budget import Budget, resident
 from .closing import close_at_exit
 from .erasure.forgetting import Receipt
 from .erasure.retrain import Retrained
 from .graph import Graph
-from .intake.labels import Label, plain_labels
+from .intake.labels import plain_labels
 from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec, sample_spec
 from .learning.asked import Asked, LearnLog
@@ -177,12 +178,6 @@ class Learner(Records):
                 answers = self.life.answers(x, proba, task)
         return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
-    def flush(self) -> None:
-        """Returns when every sample observed so far is on flash."""
-        self._check_open()
-        if self.life.store is not None:
-            self.life.store.flush()
-
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
         folder = self.life.saves.folder(path)
@@ -240,6 +235,11 @@ class Learner(Records):
             raise
         return learner
 
+    @classmethod
+    def restore(cls, file: str | Path, to: str | Path, **given: Any) -> Learner:
+        """The learner of a `backup`, brought back into the new folder ``to``; ``given`` as in `open`."""
+        return cls.open(restore(file, to)["saved"], **given)
+
     def close(self) -> None:
         """Stop, let movers end, close the store. Saves nothing."""
         self._stop.set()
@@ -268,11 +268,6 @@ class Learner(Records):
     def path(self) -> Path | None:
         """The folder that `save` writes to."""
         return self.life.saves.path
-
-    @property
-    def labels(self) -> tuple[Label, ...]:
-        """Labels observed so far, in the order of their head units."""
-        return self.life.intake.labels.distinct
 
     @property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
+from .backup import archive
 from .errors import EdgeclError
+from .intake.labels import Label
 from .life import Life
 
 
@@ -16,6 +19,17 @@ class Records:
 
     life: Life
     _work: threading.RLock
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Labels observed so far, in the order of their head units."""
+        return self.life.intake.labels.distinct
+
+    def flush(self) -> None:
+        """Returns when every sample observed so far is on flash."""
+        self._check_open()
+        if self.life.store is not None:
+            self.life.store.flush()
 
     def relabel(self, ids: Any, y: Any) -> None:
         """Samples ``ids`` (of a ticket) get labels ``y``, one for all or one each; all of them or none. Those that had
@@ -44,6 +58,17 @@ class Records:
         with self._work, self.life.intake.lock:
             self._check_open()
             self.life.amending.rename(label, to)
+
+    def backup(self, file: str | Path) -> dict[str, Any]:
+        """`save`, then write state, store and settings to one new file; `restore` brings them back, also on another
+        machine. Returns {"file", "files", "bytes"}.
+        """
+        with self._work, self.life.intake.lock:
+            self._check_open()
+            saved = self.life.saves.folder(None)
+            self.life.save(saved)
+            store = self.life.store
+            return archive(Path(file), saved, None if store is None else store.path)
 
     def _check_open(self) -> None:
         if self.life.closed:

@@ -13,7 +13,9 @@ from .erasure.overwriting import rewrite_saved
 from .erasure.sealing import seal, unseal, without
 from .errors import BadInput, EdgeclError
 from .storage import RootKey, SampleStore, replacing
+from .storage.jsonfile import read_json, write_json
 
+_PLACE = "place.json"
 STATE_FORMAT = 2  # of what a learner saves; 1 where it says none
 
 
@@ -90,6 +92,22 @@ class Saves:
                 found.append(subject)
                 self.forget_in_files(subject)
         return saved, found
+
+
+def place_store(folder: Path, store: str) -> None:
+    """Note in a folder of saved states where their store lies, from there: a learner that moved finds it."""
+    write_json(folder / _PLACE, {"store": store})
+
+
+def placed_store(folder: str | Path) -> str | None:
+    """The folder of the store that `place_store` noted, if any."""
+    try:
+        noted = read_json(Path(folder) / _PLACE)["store"]
+        return str(Path(os.path.abspath(folder), str(noted)).resolve())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgeclError(f"'{Path(folder) / _PLACE}' cannot be read: {error}.", "Give the store's folder.") from error
 
 
 def saved_learner(path: str | Path) -> dict[str, Any]:
