@@ -1,5 +1,5 @@
 """The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store |
-serve | ctl`."""
+backup | restore | serve | ctl`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from . import __version__
-from .commands import bench, compare, ctl, data, demo, devices, doctor, methods, plan, run, serve, store, tune
+from .commands import backup, bench, compare, ctl, data, demo, devices, doctor, methods, plan, run, serve, store, tune
 from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
@@ -46,6 +46,8 @@ app.command("tune", help=tune.HELP)(tune.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("methods", help=methods.HELP)(methods.command)
 app.command("demo", help=demo.HELP)(demo.command)
+app.command("backup", help=backup.HELP)(backup.command)
+app.command("restore", help=backup.RESTORE)(backup.restore)
 app.command("doctor", help=doctor.HELP)(doctor.command)
 app.command("serve", help=serve.HELP)(serve.command)
 app.add_typer(ctl.app, name="ctl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,29 +9,34 @@ from typing import Any
 
 import numpy as np
 
+from .budget.stop import stop_text
+from .erasure.amending import AmendHolder, Amending
 from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
 from .erasure.pending import check_store, pending, take_over
 from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.sealing import unseal
-from .erasure.starts import choose, digest
-from .errors import CannotRetrain, EdgeclError, NothingLearned
+from .erasure.starts import check_ram_room, choose, digest
+from .intake.buffer import StreamBuffer
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
+from .intake.order import Order
+from .learning.answers import answers
+from .learning.asked import Asked
 from .learning.core import Core
-from .learning.learn import Asked, Teaching
+from .learning.found import adopt, catch_up, covers_of
+from .learning.learn import Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
 from .learning.stopping import Stopping
 from .learning.tasks import Tasks
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
-from .planning.setup import OF_RUNS, Setup, make_setup
+from .planning.setup import Setup, setup_like
 from .plugins import provenance
-from .saved_bounds import check_saved
+from .saved_bounds import check_saved, fitting
 from .saves import Saves
 from .storage import SampleStore
-from .storage.errors import StoreError
 
 Array = np.ndarray
 
@@ -60,21 +64,14 @@ class Life:
             saves.store = self.core.parts.store
             labels = stored_labels(self.store)
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
-            wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
-            self.intake = Intake(
-                spec,
-                setup.buffer,
-                self.store,
-                self.diary,
-                self._log,
-                ahead=AHEAD * plan.config.batch,
-                most_labels=KEPT_LOGITS if wide else None,
-                needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
-            )
-            self.diary.note_stored(self.store)
+            options, p = plan.config, self.core.parts
+            order = Order(options.batch, options.drop_last)
+            of = spec, setup.buffer, self.store, AHEAD * options.batch, order, p.random["stream"]
+            needs_flash = getattr(p.policy, "chooses_at_end", False)
+            self.intake = Intake(StreamBuffer(*of), self.diary, self._log, needs_flash)
             self.tasks = Tasks(setup.tasks)
             self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
-            self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary)
+            self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary, self._task_ended)
         except BaseException:  # the store is for another try
             self.core.close()
             raise
@@ -94,13 +91,17 @@ class Life:
         return self.core.sealing
 
     @property
+    def idle(self) -> bool:
+        return self.teaching.idle
+
+    @property
     def steps(self) -> int:
         return self.core.trainer.steps
 
     # -- what a learner does
 
     def take(
-        self, x: Array, y: list[Label], subjects: Array, times: Array | None = None, buffered: bool = True
+        self, x: Array, y: list[Label | None], subjects: Array, times: Array | None = None, buffered: bool = True
     ) -> Any:
         """See `Intake.take`."""
         return self.intake.take(x, y, subjects, steps=self.steps, times=times, buffered=buffered)
@@ -123,20 +124,42 @@ class Life:
     ) -> None:
         self.teaching.learn(Asked(steps, epochs, None, most, arrive))
 
-    def end_task(self) -> Any:
-        """See `Teaching.end_task`; the state at the task's end is kept where that was asked for."""
-        before = self.tasks.number
-        stop = self.teaching.end_task()
-        if self.tasks.number > before and self.diary.kept.most:
+    def end_task(self) -> str | None:
+        """See `Teaching.end_task`; why the task goes on, or None."""
+        return stop_text(self.teaching.end_task()) or self.teaching.waiting_text()
+
+    def finish(self) -> str | None:
+        """See `Teaching.finish`."""
+        return stop_text(self.teaching.finish())
+
+    def change_task(self, name: str) -> None:
+        """What comes from here on is of the task ``name``."""
+        if self.tasks.name == name:
+            return
+        if self.tasks.name is None:
+            self.intake.borders.name(name)
+            self.tasks.name = name
+            return
+        with self.intake.lock:
+            self.teaching.declare_end(name)
+            self.diary.task_ended()
+        self.teaching.complete()
+
+    def _task_ended(self, number: int) -> None:
+        """The state at the task's end is kept where that was asked for."""
+        if self.diary.kept.most:
             with self.intake.lock:
-                self.diary.kept.add(before, self.saves.sealed(self.state()))
-        return stop
+                self.diary.kept.add(number, self.saves.sealed(self.state()))
 
     def save(self, folder: Path) -> None:
         """Write the state; samples may not come meanwhile."""
         if self.store is not None:
             self.store.flush()
+        self.saves.generation += 1
         self.saves.write(folder, self.state())
+        if self.store is not None:
+            self.store.set_mark(self.saves.lineage, self.saves.generation)  # on flash is what it names
+            self.intake.borders.saved(self.store.next_id)
 
     def forget(self, subject: int) -> Receipt:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
@@ -144,47 +167,35 @@ class Life:
             receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
         return replace(receipt, saved=sorted(map(str, self.saves.folders)), statistics=statistics)
 
+    @property
+    def amending(self) -> Amending:
+        """Relabels, removes and renames; nothing may train or take samples meanwhile."""
+        seen = self.core.trainer.seen
+
+        def retire(units: Array) -> None:
+            seen[units[units < len(seen)]] = False
+
+        holders: list[AmendHolder] = [self.core, self.intake]
+        return Amending(self.intake, self.diary, holders, lambda ids: without_statistics(self.core, -2, ids), retire)
+
+    def adopt(self, covers: Mapping[str, Any] | None = None) -> None:
+        """See `learning.found.adopt`."""
+        new = adopt(self.intake, self.tasks, self.diary, covers)
+        if new:
+            self._log(f"store: {new} samples that no saved state of this learner knows are new")
+
     def answers(self, x: Array, proba: bool, task: Any = None) -> Any:
-        """Labels of samples x [n, ...], or float32 [n, k] probabilities in the order of the labels known; from any
-        thread but where a task is named.
-        """
-        core = self.core
-        if not core.trainer.seen.any():
-            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
-        if task is None:
-            scores = core.scores(x, core.trainer.seen)
-        else:
-            number, units = self.tasks.of(task)
-            among = np.zeros(core.classes, bool)
-            among[units] = True
-            scores = core.scores(x, among, number)
-        labels = list(self.intake.labels.labels)
-        if not proba:
-            return [labels[k] for k in np.argmax(scores, axis=1)]
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-        full = np.zeros((len(x), len(labels)), np.float32)
-        full[:, : shares.shape[1]] = shares[:, : len(labels)]
-        return full
+        """See `learning.answers.answers`."""
+        return answers(self.core, self.tasks, self.intake.labels, x, proba, task)
 
     # -- training anew
 
     def retrain_without(self, subject: int, adopt: Callable[[Callable[[], Life]], None]) -> Retrained:
         """See `erasure.retrain`. ``adopt`` is given what makes the life that goes on in place of this one."""
         start = choose(self.diary, self.store, subject, bool(self.core.parts.method.needs.fields))
-        self._check_ram_room()
+        check_ram_room(self.session.guard.memory, self.core.plan)
         how = Replacing(self.forget, self.twin, lambda: adopt(self.successor), self.session.stop)
         return retrain(self, subject, start, how)
-
-    def _check_ram_room(self) -> None:
-        ram, plan = self.session.guard.memory, self.core.plan
-        both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
-        if ram.limit is not None and both > ram.limit:
-            raise CannotRetrain(
-                f"A second learner of {plan.growth_bytes / 1e6:.1f} MB does not fit the budget of "
-                f"{ram.limit / 1e6:.1f} MB of RAM.",
-                f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
-            )
 
     def twin(self, options: Mapping[str, Any], classes: int, path: Path, from_seed: bool) -> Life:
         """Another one for the same samples: ``options`` over the present ones, states in ``path``, no budget."""
@@ -192,17 +203,7 @@ class Life:
         weights = self.diary.calls.weights if from_seed else None
         if self.setup.front is not None:
             config["front"] = self.setup.front.front
-        setup = make_setup(
-            self.setup.network,
-            {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
-            spec=self.setup.raw,
-            classes=self.setup.network.graph.classes,
-            buffer=self.setup.buffer,
-            keep=self.setup.keep,
-            tasks=self.setup.tasks,
-            weights=None if weights is None else weights[0],
-            called=self.core.plan.config.network,
-        )
+        setup = setup_like(self.setup, config, None if weights is None else weights[0])
         setup = replace(setup, classes=max(classes, setup.classes))
         return Life(setup, Saves(path, self.saves.root_key), self.session.stop, self.core.plan.baseline)
 
@@ -234,6 +235,7 @@ class Life:
         self.load(saved)
         for subject in forgotten:
             self.diary.forget_in_files(subject)
+        self.adopt(covers_of(saved))
 
     # -- saved state
 
@@ -251,6 +253,7 @@ class Life:
                 **self.tasks.state(),
                 **self.session.state(),
                 **self.diary.state(),
+                **self.saves.state(),
                 "forgotten": [] if store is None else [list(f) for f in store.forgotten()],
                 "forgotten_count": 0 if store is None else store.forgotten_count,
                 "store_id": None if store is None else store.id,
@@ -264,32 +267,24 @@ class Life:
 
         Raises `EdgeclError` or `StoreError` for a state that does not fit, wherever that showed.
         """
-        try:
-            self._load(saved)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-            if isinstance(error, (EdgeclError, StoreError)):
-                raise
-            what = f"{type(error).__name__}: {error}".rstrip(".")
-            raise EdgeclError(
-                f"The saved state does not fit: {what}.", "Use the other generation or a backup."
-            ) from error
+        with fitting():
+            check_saved(saved)
+            self._load(saved, saved["learner"])
 
-    def _load(self, saved: Mapping[str, Any]) -> None:
-        check_saved(saved)
-        about = saved["learner"]
+    def _load(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)
+        self.saves.load(about)
         if self.setup.front is not None:
             self.setup.front.load(about["front"])
-        self.diary.note_stored(self.store)
+        catch_up(self.core, self.intake)
 
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        intake = {"kept_in_ram_only": self.intake.unstored, "buffered": len(self.intake.buffer)}
-        return {**self.core.counters(), **self.session.counters(), **intake}
+        return {**self.core.counters(), **self.session.counters(), **self.intake.counters()}
 
     def close(self) -> None:
         """Stop movers, close the store; once."""

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..budget.planner import RunPlan
 from ..errors import BadInput, CannotRetrain
 from ..storage import SampleStore
 from ..storage.transfer import live_ids
-from .calls import FORGOT, STORED, UNSTORED
+from .calls import FORGOT, FOUND, REMOVED, STORED, UNSTORED
 from .diary import Diary
+
+
+class Ram(Protocol):
+    """What is resident, and the budget of it."""
+
+    limit: int | None
+    baseline: int
+
+    def use(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,17 @@ def choose(diary: Diary, store: SampleStore | None, subject: int, made_values: b
     )
 
 
+def check_ram_room(ram: Ram, plan: RunPlan) -> None:
+    """Raise `CannotRetrain` where a second learner does not fit the budget."""
+    both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
+    if ram.limit is not None and both > ram.limit:
+        raise CannotRetrain(
+            f"A second learner of {plan.growth_bytes / 1e6:.1f} MB does not fit the budget of "
+            f"{ram.limit / 1e6:.1f} MB of RAM.",
+            f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
+        )
+
+
 def _starts(diary: Diary) -> list[Start]:
     """Newest first; the seed is the last."""
     found = []
@@ -107,7 +129,7 @@ def _why_not(
     if kept := sum(c.b for c in calls if c.kind == UNSTORED):
         return f"{kept} samples were in RAM only, for want of write budget"
     if start.state is None:
-        if calls and calls[0].kind == STORED and made_values:
+        if calls and calls[0].kind in (STORED, FOUND) and made_values:
             return f"{calls[0].b} samples were in the store before, with logits of another learner"
         if log.weights is not None and log.weights != digest(log.weights[0]):
             return f"the weights it started from are not in '{log.weights[0]}' any more"
@@ -117,7 +139,7 @@ def _why_not(
         return "the store holds samples without a class"
     missing = start.count - len(start.ids)
     missing += store.next_id - start.next_id - (len(ids) - len(start.ids))
-    missing -= store.forgotten_count - start.forgotten_count
+    missing -= store.forgotten_count - start.forgotten_count + sum(c.b for c in calls if c.kind == REMOVED)
     if missing:
         return f"{missing} samples it needs were evicted from the store or are damaged"
     return None

@@ -10,6 +10,7 @@ import numpy as np
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
 from ..intake.front import FrontInUse
+from ..intake.order import Order
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
@@ -23,6 +24,7 @@ from .context import EventContext
 from .head import replan_for, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
+from .memory_rows import amend_memory
 from .parts import build_parts, close_parts
 from .phases import Phases
 from .session import Session
@@ -158,9 +160,12 @@ class Core:
             replan_for(self.trainer, trains_at(p.method.needs, learns))
             self.make_predictor()
 
-    def loop(self, task: TaskInfo, data: TaskData, epochs: int | None, first_step: int = 0) -> TaskLoop:
-        """The steps of the task's own epochs; with None they have no end."""
-        return TaskLoop(self.trainer, self.context(task, data), self.dense, epochs=epochs, first_step=first_step)
+    def loop(
+        self, task: TaskInfo, data: TaskData, epochs: int | None, first_step: int = 0, order: Order | None = None
+    ) -> TaskLoop:
+        """The steps of the task's own epochs; with None they have no end. ``order``: see `TaskLoop`."""
+        context = self.context(task, data)
+        return TaskLoop(self.trainer, context, self.dense, epochs=epochs, first_step=first_step, order=order)
 
     def end_task(self, task: TaskInfo, data: TaskData | None, own: TaskData | None = None) -> None:
         """Give up exchanges on their way, update the memory, tell method and policy; their phases are pending then.
@@ -173,7 +178,7 @@ class Core:
             p.carousel.drop_pending()
         if data is not None and p.memory is not None:
             with guard_plugin(p.policy, "end_task"):
-                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.seen)
+                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.width)
                 p.policy.end_task(p.memory, p.random["memory"], chosen)
         self.trainer.learn_body(False)
         with guard_plugin(p.method, "end_task"):
@@ -278,8 +283,11 @@ class Core:
             slots = int(mine.sum())
         return {"slots": slots, "swaps": swaps}
 
+    def amend(self, ids: Array, units: Array, again: bool = False) -> None:
+        """Samples ``ids``, ascending, of the store have other head units [n] now, -2 where they were removed: so they
+        have in the memory. ``again`` is for others."""
+        amend_memory(self.parts.memory, self.parts.carousel, ids, units)
+
     def close(self) -> None:
         """Stop movers, close the store."""
         close_parts(self.parts)
-
-

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from ..config import Config
 from ..data import check_removal, removal_points
+from ..intake.order import steps_of as steps_of
 from ..methods.needs import Passes
 from ..sparsity import SparseTraining
 
 REMOVAL_STAGES = 4
-
-
-def steps_of(samples: int, batch: int, drop_last: bool = False) -> int:
-    """Steps of an epoch; dropping the last incomplete batch still leaves one step."""
-    return max(samples // batch, 1) if drop_last else -(-samples // batch)
 
 
 def planned_steps(config: Config, n: int, epochs: int, merged: int = 0) -> int:

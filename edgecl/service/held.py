@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from math import prod
 from pathlib import Path
@@ -22,7 +22,6 @@ from ..learning.root_key import root_key
 from ..network import Network
 from .bodies import Samples
 from .config import ServiceConfig
-from .refusals import Refused
 
 LOG = logging.getLogger("edgecl.service")
 PIECE = 32  # rows of a prediction that nobody waits for
@@ -138,6 +137,16 @@ class Held:
             self.unsaved = True
         return [int(i) for i in ticket.ids]
 
+    def store_only(self, x: np.ndarray, subject: int | None) -> list[int]:
+        """Ids of samples that the store keeps and nothing trains on."""
+        ticket = self.learner.observe(x, None, subject=subject)
+        self.unsaved = True
+        return [int(i) for i in ticket.ids]
+
+    def relabel(self, ids: list[int], labels: Any) -> None:
+        self.unsaved = True
+        self.learner.relabel(ids, labels)
+
     @property
     def durable(self) -> bool:
         """Whether there is a store that makes samples durable."""
@@ -191,14 +200,6 @@ class Held:
     def network(self) -> Network:
         """Graph and weights as they are now."""
         return self.learner.model.network()
-
-    def call(self, verb: str, *args: Any, **named: Any) -> Any:
-        """A verb that not every learner has yet."""
-        method: Callable[..., Any] | None = getattr(self.learner, verb, None)
-        if method is None:
-            raise Refused(501, f"This edgecl's Learner has no '{verb}'.", "Use a newer one.")
-        self.unsaved = True
-        return plain(method(*args, **named))
 
     def close(self) -> None:
         self.learner.close()

@@ -16,7 +16,7 @@ from .bodies import Samples, check_label
 from .boots import Boots
 from .config import RELOADABLE, ServiceConfig
 from .events import Events
-from .held import Held
+from .held import Held, plain
 from .journal import Journal
 from .pool import Pool
 from .predicting import Answer, PredictThread
@@ -25,10 +25,10 @@ from .repeats import Repeats
 from .reserve import Reserve, no_space
 from .schedule import Schedule
 from .taking import IntakeThread
+from .watching import Watching
 from .work import Job, WorkThread
 
 LOG = logging.getLogger("edgecl.service")
-GUESSED = 8  # samples of a request that are predicted before they are learned
 
 
 class Service:
@@ -42,6 +42,7 @@ class Service:
     ) -> None:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
         self.boots, self.full = boots, False
+        self.loss: float | None = None
         self.reserve = Reserve(config.state, config.serve.reserve or held.state_bytes)
         self.reserve.keep()
         self.began = time.monotonic()
@@ -53,7 +54,9 @@ class Service:
         self.schedule.held_by = safe
         self.work = WorkThread(self.schedule)
         self.predicting = PredictThread(held, held.predict_batch, config.serve.waiting_rows)
-        self.intake = IntakeThread(held.flush)
+        self.watching = Watching(config, held, journal)
+        self.schedule.before_slice = self.watching.before_slice
+        self.intake = IntakeThread(self.watching.flush)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class Service:
             if known is not None:
                 return known
             samples = decode()
-            self._judge(samples)
+            self.watching.guess(samples)
             ids = self._take(samples)
             answer = {"taken": len(ids), "ids": ids}
             self.repeats.keep(key, answer)
@@ -108,15 +111,12 @@ class Service:
 
     def _take(self, samples: Samples) -> list[int]:
         if self.held.changes_task(samples):  # it ends a task, which excludes what trains
-            ids = self.work.submit("task", lambda: self.held.observe(samples)).future.result()
+            ids = self.work.submit("task", lambda: self.watching.observe(samples)).future.result()
         else:
-            ids = self.held.observe(samples)
+            ids = self.watching.observe(samples)
         if self.schedule.wants_to_learn():
             self.work.wake()
         return ids
-
-    def _judge(self, samples: Samples) -> None:
-        """Predict labelled samples before they are learned."""
 
     def label(self, given: list[dict[str, Any]], durable: bool) -> Future[Any]:
         """Labels for samples of the pool: one row each, with the status of a request for it alone."""
@@ -143,6 +143,7 @@ class Service:
         return self.work.submit("learn", lambda: self._learn(asked))
 
     def _learn(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.watching.before_slice()
         log = self.held.learn(**(asked or {"seconds": self.schedule.config.slice}))
         self._after_slice(log)
         return log
@@ -152,6 +153,9 @@ class Service:
             about = {k: log[k] for k in ("steps", "loss", "seconds", "stopped")}
             self.journal.write("slice", self.held.steps, **about)
             self.events.tell("step", {"steps": self.held.steps, "loss": log["loss"]})
+            self.loss = log["loss"]
+            self.watching.after_slice(log["steps"], self.schedule)
+            self.events.tell("accuracy", self.watching.facts())
 
     def job(self, kind: str, work: Callable[[], Any]) -> Job:
         """A verb of the learner on the work thread, noted in the journal when it is done."""
@@ -174,6 +178,7 @@ class Service:
                     raise
                 self.reserve.give_up()
                 folder = self.held.save()
+            self.watching.save()
             self.repeats.save()
         except (OSError, EdgeclError, StoreError) as error:
             self.journal.write("not saved", self.held.steps, cause=getattr(error, "cause", str(error)))
@@ -185,10 +190,44 @@ class Service:
     def forget(self, subject: int) -> Job:
         def work() -> Any:
             receipt = self.held.forget(subject)
+            self.watching.forgot(subject)
             self.pool.clear()
             return receipt
 
         return self.job("forget", work)
+
+    def relabel(self, ids: list[int], labels: Any) -> Any:
+        """Other labels for samples; those held out may be trained on then. On the work thread."""
+        self.watching.holdout.drop(lambda i, row: i not in ids)
+        self.held.relabel(ids, labels)
+        return {"relabelled": len(ids)}
+
+    def remove(self, ids: list[int] | None, label: Any) -> Any:
+        """Samples out of everything, by ids or by label; how many. On the work thread."""
+        holdout = self.watching.holdout
+        out = {i for i, row in list(holdout.rows.items()) if (row.label == label if ids is None else i in ids)}
+        removed = 0
+        if ids is None:
+            removed += self.held.learner.remove(label=label)
+            removed += self.held.learner.remove(sorted(out)) if out else 0
+        else:
+            removed += self.held.learner.remove(ids)
+        holdout.drop(lambda i, row: i not in out)
+        self.held.unsaved = True
+        return {"removed": int(removed)}
+
+    def rename(self, label: Any, to: Any) -> Any:
+        """A label by another name, or merged into another. On the work thread."""
+        self.held.learner.rename(label, to)
+        self.watching.holdout.rename(label, to)
+        self.held.unsaved = True
+        return {"labels": list(self.held.learner.labels)}
+
+    def backup(self) -> Any:
+        """State and store in one file of the backup folder; on the work thread."""
+        folder = self.config.state / "backups"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return plain(self.held.learner.backup(folder / f"{time.strftime('%Y%m%d-%H%M%S')}.edgecl-backup"))
 
     def pause(self) -> None:
         self.schedule.paused = True
@@ -238,6 +277,7 @@ class Service:
                 "waits_seconds": round(schedule.waits, 1), "fresh": held.fresh,
                 "failure": None if self.work.failure is None else str(self.work.failure),
             },
+            "accuracy": self.watching.facts(),
             "pool": {"samples": len(self.pool), "bytes": self.pool.bytes},
             "saved_seconds_ago": round(schedule.since_saved, 1),
             "unsaved": held.unsaved,
@@ -255,6 +295,7 @@ class Service:
                  for section in ("serve", "learn", "holdout")}  # fmt: skip
         self.config = replace(self.config, **{s: replace(getattr(self.config, s), **v) for s, v in taken.items()})
         self.schedule.config = self.config.learn
+        self.watching.holdout.options = self.config.holdout
         self.journal.write("reloaded", self.held.steps, changed=changed, needs_a_restart=later)
         self.work.wake()
         return later
@@ -277,7 +318,7 @@ class Service:
 
     def _flush(self) -> None:
         try:
-            self.held.flush()
-        except (EdgeclError, StoreError) as error:
+            self.watching.flush()
+        except (OSError, EdgeclError, StoreError) as error:
             LOG.error("samples that nobody waited for may be lost: %s", error, extra={"event": "failure"})
 
