@@ -28,18 +28,23 @@ class Holdout:
 
     What it holds lies in the store as samples without a label, which nothing trains on; the labels lie in
     ``holdout.json``. A sample that makes room for others is given its label back (`displaced`) and may be trained on.
+
+    rows : by which models are judged;  fresh : came since a model last passed, and judge with the next one that does:
+        wrong labels would otherwise speak for the model that learned them. Those of a label that no row has judge at
+        once, so that what a new label costs the others is weighed against it.
     """
 
     def __init__(self, folder: Path, options: Options) -> None:
         self._path, self.options = folder / "holdout.json", options
         self._lock = threading.Lock()
         self.rows: dict[int, Row] = {}
+        self.fresh: dict[int, Row] = {}
         self.displaced: list[tuple[int, Any]] = []
         self._seen: Counter[Any] = Counter()  # samples of a label that came
         self._changed = False
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) + len(self.fresh)
 
     def load(self, samples: Any) -> None:
         """What was held when it was last saved, as far as ``samples(ids)`` still gives it."""
@@ -51,7 +56,9 @@ class Holdout:
         except (OSError, ValueError, KeyError, TypeError):
             return
         there = samples(list(about))
-        self.rows = {i: Row(*about[i], there[i]) for i in about if i in there}
+        rows = {i: Row(*about[i], there[i]) for i in about if i in there}
+        new = set(found.get("fresh", ()))
+        self.rows, self.fresh = ({i: r for i, r in rows.items() if (i in new) == w} for w in (False, True))
 
     def choose(self, labels: list[Any]) -> np.ndarray:
         """bool [n]: which of samples with these labels are to be held out."""
@@ -67,15 +74,29 @@ class Holdout:
         return chosen
 
     def add(self, ids: list[int], labels: list[Any], subject: int | None, x: np.ndarray) -> None:
-        """Hold samples that the store has under ``ids``; of the largest classes the oldest make room."""
+        """Hold samples that the store has under ``ids``."""
         with self._lock:
             for i, label, sample in zip(ids, labels, x):
-                self.rows[i] = Row(label, subject, sample.copy())
-            while len(self.rows) > self.options.most:
-                largest = Counter(row.label for row in self.rows.values()).most_common(1)[0][0]
-                first = next(i for i, row in self.rows.items() if row.label == largest)
-                self.displaced.append((first, self.rows.pop(first).label))
+                self.fresh[i] = Row(label, subject, sample.copy())
+            self._make_room(self.fresh)
             self._changed = True
+
+    def passed(self) -> None:
+        """A model did well: what came since the last one did judges from now on."""
+        with self._lock:
+            if self.fresh:
+                self.rows.update(self.fresh)
+                self.fresh = {}
+                self._make_room(self.rows)
+                self._changed = True
+
+    def _make_room(self, rows: dict[int, Row]) -> None:
+        """Of the largest classes any leave, drawn by how much has come so far."""
+        rng = np.random.default_rng(sum(self._seen.values()))
+        while len(rows) > self.options.most:
+            largest = Counter(row.label for row in rows.values()).most_common(1)[0][0]
+            one = int(rng.choice([i for i, row in rows.items() if row.label == largest]))
+            self.displaced.append((one, rows.pop(one).label))
 
     def given_back(self) -> list[tuple[int, Any]]:
         """(id, label) of samples that are to be trained on again; they are no longer ours."""
@@ -87,12 +108,22 @@ class Holdout:
     def drop(self, keep: Any) -> None:
         """Only rows for which ``keep(id, row)`` stay."""
         with self._lock:
-            self.rows = {i: row for i, row in self.rows.items() if keep(i, row)}
+            self.rows, self.fresh = (
+                {i: row for i, row in rows.items() if keep(i, row)} for rows in (self.rows, self.fresh)
+            )
             self._changed = True
+
+    def ids(self, among: Any) -> set[int]:
+        """Ids of the rows for which ``among(id, row)``."""
+        with self._lock:
+            return {i for rows in (self.rows, self.fresh) for i, row in rows.items() if among(i, row)}
 
     def rename(self, label: Any, to: Any) -> None:
         with self._lock:
-            self.rows = {i: row._replace(label=to) if row.label == label else row for i, row in self.rows.items()}
+            self.rows, self.fresh = (
+                {i: row._replace(label=to) if row.label == label else row for i, row in rows.items()}
+                for rows in (self.rows, self.fresh)
+            )
             self._changed = True
 
     def save(self) -> None:
@@ -101,7 +132,8 @@ class Holdout:
             if not self._changed:
                 return
             about = {
-                "rows": [[i, row.label, row.subject] for i, row in self.rows.items()],
+                "rows": [[i, r.label, r.subject] for rows in (self.rows, self.fresh) for i, r in rows.items()],
+                "fresh": list(self.fresh),
                 "displaced": self.displaced,
                 "seen": list(self._seen.items()),
             }
@@ -109,8 +141,9 @@ class Holdout:
             self._changed = False
 
     def batch(self) -> tuple[list[int], list[Any], np.ndarray]:
-        """Ids, labels and samples [n, C, H, W] of all rows."""
+        """Ids, labels and samples [n, C, H, W] of what judges now."""
         with self._lock:
-            rows = dict(self.rows)
+            known = {row.label for row in self.rows.values()}
+            rows = self.rows | {i: row for i, row in self.fresh.items() if row.label not in known}
         x = np.stack([row.x for row in rows.values()]) if rows else np.zeros(0)
         return list(rows), [row.label for row in rows.values()], x

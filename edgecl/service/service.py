@@ -205,7 +205,7 @@ class Service:
     def remove(self, ids: list[int] | None, label: Any) -> Any:
         """Samples out of everything, by ids or by label; how many. On the work thread."""
         holdout = self.watching.holdout
-        out = {i for i, row in list(holdout.rows.items()) if (row.label == label if ids is None else i in ids)}
+        out = holdout.ids(lambda i, row: row.label == label if ids is None else i in ids)
         removed = 0
         if ids is None:
             removed += self.held.learner.remove(label=label)

@@ -79,11 +79,14 @@ class Watching:
         for i, label in self.holdout.given_back():
             if self._held.learner.samples([i]):
                 self._held.relabel([i], [label])
-        if self._held.steps and (self.slots.good is None or self._steps == 0):
+        if self._held.steps and self.slots.good is None:
             self._keep()
+        elif self._held.steps and self._steps == 0:
+            self._right = self._answers()  # of new labels, too
 
     def _keep(self) -> None:
         """The present model is the good one."""
+        self.holdout.passed()
         self._right = self._answers()
         self.slots.good = self._held.learner.model.state() if len(self._right) >= self.holdout.options.least else None
         self._steps = 0
