@@ -244,6 +244,10 @@ class Client:
         """The model (a `.edgecl` file) or the samples (a tar of safetensors files)."""
         return _whole(*self.request("GET", "/v1/export", what=what))
 
+    def metrics(self) -> str:
+        """Counters in Prometheus' text format."""
+        return _whole(*self.request("GET", "/metrics")).decode()
+
     def verb(self, name: str, **body: Any) -> Any:
         """Any other verb of the admin socket: pause, resume, rollback, backup, classes."""
         answer = self.ask("POST", f"/v1/{name}", body)

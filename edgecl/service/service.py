@@ -43,6 +43,7 @@ class Service:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
         self.boots, self.full = boots, False
         self.loss: float | None = None
+        self.saves = {"good": 0, "failed": 0}
         self.reserve = Reserve(config.state, config.serve.reserve or held.state_bytes)
         self.reserve.keep()
         self.began = time.monotonic()
@@ -181,9 +182,11 @@ class Service:
             self.watching.save()
             self.repeats.save()
         except (OSError, EdgeclError, StoreError) as error:
+            self.saves["failed"] += 1
             self.journal.write("not saved", self.held.steps, cause=getattr(error, "cause", str(error)))
             raise
         self.schedule.saved_now()
+        self.saves["good"] += 1
         self.journal.write("saved", self.held.steps)
         return {"folder": str(folder)}
 
@@ -245,8 +248,10 @@ class Service:
 
     # -- what there is to know
 
-    def answered(self, verb: str, status: int) -> None:
-        """Count a request."""
+    @property
+    def idle_seconds(self) -> float:
+        """Since the work thread last began something, while it is at it; 0 while it rests."""
+        return time.monotonic() - self.work.since if self.work.busy else 0.0
 
     def check_learns(self) -> None:
         """Raise `Refused` (503) in safe mode."""
