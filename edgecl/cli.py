@@ -1,5 +1,5 @@
 """The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store |
-backup | restore | serve | ctl`."""
+backup | restore | serve | ctl | service`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from collections.abc import Sequence
 import typer
 
 from . import __version__
-from .commands import backup, bench, compare, ctl, data, demo, devices, doctor, methods, plan, run, serve, store, tune
+from .commands import (
+    backup,
+    bench,
+    compare,
+    ctl,
+    data,
+    demo,
+    devices,
+    doctor,
+    methods,
+    plan,
+    run,
+    serve,
+    service,
+    store,
+    tune,
+)
 from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
@@ -51,6 +67,7 @@ app.command("restore", help=backup.RESTORE)(backup.restore)
 app.command("doctor", help=doctor.HELP)(doctor.command)
 app.command("serve", help=serve.HELP)(serve.command)
 app.add_typer(ctl.app, name="ctl")
+app.add_typer(service.app, name="service")
 app.add_typer(bench.app, name="bench")
 app.add_typer(devices.app, name="devices")
 app.add_typer(data.app, name="data")
