@@ -38,6 +38,14 @@ def say_version(asked: bool) -> None:
         raise typer.Exit
 
 
+ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def serve_command(ctx: typer.Context) -> int:
+    """As `edgecl.__main__` calls it before typer is imported; here for the list of commands."""
+    return serve.serve(ctx.args)
+
+
 app = typer.Typer(
     name="edgecl",
     help="Continual learning on the device, inside a fixed budget of RAM, compute, energy and flash.\n\n"
@@ -65,7 +73,7 @@ app.command("demo", help=demo.HELP)(demo.command)
 app.command("backup", help=backup.HELP)(backup.command)
 app.command("restore", help=backup.RESTORE)(backup.restore)
 app.command("doctor", help=doctor.HELP)(doctor.command)
-app.command("serve", help=serve.HELP)(serve.command)
+app.command("serve", help=serve.HELP, add_help_option=False, context_settings=ANY)(serve_command)
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(service.app, name="service")
 app.add_typer(bench.app, name="bench")
