@@ -27,6 +27,12 @@ LOG = logging.getLogger("edgecl.service")
 PIECE = 32  # rows of a prediction that nobody waits for
 
 
+def new_learner(config: ServiceConfig, store: Path, use: tuple[str, ...] = (), **more: Any) -> Learner:
+    """The configured learner over a store."""
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
+    return Learner(**options, store=str(store), budget=Budget(**config.budget), use=use, **more)
+
+
 def open_learner(config: ServiceConfig, use: tuple[str, ...] = ()) -> Learner:
     """The learner saved in the state folder, else a new one over the store that lies there, saved at once.
 
@@ -44,8 +50,7 @@ def open_learner(config: ServiceConfig, use: tuple[str, ...] = ()) -> Learner:
             learner.close()
             raise BadInput(f"The saved learner takes {found}, [learner] says {list(wanted)}.", "Use another state.")
         return learner
-    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
-    learner = Learner(**options, path=saved, store=str(store), budget=budget, root_key=key, use=use)
+    learner = new_learner(config, store, use, path=saved, root_key=key)
     try:
         learner.save()
     except BaseException:

@@ -15,8 +15,9 @@ from ..storage.errors import StoreError, StoreFull
 from .bodies import Samples, check_label
 from .boots import Boots
 from .config import RELOADABLE, ServiceConfig
+from .corrections import Corrections
 from .events import Events
-from .held import Held, plain
+from .held import Held
 from .journal import Journal
 from .pool import Pool
 from .predicting import Answer, PredictThread
@@ -57,6 +58,7 @@ class Service:
         self.predicting = PredictThread(held, held.predict_batch, config.serve.waiting_rows)
         self.watching = Watching(config, held, journal)
         self.schedule.before_slice = self.watching.before_slice
+        self.corrections = Corrections(config.state, held, self.watching)
         self.intake = IntakeThread(self.watching.flush)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
@@ -198,39 +200,6 @@ class Service:
             return receipt
 
         return self.job("forget", work)
-
-    def relabel(self, ids: list[int], labels: Any) -> Any:
-        """Other labels for samples; those held out may be trained on then. On the work thread."""
-        self.watching.holdout.drop(lambda i, row: i not in ids)
-        self.held.relabel(ids, labels)
-        return {"relabelled": len(ids)}
-
-    def remove(self, ids: list[int] | None, label: Any) -> Any:
-        """Samples out of everything, by ids or by label; how many. On the work thread."""
-        holdout = self.watching.holdout
-        out = holdout.ids(lambda i, row: row.label == label if ids is None else i in ids)
-        removed = 0
-        if ids is None:
-            removed += self.held.learner.remove(label=label)
-            removed += self.held.learner.remove(sorted(out)) if out else 0
-        else:
-            removed += self.held.learner.remove(ids)
-        holdout.drop(lambda i, row: i not in out)
-        self.held.unsaved = True
-        return {"removed": int(removed)}
-
-    def rename(self, label: Any, to: Any) -> Any:
-        """A label by another name, or merged into another. On the work thread."""
-        self.held.learner.rename(label, to)
-        self.watching.holdout.rename(label, to)
-        self.held.unsaved = True
-        return {"labels": list(self.held.learner.labels)}
-
-    def backup(self) -> Any:
-        """State and store in one file of the backup folder; on the work thread."""
-        folder = self.config.state / "backups"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return plain(self.held.learner.backup(folder / f"{time.strftime('%Y%m%d-%H%M%S')}.edgecl-backup"))
 
     def pause(self) -> None:
         self.schedule.paused = True

@@ -111,7 +111,7 @@ async def relabel(service: Service, request: Request) -> Response:
     ids, labels = _ids(asked), asked.get("labels")
     for label in labels if isinstance(labels, list) else [labels]:
         check_label(label)
-    return _accepted(service.job("relabel", lambda: service.relabel(ids, labels)))
+    return _accepted(service.job("relabel", lambda: service.corrections.relabel(ids, labels)))
 
 
 async def remove(service: Service, request: Request) -> Response:
@@ -120,9 +120,9 @@ async def remove(service: Service, request: Request) -> Response:
         raise BadInput("remove takes ids or a label.", "Send one of them.")
     if "label" in asked:
         check_label(asked["label"])
-        return _accepted(service.job("remove", lambda: service.remove(None, asked["label"])))
+        return _accepted(service.job("remove", lambda: service.corrections.remove(None, asked["label"])))
     ids = _ids(asked)
-    return _accepted(service.job("remove", lambda: service.remove(ids, None)))
+    return _accepted(service.job("remove", lambda: service.corrections.remove(ids, None)))
 
 
 async def classes(service: Service, request: Request) -> Response:
@@ -132,12 +132,12 @@ async def classes(service: Service, request: Request) -> Response:
     verb = "rename" if "rename" in asked else "merge"
     for label in (asked[verb], asked["into"]):
         check_label(label)
-    return _accepted(service.job(verb, lambda: service.rename(asked[verb], asked["into"])))
+    return _accepted(service.job(verb, lambda: service.corrections.rename(asked[verb], asked["into"])))
 
 
 async def backup(service: Service, request: Request) -> Response:
     await _asked(request, ())
-    return _accepted(service.job("backup", service.backup))
+    return _accepted(service.job("backup", service.corrections.backup))
 
 
 async def export(service: Service, request: Request) -> Response:
