@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import BadInput, EdgeclError
 from ..intake.labels import plain_labels
-from .wire import Json, framed, read, whole
+from .wire import Json, framed, read, refusal, whole
 
 RETRIES = 2
 
