@@ -70,7 +70,6 @@ class Holdout:
             for i, label in enumerate(labels):
                 self._seen[label] += 1
                 chosen[i] = self._seen[label] % every == every // 2
-            self._changed |= bool(len(labels))
         return chosen
 
     def add(self, ids: list[int], labels: list[Any], subject: int | None, x: np.ndarray) -> None:
