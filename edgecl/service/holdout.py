@@ -104,6 +104,13 @@ class Holdout:
             self._changed |= bool(found)
             return found
 
+    def empty(self) -> list[tuple[int, Any]]:
+        """Hold nothing; (id, label) of what was held."""
+        with self._lock:
+            held = [(i, row.label) for rows in (self.rows, self.fresh) for i, row in rows.items()]
+            self.rows, self.fresh, self._changed = {}, {}, True
+            return held
+
     def drop(self, keep: Any) -> None:
         """Only rows for which ``keep(id, row)`` stay."""
         with self._lock:

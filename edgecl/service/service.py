@@ -192,14 +192,18 @@ class Service:
         self.journal.write("saved", self.held.steps)
         return {"folder": str(folder)}
 
-    def forget(self, subject: int) -> Job:
+    def forget(self, subject: int, retrain: bool = False) -> Job:
+        """``retrain``: also make the weights again without the subject."""
+
         def work() -> Any:
-            receipt = self.held.forget(subject)
+            if retrain:
+                self.watching.give_all_back()  # samples get other ids
+            receipt = self.held.retrain_without(subject) if retrain else self.held.forget(subject)
             self.watching.forgot(subject)
             self.pool.clear()
             return receipt
 
-        return self.job("forget", work)
+        return self.job("retrain" if retrain else "forget", work)
 
     def pause(self) -> None:
         self.schedule.paused = True
@@ -219,7 +223,6 @@ class Service:
 
     @property
     def idle_seconds(self) -> float:
-        """Since the work thread last began something, while it is at it; 0 while it rests."""
         return time.monotonic() - self.work.since if self.work.busy else 0.0
 
     def check_learns(self) -> None:
@@ -279,7 +282,7 @@ class Service:
     def close(self, save: Callable[[], bool], limit: float) -> None:
         """Answer what waits, end what trains, save, close; at most about ``limit`` seconds of waiting for a step."""
         self.predicting.close()
-        self.intake.close()
+        self.intake.close(self.work.nudge)  # it may wait for the work thread to end a task
         self._flush()
         ended = self.work.close(limit)
         if ended and save() and self.held.unsaved:

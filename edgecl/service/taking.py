@@ -54,12 +54,14 @@ class IntakeThread:
             self._changed.notify()
         return request.future
 
-    def close(self) -> None:
-        """Do what waits, then end."""
+    def close(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Do what waits, then end; ``meanwhile`` is called again and again until then."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        while self._thread.is_alive():
+            meanwhile()
+            self._thread.join(0.02)
 
     # -- the thread
 

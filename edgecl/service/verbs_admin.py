@@ -96,7 +96,7 @@ async def forget(service: Service, request: Request) -> Response:
 
 async def retrain(service: Service, request: Request) -> Response:
     subject = _subject(await _asked(request, ("subject",)))
-    return _accepted(service.job("retrain", lambda: service.held.retrain_without(subject)))
+    return _accepted(service.forget(subject, retrain=True))
 
 
 def _ids(asked: dict[str, Any]) -> list[int]:

@@ -76,13 +76,22 @@ class Watching:
 
     def before_slice(self) -> None:
         """Give displaced samples back, and see how good the model is that is about to change."""
-        for i, label in self.holdout.given_back():
-            if self._held.learner.samples([i]):
-                self._held.relabel([i], [label])
+        self._give_back(self.holdout.given_back())
         if self._held.steps and self.slots.good is None:
             self._keep()
         elif self._held.steps and self._steps == 0:
             self._right = self._answers()  # of new labels, too
+
+    def _give_back(self, labelled: list[tuple[int, Any]]) -> None:
+        """Samples that were held out have their labels again, as far as they are still there."""
+        there = self._held.learner.samples([i for i, _ in labelled])
+        left = [(i, label) for i, label in labelled if i in there]
+        if left:
+            self._held.relabel([i for i, _ in left], [label for _, label in left])
+
+    def give_all_back(self) -> None:
+        """Nothing is held out any more."""
+        self._give_back(self.holdout.given_back() + self.holdout.empty())
 
     def _keep(self) -> None:
         """The present model is the good one."""

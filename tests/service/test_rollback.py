@@ -186,6 +186,19 @@ def test_the_holdout_is_as_balanced_as_what_came(tmp_path):
     assert again.rows.keys() == rows.rows.keys()
 
 
+def test_training_anew_gives_back_what_was_held_out(service):
+    s = service()
+    take(s, *samples(40), subject=1)
+    take(s, *samples(40, seed=1), subject=2)
+    learn(s, 20)
+    assert len(s.watching.holdout) == SHARE * 80
+    s.forget(1, retrain=True).future.result(120)
+    assert len(s.watching.holdout) == 0
+    assert s.held.learner.counters["stored"] == 40
+    assert s.predict(lambda: Samples(samples(4, seed=2)[0]), 4).result(60).labels
+    learn(s, 5)
+
+
 @pytest.mark.campaign
 def test_fifty_honest_runs_of_twenty_slices_never_go_back(tmp_path):
     for seed in range(50):
