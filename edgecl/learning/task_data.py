@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..data import SampleSource
+from ..storage.sets import distinct
 
 Array = np.ndarray
 
@@ -72,7 +73,7 @@ class SourceData:
             return self.sources[0].read(positions)
         out = np.empty((len(positions), *self.sources[0].shape), self.sources[0].dtype)
         owner = np.searchsorted(self._starts, positions, side="right") - 1
-        for k in np.unique(owner):
+        for k in distinct(owner):
             rows = np.flatnonzero(owner == k)
             out[rows] = self.sources[k].read(positions[rows] - self._starts[k])
         return out

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..storage import EpisodicMemory, MemoryPolicy
 from ..storage.errors import BadRecord
+from ..storage.sets import distinct
 
 Array = np.ndarray
 PIECE = 256  # samples shown to the network at a time
@@ -35,7 +36,7 @@ class Chosen(MemoryPolicy):
     def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Any = None) -> None:
         if candidates is None or not hasattr(candidates, "evaluate"):
             raise BadRecord(f"The policy '{self.name}' asks the network.", "Pass candidates that can be evaluated.")
-        new = {int(c) for c in np.unique(candidates.classes) if c >= 0}
+        new = {int(c) for c in distinct(candidates.classes) if c >= 0}
         classes = sorted({*memory.class_histogram(), *new})
         if not classes:
             return
