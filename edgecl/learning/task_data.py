@@ -82,6 +82,21 @@ class SourceData:
         """The stream's own file is read when it is needed."""
 
 
+class SubsetData:
+    """Some samples of others, by their positions there."""
+
+    def __init__(self, whole: TaskData, positions: Array) -> None:
+        self.whole, self.positions = whole, positions
+        self.labels, self.ids = whole.labels[positions], whole.ids[positions]
+        self.subjects = None if whole.subjects is None else whole.subjects[positions]
+
+    def read(self, positions: Array) -> Array:
+        return self.whole.read(self.positions[positions])
+
+    def expect(self, positions: Array) -> None:
+        self.whole.expect(self.positions[positions])
+
+
 class JoinedData:
     """Two sets of samples end to end."""
 

@@ -47,13 +47,13 @@ class Chosen(MemoryPolicy):
             if cls not in new:
                 if len(own) > quota:
                     stays = self.shrink(candidates.evaluate, memory.samples[own], quota, rng)
-                    memory.clear(np.setdiff1d(own, own[stays]))
+                    memory.clear(np.delete(own, stays))
                 continue
             held = memory.ids[own]
             x, positions = self._pool(candidates, cls, set(held[held >= 0].tolist()))
             both = np.concatenate([memory.samples[own], x])
             best = self.rank(candidates.evaluate, both, quota, rng)
-            memory.clear(np.setdiff1d(own, own[best[best < len(own)]]))
+            memory.clear(np.delete(own, best[best < len(own)]))
             fresh[cls] = positions[best[best >= len(own)] - len(own)]
         for cls, chosen in fresh.items():
             free = np.flatnonzero(memory.classes < 0)
