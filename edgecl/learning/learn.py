@@ -17,6 +17,7 @@ from ..intake.buffer import BufferView
 from ..intake.intake import Intake
 from ..methods.context import TaskInfo
 from ..planning.schedules import check_schedules
+from ..storage.sets import distinct
 from .core import Core
 from .session import Session
 from .task_loop import StepLog, TaskLoop
@@ -111,7 +112,7 @@ class Teaching:
             first = core.trainer.steps
             number = self.diary.began_learning(asked.epochs, asked.steps, first)
             self.fit_head()
-        units = np.unique(data.labels)
+        units = distinct(data.labels)
         core.see(units)
         task = self.tasks.info(units)
         if not self.tasks.begun:
@@ -173,7 +174,7 @@ class Teaching:
         return self.complete()
 
     def _ending_task(self, data: BufferView | None) -> TaskInfo:
-        return self.tasks.info(np.zeros(0, np.int64) if data is None else np.unique(data.labels))
+        return self.tasks.info(np.zeros(0, np.int64) if data is None else distinct(data.labels))
 
     def complete(self) -> Stop | None:
         """Train what is pending of the task; a task whose end was declared is over then."""
@@ -182,7 +183,7 @@ class Teaching:
             data = self._pending_data()
             if data is not None:  # of labels that came since the phases were asked for, too
                 self.fit_head()
-                core.see(np.unique(data.labels))
+                core.see(distinct(data.labels))
             stop = core.run_phases(self.session, self._ending_task(data), data)
             if stop is not None or core.phases:
                 return stop
@@ -254,12 +255,16 @@ class _Call:
 
 
 class Undo:
-    """Weights, optimizer state and what lies beside them as they were before a call."""
+    """What a call can change as it was before: the method's own state and, where anything is trained, weights,
+    optimizer state and what lies beside them.
+    """
 
     def __init__(self, core: Core) -> None:
         p = core.parts
         self._core = core
-        self._state = {"engine": p.engine.state(), "sparse": p.sparse.state(), "method": p.method.state()}
+        trained = p.engine.plan.extras.trains != "none"
+        self._engine = p.engine.state() if trained else None
+        self._state = {"sparse": p.sparse.state(), "method": p.method.state()}
         self._phases = core.phases.state()
         self._offered = 0 if p.memory is None else p.memory.offered
 
@@ -268,7 +273,8 @@ class Undo:
         if stop is None or stop.kind != "loss":
             return []
         p = self._core.parts
-        p.engine.load(self._state["engine"])
+        if self._engine is not None:
+            p.engine.load(self._engine)
         p.sparse.load(self._state["sparse"])
         p.method.load(self._state["method"])
         self._core.phases.load(self._phases)

@@ -138,13 +138,16 @@ class Session:
         steps = self.trainer.steps
         return {
             "train_seconds": self.seconds,
-            "energy_joules": {"value": self.energy.joules(steps), "source": self.energy.source},
+            "energy_joules": {
+                "value": self.energy.joules(steps + self.trainer.trial_steps),
+                "source": self.energy.source,
+            },
             "governor": None if self.governor is None else self.governor.to_json(),
         }
 
     def facts(self) -> dict[str, Any]:
         """What a record says of it: seconds, joules, the governor; plain values."""
-        joules = self.energy.joules(self.trainer.steps, force=True)
+        joules = self.energy.joules(self.trainer.steps + self.trainer.trial_steps, force=True)
         return {
             "train_seconds": self.seconds,
             "waited": self.waited,
