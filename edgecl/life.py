@@ -18,7 +18,7 @@ from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
 from .errors import BadInput, CannotRetrain, EdgeclError
-from .intake.intake import Intake, known_labels
+from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .learning.core import Core
 from .learning.learn import Asked, Teaching
@@ -58,17 +58,16 @@ class Life:
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            own = network.labels
-            labels = known_labels(self.store, own)
-            if network.about.get("head") == "kept" and labels[: len(own)] == own:
-                self.core.see(np.arange(len(own)))
+            labels = stored_labels(self.store) or network.labels
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
             wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
             self.intake = Intake(
                 spec, setup.buffer, self.store, self.diary, self._log, ahead=AHEAD * plan.config.batch,
-                most_labels=KEPT_LOGITS if wide else None, own=own,
+                most_labels=KEPT_LOGITS if wide else None,
                 needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
             )  # fmt: skip
+            if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
+                self.core.see(np.arange(len(network.labels)))
             self.diary.note_stored(self.store)
             self.tasks = Tasks(setup.tasks)
             self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)

@@ -37,7 +37,6 @@ class Intake:
     most_labels : labels that may be known at most, or None
     needs_flash : whether a sample that is not on flash is of no use (the memory is filled from there)
     log : notes a decision
-    own : labels that the network's head came with
 
     lock : held while samples are taken;  unstored : samples that a spent write budget kept off flash
     """
@@ -53,16 +52,22 @@ class Intake:
         ahead: int,
         most_labels: int | None = None,
         needs_flash: bool = False,
-        own: Sequence[Label] = (),
     ) -> None:
         self.spec, self.store, self.diary, self._log = spec, store, diary, log
         self.most_labels, self.needs_flash = most_labels, needs_flash
         self.lock = threading.Lock()
-        self.labels = LabelMap(known_labels(store, own))
-        self._labels_stored = len(stored_labels(store))
+        self.labels = LabelMap(stored_labels(store))
+        self._labels_stored = len(self.labels)
         self.buffer = StreamBuffer(spec, capacity, store, ahead)
         self.next_id = 0
         self.unstored = 0
+
+    def know(self, own: Sequence[Label]) -> list[Label]:
+        """Labels in the order of their head units, before any sample: the store's, else those that the network's head
+        came with."""
+        if not self.labels.labels:
+            self.labels = LabelMap(own)
+        return list(self.labels.labels)
 
     def take(
         self,
@@ -152,8 +157,3 @@ def stored_labels(store: SampleStore | None) -> list[Label]:
     """Labels that the store knows, in the order of their head units."""
     found = None if store is None else store.meta_get("labels")
     return [] if found is None else json.loads(found)
-
-
-def known_labels(store: SampleStore | None, own: Sequence[Label]) -> list[Label]:
-    """Labels in the order of their head units, before any sample: the store's, else the network's ``own``."""
-    return stored_labels(store) or list(own)
