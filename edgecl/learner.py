@@ -20,14 +20,14 @@ from .errors import EdgeclError
 from .graph import Graph
 from .intake.labels import Label, plain_labels
 from .intake.samples import as_samples, as_subject
-from .intake.spec import SampleSpec, sample_spec
+from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
 from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
-from .planning.setup import Setup, make_setup
+from .planning.setup import Setup, make_setup, taken_by
 from .saves import Saves
 from .storage import RootKey
 
@@ -44,9 +44,9 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
+    input_shape : (C, H, W), of signals (C, 1, T);  dtype : ``uint8`` or ``float32``; by default a network's own
     mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
-    classes : head units to begin with; a full head doubles
+    classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
     budget : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
@@ -67,11 +67,11 @@ class Learner:
         self,
         network: str | Path | Graph | Network = "cnn",
         *,
-        input_shape: tuple[int, int, int],
-        dtype: str = "uint8",
+        input_shape: tuple[int, ...] | None = None,
+        dtype: str | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
-        classes: int = 10,
+        classes: int | None = None,
         buffer: int = 2000,
         path: str | Path | None = None,
         budget: Budget | None = None,
@@ -85,7 +85,7 @@ class Learner:
         plugins.use(use)
         named = options.pop("model", network)
         setup = make_setup(
-            named, options, spec=sample_spec(input_shape, dtype, mean, std), classes=classes, buffer=buffer,
+            named, options, spec=taken_by(named, input_shape, dtype, mean, std), classes=classes, buffer=buffer,
             budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))

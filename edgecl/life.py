@@ -58,19 +58,16 @@ class Life:
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            labels = stored_labels(self.store)
+            labels = stored_labels(self.store) or network.labels
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
             wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
             self.intake = Intake(
-                spec,
-                setup.buffer,
-                self.store,
-                self.diary,
-                self._log,
-                ahead=AHEAD * plan.config.batch,
+                spec, setup.buffer, self.store, self.diary, self._log, ahead=AHEAD * plan.config.batch,
                 most_labels=KEPT_LOGITS if wide else None,
                 needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
-            )
+            )  # fmt: skip
+            if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
+                self.core.see(np.arange(len(network.labels)))
             self.diary.note_stored(self.store)
             self.tasks = Tasks(setup.tasks)
             self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
