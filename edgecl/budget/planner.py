@@ -139,7 +139,7 @@ def plan_run(
     if budget is not None and config.memory < asked.memory:
         before = sum(growth.values())
         config, plan, growth = _slots_back(config, asked.memory, candidate, int(MARGIN * budget) - baseline)
-        cost = f"memory lowered from {asked.memory} to {config.memory} slots: fewer samples of earlier tasks are replayed"
+        cost = f"memory lowered from {asked.memory} to {config.memory} slots: fewer earlier samples are replayed"
         changes.note("memory", cost if config.memory < asked.memory else None, before - sum(growth.values()))
     if config.activations == "auto":
         config = config.replace(activations="float32")  # so that a resumed run keeps to it
@@ -179,8 +179,8 @@ def _slots_back(
 
 
 def _smaller(config: Config, asked: Config, free: frozenset[str], plan: Plan) -> tuple[Config, str, str] | None:
-    """(the next smaller configuration, its lever, what it costs against the one ``asked`` for), by accuracy given up for
-    a byte, then by time.
+    """(the next smaller configuration, its lever, what it costs against ``asked``), by accuracy given up for a byte,
+    then by time.
 
     Fewer rows of an evaluation change no result; saved activations in 16 bits or, where it was asked for, a micro-batch
     change it within its spread: whichever costs less time. Then a smaller batch, as long as it is `SMALL_BATCH` or
@@ -224,8 +224,8 @@ def _half_batch(config: Config, asked: int) -> tuple[Config, str, str]:
     rows = max(SMALLEST_BATCH, config.batch // 2)
     slower = row_cost(rows) / row_cost(asked)
     text = (
-        f"batch lowered from {asked} to {rows}: every sample is seen as often, in {asked / rows:.2g} times as many steps "
-        f"with noisier gradients; a sample takes about {slower:.2f} times as long"
+        f"batch lowered from {asked} to {rows}: every sample is seen as often, in {asked / rows:.2g} times as many "
+        f"steps with noisier gradients; a sample takes about {slower:.2f} times as long"
     )
     return config.replace(batch=rows), "batch", text
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ..budget.stop import EXPLODED
+
 TIMES = 1000.0  # the loss of a guess among all classes: above it a loss is suspect
 LEAP = 100.0  # times the call's first loss: a suspect one above that has ruined the weights, whatever comes next
 IN_A_ROW, SETTLED = 5, 20  # suspect steps in a row after so many steps that end the call without a leap
@@ -32,6 +34,6 @@ class Explosion:
     @property
     def text(self) -> str:
         return (
-            f"the loss exploded to {self._last:.3g}, {self._last / self.guess:.2g} times that of a guess: lower lr, or "
+            f"{EXPLODED} to {self._last:.3g}, {self._last / self.guess:.2g} times that of a guess: lower lr, or "
             "check the values of the samples"
         )

@@ -38,6 +38,6 @@ class Undo:
     def text(stop: Stop | None) -> str | None:
         """Why the call ended early, for people."""
         if stop is not None and stop.kind == "loss":
-            what = stop.text if stop.text.startswith("the loss exploded") else "loss not finite"
+            what = stop.text if stop.exploded else stop.ruin
             return f"{what} at step {stop.step}; weights are as they were before this call"
         return None if stop is None else stop.text
