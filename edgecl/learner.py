@@ -44,8 +44,8 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W), of signals (C, 1, T);  dtype : ``uint8`` or ``float32``; by default a network's own
-    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
+    input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
+    mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
     classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
@@ -134,8 +134,8 @@ class Learner:
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
 
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
-        weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
+        weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
         self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
@@ -259,8 +259,8 @@ class Learner:
 
     @property
     def spec(self) -> SampleSpec:
-        """What a raw sample looks like."""
-        return self.life.setup.raw
+        """What a raw sample looks like, and by what the network normalises what it takes."""
+        return self.life.spec
 
     @property
     def path(self) -> Path | None:
