@@ -14,7 +14,7 @@ from .choices import arguments, every_option, network_name, own_options, owners,
 from .data import AUGMENTATIONS
 from .data import options as data
 from .errors import BadInput, unknown_name
-from .former_names import present_names
+from .former_names import ELSEWHERE, present_names
 from .fronts.registry import FRONTS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
@@ -300,7 +300,8 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
         elif owners(name):
             values[name] = raw
         else:
-            raise unknown_name("option", name, [*OPTIONS, *(flat for flat, _ in every_option())])
+            known_names = [*OPTIONS, *(flat for flat, _ in every_option())]
+            raise unknown_name("option", name, known_names, ELSEWHERE.get(name))
     return values
 
 

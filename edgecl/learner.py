@@ -20,13 +20,14 @@ from .errors import EdgeclError
 from .graph import Graph
 from .intake.labels import Label, plain_labels
 from .intake.samples import as_samples, as_subject
-from .intake.spec import SampleSpec, sample_spec
+from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
+from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
-from .planning.setup import Setup, make_setup
+from .planning.setup import Setup, make_setup, taken_by
 from .saves import Saves
 from .storage import RootKey
 
@@ -43,9 +44,9 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
-    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
-    classes : head units to begin with; a full head doubles
+    input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
+    mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
+    classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
     budget : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
@@ -66,11 +67,11 @@ class Learner:
         self,
         network: str | Path | Graph | Network = "cnn",
         *,
-        input_shape: tuple[int, int, int],
-        dtype: str = "uint8",
+        input_shape: tuple[int, ...] | None = None,
+        dtype: str | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
-        classes: int = 10,
+        classes: int | None = None,
         buffer: int = 2000,
         path: str | Path | None = None,
         budget: Budget | None = None,
@@ -84,7 +85,7 @@ class Learner:
         plugins.use(use)
         named = options.pop("model", network)
         setup = make_setup(
-            named, options, spec=sample_spec(input_shape, dtype, mean, std), classes=classes, buffer=buffer,
+            named, options, spec=taken_by(named, input_shape, dtype, mean, std), classes=classes, buffer=buffer,
             budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
@@ -93,7 +94,7 @@ class Learner:
         """Everything that `close` gives back, as it is before the first sample."""
         saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
@@ -104,8 +105,7 @@ class Learner:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value, told from others by its `repr`; a change of it ends the task before, which waits for
-            a running `learn`
+        task    : any value, told from others by its `repr`; a change of it waits for `learn` and ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
         Raises `BadInput` for what does not fit, by index; nothing is taken then, and no task ended.
@@ -134,8 +134,8 @@ class Learner:
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
 
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
-        weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
+        weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
         self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
@@ -259,8 +259,8 @@ class Learner:
 
     @property
     def spec(self) -> SampleSpec:
-        """What a raw sample looks like."""
-        return self.life.setup.raw
+        """What a raw sample looks like, and by what the network normalises what it takes."""
+        return self.life.spec
 
     @property
     def path(self) -> Path | None:

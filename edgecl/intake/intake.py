@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +62,13 @@ class Intake:
         self.buffer = StreamBuffer(spec, capacity, store, ahead)
         self.next_id = 0
         self.unstored = 0
+
+    def know(self, own: Sequence[Label]) -> list[Label]:
+        """Labels in the order of their head units, before any sample: the store's, else those that the network's head
+        came with."""
+        if not self.labels.labels:
+            self.labels = LabelMap(own)
+        return list(self.labels.labels)
 
     def take(
         self,

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
+from ..graph.scale import Scale, input_scale
 from ..intake.front import FrontInUse
+from ..intake.scale import checked_scale
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
@@ -20,7 +22,7 @@ from ..plugins import guard_plugin
 from ..storage import RootKey
 from .candidates import candidates_of
 from .context import EventContext
-from .head import replan_for, widen_head
+from .head import replan_for, rescale_input, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
 from .parts import build_parts, close_parts
@@ -134,6 +136,17 @@ class Core:
         """A wider head: present units keep weights and optimizer state, new ones start fresh."""
         widen_head(self.trainer, classes)
         self.make_predictor()
+
+    @property
+    def input_scale(self) -> Scale | None:
+        """(mean, std) by which the network normalises its input."""
+        return input_scale(self.parts.engine.model.graph)
+
+    def rescale(self, scale: Scale) -> None:
+        """Normalise the input by another (mean, std)."""
+        if scale != self.input_scale:
+            rescale_input(self.trainer, scale)
+            self.make_predictor()
 
     def begin_task(self, task: TaskInfo, data: TaskData) -> None:
         """Tell method and policy; their phases are pending then."""
@@ -249,7 +262,7 @@ class Core:
     # -- saved state
 
     def state(self) -> dict[str, Any]:
-        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state()}
+        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state(), "scale": self.input_scale}
         return {
             "dense": self.dense.state(),
             "trainer": {**self.trainer.state(), **own, "holdout": self.holdout.state()},
@@ -264,6 +277,8 @@ class Core:
             trains = str(trainer.get("trains", "all"))
             if self.parts.engine.plan.extras.trains != trains:
                 replan_for(self.trainer, trains)
+        if trainer.get("scale") is not None:
+            self.rescale(checked_scale(trainer["scale"], self.spec.shape[0]))
         self.trainer.load(trainer, rewind_store)
         self.dense.load(state["dense"])
         self.phases.load(trainer.get("phases"))
