@@ -41,11 +41,13 @@ def shoot(page: Path, target: Path, width: int, height: int, dark: bool) -> None
 
 
 def main() -> None:
-    out = ROOT / "docs" / "screenshots"
+    only, out = sys.argv[1:], ROOT / "docs" / "screenshots"
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         for name, (tasks, width, height, dark) in SHOTS.items():
+            if only and name not in only:
+                continue
             page = folder / f"{tasks}.html"
             if not page.exists():
                 options = {"stream": stream_of(folder, tasks), "network": "mlp", "method": "er", "epochs": 4,

@@ -8,7 +8,8 @@ def stream_of(folder, tasks, names=None):
     rng = np.random.default_rng(tasks)
     classes = 2 * tasks
     y = np.repeat(np.arange(classes), 12)
-    x = np.clip(rng.integers(0, 200, (classes, 8, 8))[y] + rng.normal(0, 20, (y.size, 8, 8)), 0, 255).astype(np.uint8)
+    patterns = rng.integers(60, 180, (8, 8)) + rng.normal(0, 30, (classes, 8, 8))  # alike: learning one costs another
+    x = np.clip(patterns[y] + rng.normal(0, 25, (y.size, 8, 8)), 0, 255).astype(np.uint8)
     names = np.array([f"class {c}" for c in range(classes)]) if names is None else np.array(names)
     np.savez(folder / f"tasks-{tasks}.npz", x=x, y=names[y])
     return folder / f"tasks-{tasks}.npz"
