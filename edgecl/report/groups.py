@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 from .table import summary
@@ -79,7 +78,7 @@ def grouped(runs: Sequence[tuple[str, Record]]) -> list[Group]:
     groups = []
     for members, config in zip(found.values(), configs):
         told = [str(config[k]) if k in ("method", "network", "stream") else f"{k} {config[k]}" for k in differing]
-        name = ", ".join(told) or Path(members[0][0]).parent.name or str(config["method"])
+        name = ", ".join(told) or str(config["method"])
         groups.append(Group(name, tuple(sorted(members, key=lambda m: int(m[1]["config"]["seed"])))))
     return groups
 
