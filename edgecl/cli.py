@@ -1,5 +1,5 @@
-"""The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store`, `backup`
-and `restore`."""
+"""The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store |
+backup | restore`."""
 
 from __future__ import annotations
 
