@@ -139,7 +139,6 @@ class Learner(Records):
         Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
         weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
         """
-        self._check_open()
         asked = Asked.checked(steps, epochs, seconds, progress)
         with self._alone():
             return self.life.learn(asked)
@@ -153,7 +152,6 @@ class Learner(Records):
         asked for are trained. Optional. Samples not learned yet are learned first, by the next `learn`. Returns why the
         end was cut short or put off, or None; the next call completes it.
         """
-        self.life.tasks.check()
         with self._alone():
             return self.life.end_task()
 
@@ -181,8 +179,7 @@ class Learner(Records):
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
         folder = self.life.saves.folder(path)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             self.life.save(folder)
         return folder
 
@@ -194,8 +191,7 @@ class Learner(Records):
         Samples of the subject that are observed later are kept.
         """
         subject = as_subject(subject)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             return self.life.forget(subject)
 
     def retrain_without(self, subject: int) -> Retrained:
@@ -242,9 +238,10 @@ class Learner(Records):
 
     def close(self) -> None:
         """Stop, let movers end, close the store. Saves nothing."""
-        self._stop.set()
-        with self._work:
-            self.life.close()
+        if not self.life.forked:  # in a fork the locks may be held by threads that do not exist
+            self._stop.set()
+            with self._work:
+                self.life.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -287,6 +284,7 @@ class Learner(Records):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """For what trains: nobody else does, and `stop` said before does not count."""
+        self._check_open()
         with self._work:
             self._check_open()
             self._stop.clear()

@@ -36,7 +36,7 @@ from .planning.setup import Setup, setup_like
 from .plugins import provenance
 from .saved_bounds import check_saved, fitting
 from .saves import Saves
-from .storage import SampleStore
+from .storage import SampleStore, fork
 
 Array = np.ndarray
 
@@ -55,7 +55,7 @@ class Life:
     """
 
     def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
-        self.setup, self.saves, self.closed = setup, saves, False
+        self.setup, self.saves, self.closed, self._born = setup, saves, False, fork.generation
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
         identity = f"learner {spec.shape} {spec.dtype}"
@@ -70,7 +70,7 @@ class Life:
             needs_flash = getattr(p.policy, "chooses_at_end", False)
             self.intake = Intake(StreamBuffer(*of), self.diary, self._log, needs_flash)
             self.tasks = Tasks(setup.tasks)
-            self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
+            self.session = Session(self.core.trainer, setup.budget, plan, stop, lambda step: self.teaching.shed(step))
             self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary, self._task_ended)
         except BaseException:  # the store is for another try
             self.core.close()
@@ -79,8 +79,10 @@ class Life:
     def _log(self, decision: str) -> None:
         self.core.trainer.log.append((self.core.trainer.steps, -1, decision))
 
-    def _shed(self, step: int) -> None:
-        self.teaching.shed(step)
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that made it: threads and locks are not what they were."""
+        return fork.generation != self._born
 
     @property
     def store(self) -> SampleStore | None:
@@ -126,6 +128,7 @@ class Life:
 
     def end_task(self) -> str | None:
         """See `Teaching.end_task`; why the task goes on, or None."""
+        self.tasks.check()
         return stop_text(self.teaching.end_task()) or self.teaching.waiting_text()
 
     def finish(self) -> str | None:
@@ -242,7 +245,7 @@ class Life:
     def state(self) -> dict[str, Any]:
         """Plain values and arrays, samples in the clear."""
         store, core = self.store, self.core
-        config = core.parts.config.to_json()
+        config = core.parts.config.to_json() | ({} if store is None else {"store": str(store.path)})
         return {
             "learner": {
                 **self.setup.to_json(),

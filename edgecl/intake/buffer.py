@@ -121,12 +121,12 @@ class StreamBuffer:
                 if self._view is None:
                     self._settle()
 
-    def append_stored(self, units: Array, ids: Array, subjects: Array) -> None:
-        """Records of the store, to be read when their turn comes."""
+    def append_stored(self, units: Array, ids: Array, subjects: Array, first: Array) -> None:
+        """Records of the store; but for the ``first`` samples they are read when their turn comes."""
         with self._lock:
             numbers = np.arange(self._next, self._next + len(ids), dtype=np.int64)
             self._next += len(ids)
-            self._add(self.samples[:0], units, ids, subjects, numbers)
+            self._add(first, units, ids, subjects, numbers)
 
     def _add(self, *rows: Array) -> None:
         """See `Rows.add`."""

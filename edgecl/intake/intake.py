@@ -19,6 +19,7 @@ from .labels import Label, LabelMap
 from .tickets import RamTicket
 
 Array = np.ndarray
+_PIECE = 256  # records read at a time
 
 
 class Notes(Protocol):
@@ -150,8 +151,21 @@ class Intake:
             for value in known:
                 if value >= 0:
                     into[np.isin(ids, of(value))] = value
-        self.buffer.append_stored(units, ids, subjects)
+        self.buffer.append_stored(units, ids, subjects, self._read_first(ids))
         self.diary.of_subjects(np.unique(subjects).tolist())
+
+    def _read_first(self, ids: Array) -> Array:
+        """Samples of the first of these records, as many as the buffer holds in RAM."""
+        assert self.store is not None
+        room = self.buffer.capacity - len(self.buffer) if self.buffer.fits(0) else 0
+        parts = [self.buffer.samples[:0]]
+        for at in range(0, min(room, len(ids)), _PIECE):
+            got = self.store.read(ids[at : min(at + _PIECE, room)], fields=())
+            sound = int(np.argmin(np.append(got["ok"], 0)))
+            parts.append(got["samples"][:sound])
+            if sound < len(got["ok"]):  # what cannot be read comes back from flash, or is named, when its turn comes
+                break
+        return np.concatenate(parts)
 
     # -- samples change
 
@@ -194,6 +208,7 @@ class Intake:
         stored, known = stored_labels(self.store), list(state["labels"])
         self.labels = LabelMap(stored + known[len(stored) :])
         self._labels_stored = (self.labels, len(stored))
+        self.borders.load(int((state.get("covers") or {}).get("borders", 0)))
         self.next_id, self.unstored = int(state["next_id"]), int(state.get("unstored", 0))
 
     def counters(self) -> dict[str, int]:
