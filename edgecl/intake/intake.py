@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BadInput
 from ..storage import SampleStore
 from ..storage.errors import WriteBudgetSpent
+from ..storage.sets import distinct
 from .borders import Borders
 from .buffer import StreamBuffer
 from .labels import Label, LabelMap
@@ -53,6 +54,13 @@ class Intake:
         self.next_id = 0
         self.unstored = 0
 
+    def know(self, own: Sequence[Label]) -> list[Label | None]:
+        """Labels in the order of their head units, before any sample: the store's, else those that the network's head
+        came with."""
+        if not self.labels.labels:
+            self.labels = LabelMap(own)
+        return list(self.labels.labels)
+
     def take(
         self,
         x: Array,
@@ -86,7 +94,7 @@ class Intake:
             ids = ticket.ids
             for rows in runs(labelled):
                 self.diary.observed(ids[rows], len(ids[rows]), buffered=buffered and labelled[rows][0], steps=steps)
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.diary.of_subjects(distinct(subjects).tolist())
         if buffered:
             passed = self.buffer.reservoir.passed
             x, units, ids, subjects = (a if labelled.all() else a[labelled] for a in (x, units, ids, subjects))
@@ -152,7 +160,7 @@ class Intake:
                 if value >= 0:
                     into[np.isin(ids, of(value))] = value
         self.buffer.append_stored(units, ids, subjects, self._read_first(ids))
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.diary.of_subjects(distinct(subjects).tolist())
 
     def _read_first(self, ids: Array) -> Array:
         """Samples of the first of these records, as many as the buffer holds in RAM."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import NothingLearned
 from ..intake.labels import LabelMap
+from ..methods.losses import probabilities
 from .core import Core
 from .tasks import Tasks
 
@@ -16,10 +17,10 @@ Array = np.ndarray
 
 def answers(core: Core, tasks: Tasks, known: LabelMap, x: Array, proba: bool, task: Any = None) -> Any:
     """Labels of samples x [n, ...], or float32 [n, k] probabilities in the order of the labels ``known``; from any
-    thread but where a task is named. Raises `BadInput` before anything was learned.
+    thread but where a task is named. Raises `NothingLearned` before anything was learned.
     """
     if not core.trainer.seen.any():
-        raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+        raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
     if task is None:
         scores = core.scores(x, core.trainer.seen)
     else:
@@ -30,13 +31,9 @@ def answers(core: Core, tasks: Tasks, known: LabelMap, x: Array, proba: bool, ta
     labels = list(known.labels)
     if not proba:
         return [labels[k] for k in np.argmax(scores, axis=1)]
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)[:, : len(labels)]
+    shares = probabilities(scores, len(labels))
     if known.plain:
-        full = np.zeros((len(x), len(labels)), np.float32)
-        full[:, : shares.shape[1]] = shares
-        return full
-    full = np.zeros((len(x), len(known.distinct)), np.float32)
-    columns = known.columns()[: shares.shape[1]]
+        return shares
+    full, columns = np.zeros((len(x), len(known.distinct)), np.float32), known.columns()[: len(labels)]
     np.add.at(full.T, columns[columns >= 0], shares.T[columns >= 0])
     return full

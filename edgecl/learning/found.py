@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..erasure.amending import Amending
 from ..erasure.diary import Diary
 from ..intake.intake import Intake
 from .core import Core
+from .statistics import without_statistics
 from .tasks import Tasks
 
 
@@ -52,3 +54,13 @@ def catch_up(core: Core, intake: Intake) -> None:
         if len(ids):
             core.amend(ids, units)
             intake.amend(ids, units, again=False)
+
+
+def amending(core: Core, intake: Intake, diary: Diary) -> Amending:
+    """What relabels, removes and renames; nothing may train or take samples meanwhile."""
+    seen = core.trainer.seen
+
+    def retire(units: np.ndarray) -> None:
+        seen[units[units < len(seen)]] = False
+
+    return Amending(intake, diary, [core, intake], lambda ids: without_statistics(core, -2, ids), retire)
