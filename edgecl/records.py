@@ -52,12 +52,15 @@ class Records:
         with self._still():
             return self.life.amending.remove(ids, label, erase)
 
-    def rename(self, label: Any, to: Any) -> None:
-        """Call a label by another name. Where ``to`` is a label already the two become one: their samples have it, and
-        what was predicted as either is predicted as it.
-        """
+    def rename_label(self, label: Any, to: Any) -> None:
+        """Call a label by another name, which is no label yet."""
         with self._still():
-            self.life.amending.rename(label, to)
+            self.life.amending.rename(label, to, merge=False)
+
+    def merge_label(self, label: Any, into: Any) -> None:
+        """Two labels become one: their samples have ``into``, and what was predicted as either is predicted as it."""
+        with self._still():
+            self.life.amending.rename(label, into, merge=True)
 
     def backup(self, file: str | Path) -> dict[str, Any]:
         """`save`, then write state, store and settings to one new file; `restore` brings them back, also on another

@@ -126,9 +126,11 @@ def test_labels_are_renamed_and_merged_without_training(tmp_path):
         ours.learn(epochs=10)
         ours.end_task()
         steps = ours.counters["steps"]
-        ours.rename("dog", "hound")
+        ours.rename_label("dog", "hound")
         assert set(ours.labels) == {"cat", "hound", "kitten"}
-        ours.rename("kitten", "cat")
+        with pytest.raises(BadInput, match="merge"):
+            ours.rename_label("kitten", "cat")
+        ours.merge_label("kitten", "cat")
         assert set(ours.labels) == {"cat", "hound"} and ours.counters["steps"] == steps and not ours.counters["new"]
         found = ours.predict(x)
         wanted = [{0: "cat", 1: "hound", 2: "cat"}[c] for c in y]
@@ -140,7 +142,7 @@ def test_labels_are_renamed_and_merged_without_training(tmp_path):
         assert set(again.labels) == {"cat", "hound"}
         assert again.predict(x) == found
         with pytest.raises(BadInput, match="never"):
-            again.rename("never", "cat")
+            again.merge_label("never", "cat")
     with SampleStore(tmp_path / "s") as store:
         assert len(store.classes()) == 2
 

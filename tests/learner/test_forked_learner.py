@@ -27,7 +27,8 @@ VERBS = {
     "retrain_without": lambda ours: ours.retrain_without(1),
     "relabel": lambda ours: ours.relabel([0], 1),
     "remove": lambda ours: ours.remove([0]),
-    "rename": lambda ours: ours.rename(0, 5),
+    "rename_label": lambda ours: ours.rename_label(0, 5),
+    "merge_label": lambda ours: ours.merge_label(0, 1),
 }
 
 

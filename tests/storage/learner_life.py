@@ -136,7 +136,7 @@ class LearnerLife:
         learner.remove(ticket.ids[:1], erase=True)
         say("R", first)
         if "late" in learner.labels:
-            learner.rename("late", "later")
+            learner.rename_label("late", "later")
 
     def _backup(self, learner: Learner, say: Say) -> None:
         (self._place / "b.tar").unlink(missing_ok=True)
