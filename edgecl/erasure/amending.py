@@ -13,6 +13,7 @@ from ..intake.intake import Intake
 from ..intake.labels import plain_label, plain_labels
 from ..storage import SampleStore
 from ..storage.errors import StoreError
+from ..storage.sets import distinct
 from .diary import Diary
 
 Array = np.ndarray
@@ -84,7 +85,7 @@ class Amending:
             unit = self.intake.labels.known(label)
             which = store.ids_of_class(unit)
         else:
-            which = np.unique(checked_ids(ids))
+            which = distinct(checked_ids(ids))
         live = live_of(store, which)
         done: list[int] = []
         gone = np.full(len(live), GONE, np.int32)

@@ -33,11 +33,11 @@ def adopt(intake: Intake, tasks: Tasks, diary: Diary, covers: Mapping[str, Any] 
     ids = intake.unknown(int(known["next_id"]), np.array(known["waiting"], np.int64))
     at = int(known["borders"])
     for stretch in intake.borders.stretches(ids):
-        if stretch.number > at and (covers is not None or len(intake.buffer)):
+        if tasks.exist and stretch.number > at and (covers is not None or len(intake.buffer)):
             tasks.declare_end(stretch.name)
             intake.buffer.end_portion()
             diary.task_ended()
-        at, tasks.name = max(at, stretch.number), stretch.name or tasks.name
+        at, tasks.name = max(at, stretch.number), (stretch.name if tasks.exist else None) or tasks.name
         intake.take_stored(stretch.ids)
         diary.found(int(stretch.ids[0]), int(stretch.ids[-1]) + 1)
     diary.note_stored(intake.store)
