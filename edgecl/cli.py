@@ -1,4 +1,4 @@
-"""The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store`."""
+"""The command line: `edgecl run | plan | methods | import | export | tune | bench | doctor | devices | data | ...`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,23 @@ from collections.abc import Sequence
 import typer
 
 from . import __version__
-from .commands import bench, compare, data, demo, devices, doctor, methods, plan, run, store, tune
+from .commands import (
+    bench,
+    compare,
+    ctl,
+    data,
+    demo,
+    devices,
+    doctor,
+    export_model,
+    import_model,
+    methods,
+    plan,
+    run,
+    serve,
+    store,
+    tune,
+)  # fmt: skip
 from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
@@ -44,8 +60,12 @@ app.command("plan", cls=RunCommand, help=plan.HELP)(plan.command)
 app.command("tune", help=tune.HELP)(tune.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("methods", help=methods.HELP)(methods.command)
+app.command("import", help=import_model.HELP)(import_model.command)
+app.command("export", help=export_model.HELP)(export_model.command)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("doctor", help=doctor.HELP)(doctor.command)
+app.command("serve", help=serve.HELP)(serve.command)
+app.add_typer(ctl.app, name="ctl")
 app.add_typer(bench.app, name="bench")
 app.add_typer(devices.app, name="devices")
 app.add_typer(data.app, name="data")

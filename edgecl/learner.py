@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from .errors import EdgeclError
 from .graph import Graph
 from .intake.labels import Label, plain_labels
 from .intake.samples import as_samples, as_subject
-from .intake.spec import SampleSpec, sample_spec
+from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
+from .learning.live_model import LiveModel
+from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
-from .planning.setup import Setup, make_setup
+from .planning.setup import Setup, make_setup, taken_by
 from .saves import Saves
 from .storage import RootKey
 
@@ -43,9 +45,9 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
+    input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
     mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
-    classes : head units to begin with; a full head doubles
+    classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
     budget : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
@@ -66,11 +68,11 @@ class Learner:
         self,
         network: str | Path | Graph | Network = "cnn",
         *,
-        input_shape: tuple[int, int, int],
-        dtype: str = "uint8",
+        input_shape: tuple[int, ...] | None = None,
+        dtype: str | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
-        classes: int = 10,
+        classes: int | None = None,
         buffer: int = 2000,
         path: str | Path | None = None,
         budget: Budget | None = None,
@@ -84,7 +86,7 @@ class Learner:
         plugins.use(use)
         named = options.pop("model", network)
         setup = make_setup(
-            named, options, spec=sample_spec(input_shape, dtype, mean, std), classes=classes, buffer=buffer,
+            named, options, spec=taken_by(named, input_shape, dtype, mean, std), classes=classes, buffer=buffer,
             budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
@@ -93,19 +95,16 @@ class Learner:
         """Everything that `close` gives back, as it is before the first sample."""
         saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
-
-    # -- what a service calls
 
     def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value, told from others by its `repr`; a change of it ends the task before, which waits for
-            a running `learn`
+        task    : any value, told from others by its `repr`; a change of it waits for `learn` and ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
         Raises `BadInput` for what does not fit, by index; nothing is taken then, and no task ended.
@@ -137,7 +136,6 @@ class Learner:
         Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
         weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
-        self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
         with self._alone():
             return self.life.learn(asked)
@@ -168,11 +166,8 @@ class Learner:
         """
         self._check_open()
         given, x = x, self.life.behind_front(as_samples(x, self.spec))
-        if task is None:
-            answers = self.life.answers(x, proba)
-        else:
-            with self._work:
-                answers = self.life.answers(x, proba, task)
+        with nullcontext() if task is None else self._work:
+            answers = self.life.answers(x, proba, task)
         return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
     def flush(self) -> None:
@@ -210,9 +205,8 @@ class Learner:
         A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of samples are given
         anew. Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
         """
-        subject = as_subject(subject)
         with self._alone():
-            return self.life.retrain_without(subject, lambda make: setattr(self, "life", make()))
+            return self.life.retrain_without(as_subject(subject), lambda make: setattr(self, "life", make()))
 
     @classmethod
     def open(
@@ -256,6 +250,11 @@ class Learner:
     def core(self) -> Core:
         """The training core. Internal: it changes without notice."""
         return self.life.core
+
+    @property
+    def model(self) -> LiveModel:
+        """The weights as they are now: their version, to keep, to go back to, to take away."""
+        return LiveModel(self.core, self.life.diary, self._work)
 
     @property
     def spec(self) -> SampleSpec:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.room import check_room
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
-from .errors import BadInput, EdgeclError
+from .errors import EdgeclError, NothingLearned
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .intake.scale import ScaleWatch
@@ -26,6 +25,7 @@ from .learning.core import Core
 from .learning.learn import Asked, Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
+from .learning.stopping import Stopping
 from .learning.tasks import Tasks
 from .methods.losses import probabilities
 from .planning.configured import KEPT_LOGITS
@@ -53,7 +53,7 @@ class Life:
     closed : whether it was given back
     """
 
-    def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
+    def __init__(self, setup: Setup, saves: Saves, stop: Stopping, baseline: int) -> None:
         self.setup, self.saves, self.closed = setup, saves, False
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
@@ -61,19 +61,16 @@ class Life:
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            labels = stored_labels(self.store)
+            labels = stored_labels(self.store) or network.labels
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
             wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
             self.intake = Intake(
-                spec,
-                setup.buffer,
-                self.store,
-                self.diary,
-                self._log,
-                ahead=AHEAD * plan.config.batch,
+                spec, setup.buffer, self.store, self.diary, self._log, ahead=AHEAD * plan.config.batch,
                 most_labels=KEPT_LOGITS if wide else None,
                 needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
-            )
+            )  # fmt: skip
+            if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
+                self.core.see(np.arange(len(network.labels)))
             if spec.dtype == "float32":
                 self.intake.buffer.scale = ScaleWatch(self.core.input_scale, setup.scale_is_open)
             self.diary.note_stored(self.store)
@@ -161,7 +158,7 @@ class Life:
         """
         core = self.core
         if not core.trainer.seen.any():
-            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
         if task is None:
             scores = core.scores(x, core.trainer.seen)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import BadInput
 from ..storage import SampleStore
 from ..storage.errors import WriteBudgetSpent
+from ..storage.sets import distinct
 from .buffer import StreamBuffer
 from .labels import Label, LabelMap
 from .spec import SampleSpec
@@ -62,6 +63,13 @@ class Intake:
         self.next_id = 0
         self.unstored = 0
 
+    def know(self, own: Sequence[Label]) -> list[Label]:
+        """Labels in the order of their head units, before any sample: the store's, else those that the network's head
+        came with."""
+        if not self.labels.labels:
+            self.labels = LabelMap(own)
+        return list(self.labels.labels)
+
     def take(
         self,
         x: Array,
@@ -94,7 +102,7 @@ class Intake:
             ticket = self._append(x, units, subjects, times)
             ids = ticket.ids
             self.diary.observed(ids, len(x), buffered=buffered, steps=steps)
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.diary.of_subjects(distinct(subjects).tolist())
         if buffered:
             self.buffer.append(x, units, ids, subjects)
         return ticket

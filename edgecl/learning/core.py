@@ -27,6 +27,7 @@ from .holdout import Holdout
 from .ledger import DenseRows
 from .parts import build_parts, close_parts
 from .phases import Phases
+from .rate import find_rate
 from .session import Session
 from .task_data import TaskData
 from .task_loop import TaskLoop
@@ -159,6 +160,7 @@ class Core:
         with guard_plugin(p.sparse.policy, "begin_task"):
             phases += p.sparse.begin_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
+        find_rate(self.trainer, task, data)
 
     def _train_what_is_needed(self, task: TaskInfo) -> None:
         """A closed-form head over the body of the first task: release what training took."""
@@ -296,5 +298,3 @@ class Core:
     def close(self) -> None:
         """Stop movers, close the store."""
         close_parts(self.parts)
-
-

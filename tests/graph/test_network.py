@@ -186,7 +186,7 @@ BAD = {
     "no normalisation": edit("nodes/1/inputs", ["input"]),
     "a deviation of zero": edit("nodes/0/attributes/std", [0.0, 1.0]),
     "an infinite mean": edit("nodes/0/attributes/mean", [float("inf"), 1.0]),
-    "logits that are a map": edit("logits", "act"),
+    "logits that are the input": edit("logits", "input"),
     "logits that are nothing": edit("logits", 7),
     "a parameter more": lambda m, t: m["graph"]["parameters"].append({**m["graph"]["parameters"][0], "name": "x"}),
     "a role of its own": edit("parameters/0/role", "statistic"),
