@@ -29,8 +29,8 @@ def photographs(folder: Path) -> Path:
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    glyphs, fashion = (datasets.load_dataset(name) for name in ("noto-glyphs", "fashion"))
-    sources = [(f"letter {c}", glyphs, list(glyphs.labels).index(c)) for c in LETTERS]
+    glyphs, fashion = (datasets.load_dataset(name) for name in ("noto", "fashion"))
+    sources = [(f"letter {c}", glyphs, list(glyphs.labels).index(f"Latin U+{ord(c):04X}")) for c in LETTERS]
     sources += [(name, fashion, UNIT_OF[name]) for name in CLOTHES]
     for name, data, unit in sources:
         labels = np.asarray(data.samples.labels)
