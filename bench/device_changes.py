@@ -13,15 +13,17 @@ from common import arguments, write
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "docs" / "device_changes.md"
-HEAD = """# Predictions for boards: old against new
+COLUMNS = ("task", "device", "edgecl ms/image, old", "new", "PyTorch ms/image, old", "new", "ratio, old", "new",
+           "threads of edgecl, old", "new")  # fmt: skip
+HEAD = f"""# Predictions for boards: old against new
 
 Written by `python bench/device_changes.py`; both columns are modelled, nothing was measured on these boards. Old:
 threads were assumed to share 0.9 (0.7) of their rates, map passes followed x86 rates alone, and one constant moved the
-maps of convolutions forward and backward. New: each operation moves its maps and weights once over the board's
-bandwidth at least, threads gain what a large matrix product gains there, on both sides of the ratio.
+maps of convolutions forward and backward. New: each operation moves its maps and weights once over the bandwidth of the
+board at least, threads gain what a large matrix product gains there, on both sides of the ratio.
 
-| task | device | edgecl ms/image, old | new | PyTorch ms/image, old | new | ratio, old | new | threads, old | new |
-|---|---|---|---|---|---|---|---|---|---|
+| {" | ".join(COLUMNS)} |
+{"|---" * len(COLUMNS)}|
 """
 
 
