@@ -38,7 +38,7 @@ OTHERS = {  # name -> (library, what to build, size of a side)
     "tf_efficientnet_lite0": ("timm", "tf_efficientnet_lite0", 64),
     "tiny_vit_5m_224": ("timm", "tiny_vit_5m_224", 224),
     "vit_tiny_patch16_224": ("timm", "vit_tiny_patch16_224", 224),
-    "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 64),
+    "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 224),
 }
 ROWS = 4
 
