@@ -91,6 +91,10 @@ def try_net(name: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     module, shape = build(name)
+    for m in module.modules():  # no two frameworks draw alike
+        for draws in ("p", "drop_prob"):
+            if "Drop" in type(m).__name__ or "Stochastic" in type(m).__name__:
+                setattr(m, draws, 0.0)
     row: dict[str, Any] = {"name": name, "input": list(shape)}
     for way in ("torch", "onnx"):
         try:
@@ -125,13 +129,6 @@ def gradients(torch: Any, module: Any, network: Any, shape: tuple[int, ...]) -> 
     a multiple of the allowed one. Each parameter counts by the best of three draws of the samples: a unit whose sign
     float32 decides moves all before it, in any implementation.
     """
-    for m in module.modules():
-        if isinstance(m, torch.nn.Dropout):
-            m.p = 0.0
-        if type(m).__name__ == "StochasticDepth":
-            m.p = 0.0
-        if type(m).__name__ == "DropPath":
-            m.drop_prob = 0.0
     return {str(d): worst_of(torch, copy.deepcopy(module), network, shape, d) for d in (1.0, 0.1)}
 
 
