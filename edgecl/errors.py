@@ -21,6 +21,10 @@ class BadInput(EdgeclError, ValueError):
     """A value that cannot be used: a name, a size, a fraction, a sample, a label."""
 
 
+class NothingLearned(BadInput):
+    """A prediction was asked of a learner that has not learned anything yet."""
+
+
 class InfeasibleBudget(EdgeclError):
     """No plan fits the budget; the cause names what does not fit, the remedy the nearest budget that would."""
 
@@ -33,8 +37,8 @@ class MissingExtra(EdgeclError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> BadInput:
-    """A `BadInput` that lists the known names, the closest match first.
+def unknown_name(kind: str, name: str, known: Iterable[str], meant: str | None = None) -> BadInput:
+    """A `BadInput` that lists the known names, the closest match first. ``meant``: the one that is known to be meant.
 
     >>> unknown_name("method", "derp", ["er", "der++"]).remedy
     "Did you mean 'der++'? Known: der++, er."
@@ -42,7 +46,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BadInput:
     import difflib  # 17 ms and 1 MB that a program without a typing error need not pay
 
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = [meant] if meant is not None else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""
     return BadInput(f"Unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.")
 

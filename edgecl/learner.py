@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
+from .learning.live_model import LiveModel
+from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
@@ -43,8 +45,8 @@ class Learner:
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W), of signals (C, 1, T);  dtype : ``uint8`` or ``float32``; by default a network's own
-    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
+    input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
+    mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
     classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
@@ -93,19 +95,16 @@ class Learner:
         """Everything that `close` gives back, as it is before the first sample."""
         saves.check(setup.config.store, setup.keep)
         self._work = threading.RLock()  # learn, end_task, finish, save, close
-        self._stop = threading.Event()
+        self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
-
-    # -- what a service calls
 
     def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
-        task    : any value, told from others by its `repr`; a change of it ends the task before, which waits for
-            a running `learn`
+        task    : any value, told from others by its `repr`; a change of it waits for `learn` and ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
         Raises `BadInput` for what does not fit, by index; nothing is taken then, and no task ended.
@@ -134,10 +133,9 @@ class Learner:
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
         """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
 
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
-        weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
+        weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
-        self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
         with self._alone():
             return self.life.learn(asked)
@@ -168,11 +166,8 @@ class Learner:
         """
         self._check_open()
         given, x = x, self.life.behind_front(as_samples(x, self.spec))
-        if task is None:
-            answers = self.life.answers(x, proba)
-        else:
-            with self._work:
-                answers = self.life.answers(x, proba, task)
+        with nullcontext() if task is None else self._work:
+            answers = self.life.answers(x, proba, task)
         return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
     def flush(self) -> None:
@@ -210,9 +205,8 @@ class Learner:
         A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of samples are given
         anew. Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
         """
-        subject = as_subject(subject)
         with self._alone():
-            return self.life.retrain_without(subject, lambda make: setattr(self, "life", make()))
+            return self.life.retrain_without(as_subject(subject), lambda make: setattr(self, "life", make()))
 
     @classmethod
     def open(
@@ -258,9 +252,14 @@ class Learner:
         return self.life.core
 
     @property
+    def model(self) -> LiveModel:
+        """The weights as they are now: their version, to keep, to go back to, to take away."""
+        return LiveModel(self.core, self.life.diary, self._work)
+
+    @property
     def spec(self) -> SampleSpec:
-        """What a raw sample looks like."""
-        return self.life.setup.raw
+        """What a raw sample looks like, and by what the network normalises what it takes."""
+        return self.life.spec
 
     @property
     def path(self) -> Path | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,21 @@ from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
 from .erasure.pending import check_store, pending, take_over
 from .erasure.retrain import Replacing, Retrained, retrain
+from .erasure.room import check_room
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
-from .errors import BadInput, CannotRetrain, EdgeclError
+from .errors import EdgeclError, NothingLearned
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
+from .intake.scale import ScaleWatch
+from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
+from .learning.stopping import Stopping
 from .learning.tasks import Tasks
+from .methods.losses import probabilities
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
 from .planning.setup import OF_RUNS, Setup, make_setup
@@ -50,7 +53,7 @@ class Life:
     closed : whether it was given back
     """
 
-    def __init__(self, setup: Setup, saves: Saves, stop: Event, baseline: int) -> None:
+    def __init__(self, setup: Setup, saves: Saves, stop: Stopping, baseline: int) -> None:
         self.setup, self.saves, self.closed = setup, saves, False
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
@@ -68,6 +71,8 @@ class Life:
             )  # fmt: skip
             if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
                 self.core.see(np.arange(len(network.labels)))
+            if spec.dtype == "float32":
+                self.intake.buffer.scale = ScaleWatch(self.core.input_scale, setup.scale_is_open)
             self.diary.note_stored(self.store)
             self.tasks = Tasks(setup.tasks)
             self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
@@ -85,6 +90,12 @@ class Life:
     @property
     def store(self) -> SampleStore | None:
         return self.core.parts.store
+
+    @property
+    def spec(self) -> SampleSpec:
+        """What a raw sample looks like, with the scale that was chosen for the input."""
+        raw, scale = self.setup.raw, self.core.input_scale if self.intake.buffer.scale.chosen else None
+        return raw if scale is None else replace(raw, mean=scale[0], std=scale[1])
 
     @property
     def sealing(self) -> Any:
@@ -147,7 +158,7 @@ class Life:
         """
         core = self.core
         if not core.trainer.seen.any():
-            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
         if task is None:
             scores = core.scores(x, core.trainer.seen)
         else:
@@ -158,30 +169,16 @@ class Life:
         labels = list(self.intake.labels.labels)
         if not proba:
             return [labels[k] for k in np.argmax(scores, axis=1)]
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-        full = np.zeros((len(x), len(labels)), np.float32)
-        full[:, : shares.shape[1]] = shares[:, : len(labels)]
-        return full
+        return probabilities(scores, len(labels))
 
     # -- training anew
 
     def retrain_without(self, subject: int, adopt: Callable[[Callable[[], Life]], None]) -> Retrained:
         """See `erasure.retrain`. ``adopt`` is given what makes the life that goes on in place of this one."""
         start = choose(self.diary, self.store, subject, bool(self.core.parts.method.needs.fields))
-        self._check_ram_room()
+        check_room(self.session.guard.memory, self.core.plan)
         how = Replacing(self.forget, self.twin, lambda: adopt(self.successor), self.session.stop)
         return retrain(self, subject, start, how)
-
-    def _check_ram_room(self) -> None:
-        ram, plan = self.session.guard.memory, self.core.plan
-        both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
-        if ram.limit is not None and both > ram.limit:
-            raise CannotRetrain(
-                f"A second learner of {plan.growth_bytes / 1e6:.1f} MB does not fit the budget of "
-                f"{ram.limit / 1e6:.1f} MB of RAM.",
-                f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
-            )
 
     def twin(self, options: Mapping[str, Any], classes: int, path: Path, from_seed: bool) -> Life:
         """Another one for the same samples: ``options`` over the present ones, states in ``path``, no budget."""
@@ -276,6 +273,7 @@ class Life:
         about = saved["learner"]
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])
+        self.intake.buffer.scale.follow(self.core.input_scale)
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)

@@ -56,7 +56,8 @@ class Flusher:
         self.flushes = 0
         self.lock = threading.Lock()  # held while flushing and while the store changes files
         self._files = files
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()  # an interrupt between taking a Condition and its block would keep it
+        self._changed = threading.Condition(self._guard)
         self._error: StoreError | None = None
         self._closing = False
         self._asked = 0  # a position that somebody waits for
@@ -79,7 +80,7 @@ class Flusher:
 
     def give_up(self, error: StoreError) -> None:
         """Nothing is written from here on; `check` says why."""
-        with self._changed:
+        with self._guard:
             self._error = self._error or error
             self._changed.notify_all()
 
@@ -99,7 +100,7 @@ class Flusher:
                 self.give_up(error if known else StoreDamaged(f"A flush failed: {error!r}.", "Open the store again."))
                 raise
             self.flushes += 1
-            with self._changed:
+            with self._guard:
                 self.flushed = max(self.flushed, reached)
                 self._changed.notify_all()
 
@@ -115,7 +116,7 @@ class Flusher:
         if self.window is None or self._closing:
             self.flush(position)
             return True
-        with self._changed:
+        with self._guard:
             self._asked = max(self._asked, position)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.flushed >= position or self._error is not None, timeout)
@@ -129,7 +130,7 @@ class Flusher:
         began, took = time.monotonic(), 0.0
         while True:
             pause = began + interval(self.window, took) - time.monotonic()
-            with self._changed:
+            with self._guard:
                 self._changed.wait_for(lambda: self._closing or self._asked > self.flushed, max(0.001, pause))
                 if self._closing or self._error is not None:
                     return
@@ -143,7 +144,7 @@ class Flusher:
 
     def stop(self) -> None:
         """Ends the thread; nothing is flushed. A second call does nothing."""
-        with self._changed:
+        with self._guard:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ..config import Config
 from ..data import Stream, configured_stream
 from ..data.streams import STREAMS
+from .refusal import drop_output
 
 
 def say_understood(config: Config) -> None:
@@ -16,7 +18,10 @@ def say_understood(config: Config) -> None:
     stream = configured_stream(config)
     stream.close()
     for line in understood(stream.about):
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:  # whoever read has left: the run goes on
+            drop_output(sys.stdout)
 
 
 def understood(about: dict[str, Any]) -> list[str]:

@@ -21,7 +21,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ import numpy as np
 from .. import checkpoint
 from ..budget.give_back import give_back
 from ..errors import CannotRetrain
+from ..learning.stopping import Stopping
 from ..storage import SampleStore, replacing
 from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call
 from .forgetting import Receipt
@@ -75,7 +75,7 @@ class Replacing:
     forget: Callable[[int], Receipt]
     make: MakeTwin
     adopt: Callable[[], None]
-    stop: Event
+    stop: Stopping
 
 
 def retrain(original: Twin, subject: int, start: Start, how: Replacing) -> Retrained:
@@ -141,7 +141,7 @@ def check_flash_room(store: SampleStore) -> None:
 class Replay:
     """The twin, and how far it has come with the calls of the original."""
 
-    def __init__(self, original: Twin, start: Start, twin: Twin, stop: Event) -> None:
+    def __init__(self, original: Twin, start: Start, twin: Twin, stop: Stopping) -> None:
         self.original, self.start, self.twin, self._stop = original, start, twin, stop
         self.next = start.number
         self.calls: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from ..errors import BadInput
 from ..storage import ReadAhead, SampleStore
 from ..storage.transfer import live_ids
 from .growing import GrowingArray
+from .scale import ScaleWatch
 from .spec import SampleSpec
 
 Array = np.ndarray
@@ -23,10 +24,13 @@ class StreamBuffer:
     samples that have been learned make room, and a buffer of unlearned samples refuses more.
 
     Safe to append to from one thread while another trains on a `view`.
+
+    scale : watches whether samples lie far outside
     """
 
     def __init__(self, spec: SampleSpec, capacity: int, store: SampleStore | None, ahead: int = 64) -> None:
         self.spec, self.capacity, self.store, self.ahead = spec, capacity, store, ahead
+        self.scale = ScaleWatch(None)
         self._lock = threading.Lock()
         self._reader: ReadAhead | None = None  # made with the first view that needs one
         self._view: BufferView | None = None
@@ -84,6 +88,7 @@ class StreamBuffer:
         return len(self.samples) == len(self) and len(self) + count <= self.capacity
 
     def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
+        self.scale.look(x)
         with self._lock:
             surplus = 0 if self.store is not None else max(0, len(self) + len(x) - self.capacity)
             held = (self._samples, self._labels, self._ids, self._subjects, self._numbers)
@@ -178,6 +183,8 @@ class StreamBuffer:
             "numbers": self.numbers,
             "next": self._next,
             "learned": self.learned,
+            "scale_open": int(self.scale.open),
+            "scale_chosen": int(self.scale.chosen),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -187,6 +194,8 @@ class StreamBuffer:
         self._numbers = GrowingArray(state.get("numbers", np.arange(len(self.labels), dtype=np.int64)))
         self._next = int(state.get("next", len(self.labels)))
         self.learned = int(state["learned"])
+        # an older state keeps the scale of its network
+        self.scale.open, self.scale.chosen = (bool(state.get(k, 0)) for k in ("scale_open", "scale_chosen"))
 
 
 class BufferView:

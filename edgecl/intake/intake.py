@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import BadInput
 from ..storage import SampleStore
 from ..storage.errors import WriteBudgetSpent
+from ..storage.sets import distinct
 from .buffer import StreamBuffer
 from .labels import Label, LabelMap
 from .spec import SampleSpec
@@ -101,7 +102,7 @@ class Intake:
             ticket = self._append(x, units, subjects, times)
             ids = ticket.ids
             self.diary.observed(ids, len(x), buffered=buffered, steps=steps)
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.diary.of_subjects(distinct(subjects).tolist())
         if buffered:
             self.buffer.append(x, units, ids, subjects)
         return ticket

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
+from ..graph.scale import Scale, input_scale
 from ..intake.front import FrontInUse
+from ..intake.scale import checked_scale
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
@@ -20,11 +22,12 @@ from ..plugins import guard_plugin
 from ..storage import RootKey
 from .candidates import candidates_of
 from .context import EventContext
-from .head import replan_for, widen_head
+from .head import replan_for, rescale_input, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
 from .parts import build_parts, close_parts
 from .phases import Phases
+from .rate import find_rate
 from .session import Session
 from .task_data import TaskData
 from .task_loop import TaskLoop
@@ -134,6 +137,17 @@ class Core:
         widen_head(self.trainer, classes)
         self.make_predictor()
 
+    @property
+    def input_scale(self) -> Scale | None:
+        """(mean, std) by which the network normalises its input."""
+        return input_scale(self.parts.engine.model.graph)
+
+    def rescale(self, scale: Scale) -> None:
+        """Normalise the input by another (mean, std)."""
+        if scale != self.input_scale:
+            rescale_input(self.trainer, scale)
+            self.make_predictor()
+
     def begin_task(self, task: TaskInfo, data: TaskData) -> None:
         """Tell method and policy; their phases are pending then."""
         p = self.parts
@@ -146,6 +160,7 @@ class Core:
         with guard_plugin(p.sparse.policy, "begin_task"):
             phases += p.sparse.begin_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
+        find_rate(self.trainer, task, data)
 
     def _train_what_is_needed(self, task: TaskInfo) -> None:
         """A closed-form head over the body of the first task: release what training took."""
@@ -247,7 +262,7 @@ class Core:
     # -- saved state
 
     def state(self) -> dict[str, Any]:
-        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state()}
+        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state(), "scale": self.input_scale}
         return {
             "dense": self.dense.state(),
             "trainer": {**self.trainer.state(), **own, "holdout": self.holdout.state()},
@@ -262,6 +277,8 @@ class Core:
             trains = str(trainer.get("trains", "all"))
             if self.parts.engine.plan.extras.trains != trains:
                 replan_for(self.trainer, trains)
+        if trainer.get("scale") is not None:
+            self.rescale(checked_scale(trainer["scale"], self.spec.shape[0]))
         self.trainer.load(trainer, rewind_store)
         self.dense.load(state["dense"])
         self.phases.load(trainer.get("phases"))
@@ -281,5 +298,3 @@ class Core:
     def close(self) -> None:
         """Stop movers, close the store."""
         close_parts(self.parts)
-
-

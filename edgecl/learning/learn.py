@@ -15,12 +15,15 @@ from ..erasure.diary import Diary
 from ..errors import BadInput
 from ..intake.buffer import BufferView
 from ..intake.intake import Intake
+from ..intake.scale import FIRST, robust_scale
 from ..methods.context import TaskInfo
 from ..planning.schedules import check_schedules
+from ..storage.sets import distinct
 from .core import Core
 from .session import Session
 from .task_loop import StepLog, TaskLoop
 from .tasks import Tasks
+from .undo import Undo
 
 Array = np.ndarray
 
@@ -111,7 +114,8 @@ class Teaching:
             first = core.trainer.steps
             number = self.diary.began_learning(asked.epochs, asked.steps, first)
             self.fit_head()
-        units = np.unique(data.labels)
+        said = self.settle_scale(data)
+        units = distinct(data.labels)
         core.see(units)
         task = self.tasks.info(units)
         if not self.tasks.begun:
@@ -124,7 +128,7 @@ class Teaching:
         loop = self._loop(task, data, asked.epochs)
         if stop is None and not core.phases:
             stop = session.run(loop, before=call.before, enough=lambda: call.enough(loop), after=call.after)
-        warnings = undo.after(stop)
+        warnings = said + self._remarks() + undo.after(stop)
         undone = stop is not None and stop.kind == "loss"
         if asked.seconds is None and (stop is None or undone) and asked.most is None:
             self.diary.calls.ended_after(number, TO_ITS_END)
@@ -149,6 +153,33 @@ class Teaching:
             return False
         return True
 
+    def settle_scale(self, data: BufferView) -> list[str]:
+        """Normalise the input by the first samples, where nobody said by what; once, and what to say of it."""
+        scale = self.intake.buffer.scale
+        if not scale.open or not len(data.labels):
+            return []
+        x = data.samples if len(data.samples) else data.read(np.arange(min(len(data.labels), FIRST)))
+        text = scale.choose(robust_scale(x))
+        assert scale.scale is not None
+        self.core.rescale(scale.scale)
+        scale.look(data.samples)
+        self.core.trainer.log.append((self.core.trainer.steps, -1, text))
+        return [text]
+
+    def _remarks(self) -> list[str]:
+        """What a person should know of the samples so far."""
+        found, memory = [], self.core.parts.memory
+        far = self.intake.buffer.scale.warning()
+        if far is not None:
+            found.append(far)
+        known = len(self.intake.labels)
+        if memory is not None and memory.slots < known:
+            found.append(
+                f"The memory has {memory.slots} slots for {known} classes: some will have none and be "
+                "forgotten; give memory= at least that many."
+            )
+        return found
+
     def fit_head(self) -> None:
         """Double the head until every label has a unit."""
         wanted = self.core.classes
@@ -167,13 +198,15 @@ class Teaching:
             return stop
         with self.intake.lock:
             data = self.intake.buffer.view() if len(self.intake.buffer) else None
+            if data is not None:
+                self.settle_scale(data)
             self.tasks.ending = 0 if data is None else len(data.labels)
             self.diary.task_ended()
         self.core.end_task(self._ending_task(data), data)
         return self.complete()
 
     def _ending_task(self, data: BufferView | None) -> TaskInfo:
-        return self.tasks.info(np.zeros(0, np.int64) if data is None else np.unique(data.labels))
+        return self.tasks.info(np.zeros(0, np.int64) if data is None else distinct(data.labels))
 
     def complete(self) -> Stop | None:
         """Train what is pending of the task; a task whose end was declared is over then."""
@@ -182,7 +215,7 @@ class Teaching:
             data = self._pending_data()
             if data is not None:  # of labels that came since the phases were asked for, too
                 self.fit_head()
-                core.see(np.unique(data.labels))
+                core.see(distinct(data.labels))
             stop = core.run_phases(self.session, self._ending_task(data), data)
             if stop is not None or core.phases:
                 return stop
@@ -251,37 +284,3 @@ class _Call:
     def phase(self, log: StepLog) -> None:
         self.phase_steps += 1
         self.teaching.diary.calls.ended_after(self.number, self.done)
-
-
-class Undo:
-    """Weights, optimizer state and what lies beside them as they were before a call."""
-
-    def __init__(self, core: Core) -> None:
-        p = core.parts
-        self._core = core
-        self._state = {"engine": p.engine.state(), "sparse": p.sparse.state(), "method": p.method.state()}
-        self._phases = core.phases.state()
-        self._offered = 0 if p.memory is None else p.memory.offered
-
-    def after(self, stop: Stop | None) -> list[str]:
-        """Go back when the loss was not finite; what to say then."""
-        if stop is None or stop.kind != "loss":
-            return []
-        p = self._core.parts
-        p.engine.load(self._state["engine"])
-        p.sparse.load(self._state["sparse"])
-        p.method.load(self._state["method"])
-        self._core.phases.load(self._phases)
-        memory = p.memory
-        if memory is not None:  # samples remembered since stay, the values that an undone model gave them do not
-            slots = np.flatnonzero(memory.order >= self._offered)
-            for name in memory.fields:
-                memory.update_field(slots, name, np.zeros((slots.size, 0), memory.fields[name].dtype))
-        return [stop.text]
-
-    @staticmethod
-    def text(stop: Stop | None) -> str | None:
-        """Why the call ended early, for people."""
-        if stop is not None and stop.kind == "loss":
-            return f"loss not finite at step {stop.step}; weights are as they were before this call"
-        return None if stop is None else stop.text

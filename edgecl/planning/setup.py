@@ -17,7 +17,7 @@ from ..errors import BadInput
 from ..graph import Graph
 from ..intake.front import FrontInUse, saved_front
 from ..intake.spec import SampleSpec, sample_spec
-from ..network import Network, is_name, resolve_network
+from ..network import SUFFIX, Network, is_name, resolve_network
 from .configured import configured_method, needs_tasks
 from .front import configured_front
 from .weights import read_weights
@@ -78,6 +78,14 @@ class Setup:
     def wide_network(self) -> Network:
         """The network with a head of ``classes``."""
         return resolve_network(self.network, self.spec, self.classes, rng=np.random.default_rng(self.config.seed))
+
+    @property
+    def scale_is_open(self) -> bool:
+        """Whether the first samples are to say by what the input is normalised: nobody else did."""
+        named = self.config.network
+        built = "@" not in named and not named.endswith(SUFFIX)
+        said = self.spec.mean is not None or self.spec.std is not None
+        return self.spec.dtype == "float32" and built and not said and self.weights is None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a saved state."""

@@ -170,6 +170,10 @@ def test_both_engines_keep_sides_alike():
 @pytest.mark.parametrize("grow", ["replan", "head"])
 @pytest.mark.parametrize("sparse_head", [False, True])
 def test_after_the_head_grew_a_side_knows_only_its_own_units(engine_factory, grow, sparse_head):
+    def as_before(logits, then):
+        """To the bit; torch takes another matrix product for another width."""
+        return np.array_equal(logits, then) or (engine_factory.kind == "torch" and relative(logits, then) < 1e-6)
+
     graph, wide = (build("mlp", (2, 3, 3), n, hidden=(10, 7)) for n in (3, 6))
     engine = engine_factory(graph, None, sides=("old", "ema"), rng=np.random.default_rng(4))
     if sparse_head:
@@ -184,8 +188,8 @@ def test_after_the_head_grew_a_side_knows_only_its_own_units(engine_factory, gro
     engine.replan(engine_factory.plan(wide, sides=("old", "ema")))
     assert (old.classes, ema.classes) == (3, 3)
     for logits in (evaluate(engine, x, old), engine.predictor(8, side="old")(x)["logits"]):
-        assert logits[:, :3].tobytes() == then.tobytes() and np.isneginf(logits[:, 3:]).all()
-    assert predict(x)["logits"].shape == (8, 6) or predict(x)["logits"].tobytes() == then.tobytes()
+        assert as_before(logits[:, :3], then) and np.isneginf(logits[:, 3:]).all()
+    assert predict(x)["logits"].shape == (8, 6) or as_before(predict(x)["logits"], then)
     ema.blend(0.5)  # its newcomers start at 0
     new, p = slice(3, None), engine.model["logits.weight"]
     assert ema.classes == 6 and relative(ema["logits.weight"].dense()[new], 0.5 * p.dense()[new]) < 1e-6

@@ -41,7 +41,7 @@ class AGEM(Method):
         def project(engine):
             overlap = engine.gradients.dot(r)
             if overlap < 0:
-                length = float((r.astype("float64") ** 2).sum())
+                length = float(r @ r)
                 engine.gradients.axpy(-(1 + self.margin) * overlap / length, r)
             if before_step is not None:
                 before_step(engine)
