@@ -97,7 +97,7 @@ class StreamBuffer:
             free = self.capacity - len(rows[0].values)
             first = x[:free] if free > 0 and len(rows[0].values) == len(rows[1].values) else x[:0]
             numbers = np.arange(self._next, self._next + len(x), dtype=np.int64)
-            added = (first, units, ids, np.full(len(x), subjects, np.int32), numbers)
+            added: tuple[Array, ...] = (first, units, ids, np.full(len(x), subjects, np.int32), numbers)
             samples, labels, all_ids, people, numbered = (r.appended(a) for r, a in zip(rows, added))
             # all at once, whatever interrupts
             self._samples, self._labels, self._ids, self._subjects = samples, labels, all_ids, people
