@@ -10,6 +10,7 @@ from . import __version__
 from .commands import (
     bench,
     compare,
+    ctl,
     data,
     demo,
     devices,
@@ -19,6 +20,7 @@ from .commands import (
     methods,
     plan,
     run,
+    serve,
     store,
     tune,
 )  # fmt: skip
@@ -62,6 +64,8 @@ app.command("import", help=import_model.HELP)(import_model.command)
 app.command("export", help=export_model.HELP)(export_model.command)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("doctor", help=doctor.HELP)(doctor.command)
+app.command("serve", help=serve.HELP)(serve.command)
+app.add_typer(ctl.app, name="ctl")
 app.add_typer(bench.app, name="bench")
 app.add_typer(devices.app, name="devices")
 app.add_typer(data.app, name="data")

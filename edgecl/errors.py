@@ -21,6 +21,10 @@ class BadInput(EdgeclError, ValueError):
     """A value that cannot be used: a name, a size, a fraction, a sample, a label."""
 
 
+class NothingLearned(BadInput):
+    """A prediction was asked of a learner that has not learned anything yet."""
+
+
 class InfeasibleBudget(EdgeclError):
     """No plan fits the budget; the cause names what does not fit, the remedy the nearest budget that would."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec
 from .learning.core import Core
 from .learning.learn import Asked, LearnLog
+from .learning.live_model import LiveModel
 from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
@@ -99,8 +100,6 @@ class Learner:
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
 
-    # -- what a service calls
-
     def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
@@ -137,7 +136,6 @@ class Learner:
         Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
         weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
-        self._check_open()
         asked = Asked.checked(steps, epochs, seconds)
         with self._alone():
             return self.life.learn(asked)
@@ -168,11 +166,8 @@ class Learner:
         """
         self._check_open()
         given, x = x, self.life.behind_front(as_samples(x, self.spec))
-        if task is None:
-            answers = self.life.answers(x, proba)
-        else:
-            with self._work:
-                answers = self.life.answers(x, proba, task)
+        with nullcontext() if task is None else self._work:
+            answers = self.life.answers(x, proba, task)
         return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
     def flush(self) -> None:
@@ -210,9 +205,8 @@ class Learner:
         A crash or `stop` before its end leaves everything but the forgotten samples as it was; ids of samples are given
         anew. Raises `CannotRetrain`, before anything is changed, when something it needs is no longer there.
         """
-        subject = as_subject(subject)
         with self._alone():
-            return self.life.retrain_without(subject, lambda make: setattr(self, "life", make()))
+            return self.life.retrain_without(as_subject(subject), lambda make: setattr(self, "life", make()))
 
     @classmethod
     def open(
@@ -256,6 +250,11 @@ class Learner:
     def core(self) -> Core:
         """The training core. Internal: it changes without notice."""
         return self.life.core
+
+    @property
+    def model(self) -> LiveModel:
+        """The weights as they are now: their version, to keep, to go back to, to take away."""
+        return LiveModel(self.core, self.life.diary, self._work)
 
     @property
     def spec(self) -> SampleSpec:

@@ -16,7 +16,7 @@ from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.room import check_room
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
-from .errors import BadInput, EdgeclError
+from .errors import EdgeclError, NothingLearned
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .intake.scale import ScaleWatch
@@ -158,7 +158,7 @@ class Life:
         """
         core = self.core
         if not core.trainer.seen.any():
-            raise BadInput("Nothing has been learned yet.", "Call observe() and learn() first.")
+            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
         if task is None:
             scores = core.scores(x, core.trainer.seen)
         else:

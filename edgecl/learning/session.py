@@ -147,7 +147,7 @@ class Session:
                 "value": self.energy.joules(steps + self.trainer.trial_steps),
                 "source": self.energy.source,
             },
-            "governor": None if self.governor is None else self.governor.to_json(),
+            "governor": None if self.governor is None else {**self.governor.to_json(), "level": self.governor.level},
         }
 
     def facts(self) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""The application: verbs as Starlette routes, with roles, request ids and problem documents around them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .access import GRANTS, Gate
+from .reading import drop_body
+from .refusals import Refused, problem, status_of
+from .service import Service
+from .verb import Verb
+from .verbs_admin import ADMIN_VERBS
+from .verbs_use import USE_VERBS
+
+LOG = logging.getLogger("edgecl.service")
+DOCUMENT = Path(__file__).with_name("openapi.json")
+
+
+async def openapi(service: Service, request: Request) -> Response:
+    return Response(DOCUMENT.read_bytes(), media_type="application/json")
+
+
+OPENAPI = Verb("GET", "/v1/openapi.json", "metrics", "openapi", "This document.", openapi, (200, "OpenAPI 3.1"))
+VERBS: tuple[Verb, ...] = (*USE_VERBS, *ADMIN_VERBS, OPENAPI)
+
+
+def make_app(service: Service, role: str | None, gate: Gate | None = None) -> Starlette:
+    """The application of one socket. ``role``: of whoever reaches it; None: what ``gate`` says of each request."""
+
+    def roles(request: Request) -> frozenset[str]:
+        if role is not None:
+            return GRANTS[role]
+        assert gate is not None
+        return gate.roles(request.headers.get("authorization"), request.headers.get("host"))
+
+    routes = [Route(v.path, _endpoint(service, v, roles), methods=[v.method]) for v in VERBS]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refused: Exception = Refused(error.status_code, f"{error.detail}.", "See /v1/openapi.json.")
+        try:
+            roles(request)  # a stranger learns nothing of what there is
+        except Refused as stranger:
+            refused = stranger
+        return _refusal(refused, _request_id(request), error.headers)
+
+    app.add_exception_handler(HTTPException, not_found)
+    return app
+
+
+def _endpoint(
+    service: Service, verb: Verb, roles: Callable[[Request], frozenset[str]]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        name = _request_id(request)
+        try:
+            if verb.role not in roles(request):
+                raise Refused(403, f"This socket or token may not {verb.name}.", f"It needs the role {verb.role}.")
+            response = await verb.handler(service, request)
+            response.headers["X-Request-Id"] = name
+        except Exception as error:
+            if status_of(error) == 500:
+                LOG.exception("%s failed", verb.name, extra={"event": "failure"})
+            response = _refusal(error, name, None if await drop_body(request) else {"Connection": "close"})
+        service.answered(verb.name, response.status_code)
+        return response
+
+    return endpoint
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else secrets.token_hex(8)
+
+
+def _refusal(error: BaseException, name: str, headers: Any = None) -> Response:
+    document = problem(error)
+    more = {"X-Request-Id": name, **dict(headers or {})}
+    if document.get("retry_after") is not None:
+        more["Retry-After"] = str(max(1, round(document["retry_after"])))
+    if document["status"] == 401:
+        more["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(document, document["status"], more, "application/problem+json")
+
+
+# -- the document
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document of all verbs."""
+    paths: dict[str, Any] = {}
+    for verb in VERBS:
+        paths.setdefault(verb.path, {})[verb.method.lower()] = _operation(verb)
+    refused = {"description": "refused", "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "edgecl", "version": "1", "description": "A device that keeps learning, behind a socket."},
+        "paths": paths,
+        "components": {
+            "responses": {"refused": refused},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _operation(verb: Verb) -> dict[str, Any]:
+    named = re.findall(r"\{(\w+)\}", verb.path)
+    found: dict[str, Any] = {"operationId": verb.name, "summary": verb.about, "x-role": verb.role}
+    parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in named]
+    for name, about in verb.query.items():
+        parameters.append({"name": name, "in": "query", "description": about, "schema": {"type": "string"}})
+    if parameters:
+        found["parameters"] = parameters
+    if verb.takes:
+        kinds = {kind: {"schema": dict(verb.body)} if kind == "application/json" else {} for kind in verb.takes}
+        found["requestBody"] = {"content": kinds}
+    status, about = verb.answers
+    found["responses"] = {
+        str(status): {"description": about, "content": {verb.returns: {}}},
+        "default": {"$ref": "#/components/responses/refused"},
+    }
+    return found
+
+
+def document_text() -> str:
+    """The document as it is shipped."""
+    return json.dumps(document(), indent=1) + "\n"

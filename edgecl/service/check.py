@@ -1,0 +1,35 @@
+"""What `edgecl serve --check` prints: the plan of the configured learner, and what the unit is to allow."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from ..budget import Budget
+from ..learner import Learner
+from .config import ServiceConfig
+
+
+def checked(config: ServiceConfig, use: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The learner is made in a folder that goes again; nothing of the state folder is touched. Raises `BadInput`."""
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="edgecl-check-") as place,
+        Learner(**options, store=f"{place}/store", budget=Budget(**config.budget), use=use) as learner,
+    ):
+        plan = learner.plan
+        peak = int(plan.peak_bytes)
+        return {
+            "ok": True,
+            "parameters": {name: list(shape) for name, shape in learner.parameters.items()},
+            "baseline_bytes": int(plan.baseline),
+            "growth_bytes": int(plan.growth_bytes),
+            "peak_bytes": peak,
+            "pool_bytes": config.pool.bytes,
+            "unit": memory_limits(peak + config.pool.bytes),
+        }
+
+
+def memory_limits(peak: int) -> dict[str, str]:
+    """MemoryHigh and MemoryMax of the unit for a planned peak in bytes: 5 % and 15 % above it."""
+    return {"MemoryHigh": f"{-(-peak * 105 // 100 >> 20)}M", "MemoryMax": f"{-(-peak * 115 // 100 >> 20)}M"}
