@@ -1,4 +1,4 @@
-# make demo | test | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | wheels | lint | clean
+# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | wheels | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full wheels arm-tools lint clean
+.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full wheels arm-tools lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -20,17 +20,31 @@ demo: $(PY)
 	rm -rf $(OUT)/demo
 	$(VENV)/bin/edgecl demo --out $(OUT)/demo
 
-# From an editable install, then once more against the built wheel from another folder.
-test: $(PY)
-	$(PIP) -c constraints.txt -e '.[test]' torch
-	$(PY) -m pytest
+# From an editable install, then a part once more against the built wheel from another folder. The build's own tools
+# stand in the environment, so that the wheel is made of what the first build compiled.
+BUILD := 'scikit-build-core>=0.10' 'nanobind>=2.4' cmake ninja
+PYTEST := -m pytest -n logical
+test: build-tools
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[test]' torch
+	$(PY) $(PYTEST)
 	$(MAKE) wheel-test
 
-wheel-test: $(PY)
+# What a change most likely breaks, in a minute.
+QUICK := $(addprefix tests/,structure learner/test_learner.py engine/test_contract.py kernels/test_layers.py \
+  graph/test_network.py devices/test_profile.py cli/test_output.py storage/test_store.py pins)
+test-quick: build-tools
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[test]' torch
+	$(PY) $(PYTEST) $(QUICK)
+
+build-tools: $(PY)
+	$(PIP) -c constraints.txt $(BUILD)
+
+WHEEL_TESTS := learner/test_learner.py cli/test_commands.py pins
+wheel-test: build-tools
 	rm -rf $(OUT)/wheel && mkdir -p $(OUT)/wheel
-	$(PY) -m pip wheel -q --no-deps -w $(OUT)/wheel .
+	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w $(OUT)/wheel .
 	$(PIP) --force-reinstall --no-deps $(OUT)/wheel/*.whl
-	cd $(OUT)/wheel && $(VENV)/bin/pytest -c ../../pyproject.toml --rootdir=../.. ../../tests/learner ../../tests/cli
+	cd $(OUT)/wheel && $(PY) -P $(PYTEST) -c ../../pyproject.toml --rootdir=../.. $(WHEEL_TESTS:%=../../tests/%)
 
 # The compiled parts with AddressSanitizer and UndefinedBehaviorSanitizer, under their tests.
 sanitize: $(PY)
@@ -75,7 +89,7 @@ bench-edgecl:
 
 # The aarch64 wheel, run, counted and booted under QEMU; needs root and Debian's cross tools (docs/arm.md).
 arm-tools: $(PY)
-	$(PIP) 'scikit-build-core>=0.10' 'nanobind>=2.4' cmake ninja wheel auditwheel
+	$(PIP) $(BUILD) wheel auditwheel
 
 arm: arm-tools
 	$(PY) tests/arm make

@@ -14,7 +14,10 @@ from .errors import BadInput, EdgeclError, InfeasibleBudget
 if TYPE_CHECKING:
     from .budget import Budget
     from .devices import load_profile
+    from .exporting import to_onnx
+    from .importing import from_onnx, from_torch
     from .learner import Learner, LearnLog
+    from .network import Network
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,11 +27,18 @@ __all__ = [
     "InfeasibleBudget",
     "LearnLog",
     "Learner",
+    "Network",
     "__version__",
+    "from_onnx",
+    "from_torch",
     "load_profile",
+    "to_onnx",
 ]
 
-_HOMES = {"Learner": "learner", "LearnLog": "learner", "Budget": "budget", "load_profile": "devices"}
+_HOMES = {
+    "Learner": "learner", "LearnLog": "learner", "Budget": "budget", "load_profile": "devices", "Network": "network",
+    "from_onnx": "importing", "from_torch": "importing", "to_onnx": "exporting",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

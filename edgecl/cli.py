@@ -1,5 +1,4 @@
-"""The command line: `edgecl run | plan | methods | tune | bench | doctor | devices | data | compare | demo | store |
-backup | restore | serve | ctl | service`."""
+"""The command line: `edgecl run | plan | methods | import | export | tune | bench | doctor | devices | data | ...`."""
 
 from __future__ import annotations
 
@@ -17,6 +16,8 @@ from .commands import (
     demo,
     devices,
     doctor,
+    export_model,
+    import_model,
     methods,
     plan,
     run,
@@ -24,7 +25,7 @@ from .commands import (
     service,
     store,
     tune,
-)
+)  # fmt: skip
 from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
@@ -69,9 +70,11 @@ app.command("plan", cls=RunCommand, help=plan.HELP)(plan.command)
 app.command("tune", help=tune.HELP)(tune.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("methods", help=methods.HELP)(methods.command)
-app.command("demo", help=demo.HELP)(demo.command)
+app.command("import", help=import_model.HELP)(import_model.command)
+app.command("export", help=export_model.HELP)(export_model.command)
 app.command("backup", help=backup.HELP)(backup.command)
 app.command("restore", help=backup.RESTORE)(backup.restore)
+app.command("demo", help=demo.HELP)(demo.command)
 app.command("doctor", help=doctor.HELP)(doctor.command)
 app.command("serve", help=serve.HELP, add_help_option=False, context_settings=ANY)(serve_command)
 app.add_typer(ctl.app, name="ctl")

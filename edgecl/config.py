@@ -14,7 +14,7 @@ from .choices import arguments, every_option, network_name, own_options, owners,
 from .data import AUGMENTATIONS
 from .data import options as data
 from .errors import BadInput, unknown_name
-from .former_names import present_names
+from .former_names import ELSEWHERE, present_names
 from .fronts.registry import FRONTS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
@@ -64,6 +64,7 @@ class Config:
     front: str = _option("none", registered(FRONTS, "none"), "what raw samples pass before the network")
     network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
+    freeze_below: str | None = _option(None, p.text, "a node of the network: it and all it depends on learn nothing")
     method: str = _option("der++", registered(METHODS), "continual-learning method")
     current_loss: str = _option(
         "full",
@@ -102,7 +103,7 @@ class Config:
     )
     drop_last: bool = _option(False, p.flag, "skip a last incomplete batch")
     augment: str = _option("none", p.choice(AUGMENTATIONS), "augmentation of current and replayed samples")
-    lr: float = _option(0.1, p.real(0.0, True), "learning rate")
+    lr: float | str = _option(0.1, p.real_or_auto(0.0, True), "learning rate; auto: by short trials on the first task")
     lr_schedule: str = _option(
         "constant", p.choice(("constant", "cosine")), "learning rate over a task: as it is, or falling to 0"
     )
@@ -243,6 +244,11 @@ class Config:
         return self.gate or ("none" if self.store is None else "hybrid_balanced_p")
 
     @property
+    def rate(self) -> float:
+        """The learning rate, once it is known."""
+        return float(self.lr)
+
+    @property
     def replay_rows(self) -> int:
         return self.replay_batch or self.batch
 
@@ -295,7 +301,8 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
         elif owners(name):
             values[name] = raw
         else:
-            raise unknown_name("option", name, [*OPTIONS, *(flat for flat, _ in every_option())])
+            known_names = [*OPTIONS, *(flat for flat, _ in every_option())]
+            raise unknown_name("option", name, known_names, ELSEWHERE.get(name))
     return values
 
 

@@ -37,15 +37,8 @@ class MissingExtra(EdgeclError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
-ELSEWHERE = {  # what others call an option
-    "learning_rate": "lr", "learningrate": "lr", "batch_size": "batch", "batchsize": "batch", "random_seed": "seed",
-    "num_epochs": "epochs", "n_epochs": "epochs", "buffer_size": "memory", "memory_size": "memory",
-    "replay_size": "memory", "num_threads": "threads", "optimiser": "optimizer", "arch": "network",
-}  # fmt: skip
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> BadInput:
-    """A `BadInput` that lists the known names, the closest match first.
+def unknown_name(kind: str, name: str, known: Iterable[str], meant: str | None = None) -> BadInput:
+    """A `BadInput` that lists the known names, the closest match first. ``meant``: the one that is known to be meant.
 
     >>> unknown_name("method", "derp", ["er", "der++"]).remedy
     "Did you mean 'der++'? Known: der++, er."
@@ -53,8 +46,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> BadInput:
     import difflib  # 17 ms and 1 MB that a program without a typing error need not pay
 
     names = sorted(known)
-    meant = ELSEWHERE.get(name.lower().replace("-", "_"), "")
-    close = [meant] if meant in names else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = [meant] if meant is not None else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""
     return BadInput(f"Unknown {kind} '{name}'.", f"{hint}Known: {', '.join(names)}.")
 

@@ -22,6 +22,15 @@ FORMER: Mapping[str, Renamed] = {
     "sparcl": Renamed("sparse_schedule"),
     "carousel": Renamed("late_swaps", {"exact": "wait", "live": "drop"}),
 }
+ELSEWHERE: Mapping[str, str] = {  # what other libraries call our options, for the hint at a wrong name
+    "learning_rate": "lr", "batch_size": "batch", "num_epochs": "epochs", "n_epochs": "epochs",
+    "memory_size": "memory", "mem_size": "memory", "buffer_size": "memory", "replay_size": "memory",
+    "replay_buffer": "memory", "minibatch_size": "replay_batch", "num_threads": "threads", "n_threads": "threads",
+    "random_state": "seed", "random_seed": "seed", "architecture": "network", "backbone": "network", "net": "network",
+    "dataset": "stream", "data": "stream", "strategy": "method", "optim": "optimizer", "optim_wd": "weight_decay",
+    "wd": "weight_decay", "scheduler": "lr_schedule", "augmentation": "augment", "density": "sparsity",
+    "max_memory": "ram", "image_size": "size", "resize": "size", "save_dir": "out", "output": "out",
+}  # fmt: skip
 _said: set[str] = set()
 
 

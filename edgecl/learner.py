@@ -19,7 +19,7 @@ from .erasure.retrain import Retrained
 from .graph import Graph
 from .intake.labels import plain_labels
 from .intake.samples import as_samples, as_subject
-from .intake.spec import SampleSpec, sample_spec
+from .intake.spec import SampleSpec
 from .learning.asked import Asked, LearnLog
 from .learning.core import Core
 from .learning.progress import Listener
@@ -27,7 +27,7 @@ from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
-from .planning.setup import Setup, make_setup
+from .planning.setup import Setup, make_setup, taken_by
 from .records import Records
 from .saves import Saves
 from .storage import RootKey
@@ -45,9 +45,9 @@ class Learner(Records):
     Parameters
     ----------
     network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
-    input_shape : (C, H, W); signals are (C, 1, T);  dtype : ``uint8`` or ``float32``; with a ``front``, what it takes
-    mean, std : per channel of what the network takes; by default 0 and 255 (uint8) or 0 and 1
-    classes : head units to begin with; a full head doubles
+    input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
+    mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
+    classes : head units to begin with, by default a network's own, else 10; a full head doubles
     buffer : samples of the present task held in RAM
     path : folder that `save` writes to
     budget : a `Budget`; its RAM counts the growth of the process from here on (scope ``learner``)
@@ -68,11 +68,11 @@ class Learner(Records):
         self,
         network: str | Path | Graph | Network = "cnn",
         *,
-        input_shape: tuple[int, int, int],
-        dtype: str = "uint8",
+        input_shape: tuple[int, ...] | None = None,
+        dtype: str | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
-        classes: int = 10,
+        classes: int | None = None,
         buffer: int = 2000,
         path: str | Path | None = None,
         budget: Budget | None = None,
@@ -86,7 +86,7 @@ class Learner(Records):
         plugins.use(use)
         named = options.pop("model", network)
         setup = make_setup(
-            named, options, spec=sample_spec(input_shape, dtype, mean, std), classes=classes, buffer=buffer,
+            named, options, spec=taken_by(named, input_shape, dtype, mean, std), classes=classes, buffer=buffer,
             budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
@@ -121,7 +121,7 @@ class Learner(Records):
             name = repr(task.item() if isinstance(task, np.generic) else task)
             if name != self.life.tasks.name:
                 with self._work:  # of several threads with samples of a new task one ends the old one
-                    self.life.change_task(name)
+                    self.life.teaching.change_task(name)
         with self.life.intake.lock:
             return self.life.take(x, y, np.full(len(x), subject, np.int32))
 
@@ -134,8 +134,8 @@ class Learner(Records):
         of the present one the memory is replayed alone. The log says how many samples were ``new``.
 
         progress : called after each step with a `Progress`
-        Ends early, in order, when `stop` is called, a budget is reached, or the loss is not finite; in that case
-        weights and optimizer state return to what they were when the call began, and ``stopped`` says so.
+        Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
+        weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
         asked = Asked.checked(steps, epochs, seconds, progress)
         with self._alone():
@@ -150,7 +150,6 @@ class Learner(Records):
         asked for are trained. Optional. Samples not learned yet are learned first, by the next `learn`. Returns why the
         end was cut short or put off, or None; the next call completes it.
         """
-        self.life.tasks.check()
         with self._alone():
             return self.life.end_task()
 
@@ -175,8 +174,7 @@ class Learner(Records):
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
         folder = self.life.saves.folder(path)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             self.life.save(folder)
         return folder
 
@@ -188,8 +186,7 @@ class Learner(Records):
         Samples of the subject that are observed later are kept.
         """
         subject = as_subject(subject)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             return self.life.forget(subject)
 
     def retrain_without(self, subject: int) -> Retrained:
@@ -235,9 +232,10 @@ class Learner(Records):
 
     def close(self) -> None:
         """Stop, let movers end, close the store. Saves nothing."""
-        self._stop.set()
-        with self._work:
-            self.life.close()
+        if not self.life.forked:  # in a fork the locks may be held by threads that do not exist
+            self._stop.set()
+            with self._work:
+                self.life.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -254,8 +252,8 @@ class Learner(Records):
 
     @property
     def spec(self) -> SampleSpec:
-        """What a raw sample looks like."""
-        return self.life.setup.raw
+        """What a raw sample looks like, and by what the network normalises what it takes."""
+        return self.life.spec
 
     @property
     def path(self) -> Path | None:
@@ -280,6 +278,7 @@ class Learner(Records):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """For what trains: nobody else does, and `stop` said before does not count."""
+        self._check_open()
         with self._work:
             self._check_open()
             self._stop.clear()

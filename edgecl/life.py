@@ -10,21 +10,24 @@ from typing import Any
 import numpy as np
 
 from .budget.stop import stop_text
-from .erasure.amending import AmendHolder, Amending
+from .erasure.amending import Amending
 from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
 from .erasure.pending import check_store, pending, take_over
 from .erasure.retrain import Replacing, Retrained, retrain
+from .erasure.room import check_room
 from .erasure.sealing import unseal
-from .erasure.starts import check_ram_room, choose, digest
+from .erasure.starts import choose, digest
 from .intake.buffer import StreamBuffer
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
 from .intake.order import Order
+from .intake.scale import ScaleWatch
+from .intake.spec import SampleSpec
 from .learning.answers import answers
 from .learning.asked import Asked
 from .learning.core import Core
-from .learning.found import adopt, catch_up, covers_of
+from .learning.found import adopt, amending, catch_up, covers_of
 from .learning.learn import Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
@@ -36,7 +39,7 @@ from .planning.setup import Setup, setup_like
 from .plugins import provenance
 from .saved_bounds import check_saved, fitting
 from .saves import Saves
-from .storage import SampleStore
+from .storage import SampleStore, fork
 
 Array = np.ndarray
 
@@ -55,22 +58,26 @@ class Life:
     """
 
     def __init__(self, setup: Setup, saves: Saves, stop: Stopping, baseline: int) -> None:
-        self.setup, self.saves, self.closed = setup, saves, False
+        self.setup, self.saves, self.closed, self._born = setup, saves, False, fork.generation
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
         identity = f"learner {spec.shape} {spec.dtype}"
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            labels = stored_labels(self.store)
+            labels = stored_labels(self.store) or list[Label | None](network.labels)
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
             options, p = plan.config, self.core.parts
             order = Order(options.batch, options.drop_last)
             of = spec, setup.buffer, self.store, AHEAD * options.batch, order, p.random["stream"]
             needs_flash = getattr(p.policy, "chooses_at_end", False)
             self.intake = Intake(StreamBuffer(*of), self.diary, self._log, needs_flash)
+            if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
+                self.core.see(np.arange(len(network.labels)))
+            if spec.dtype == "float32":
+                self.intake.buffer.scale = ScaleWatch(self.core.input_scale, setup.scale_is_open)
             self.tasks = Tasks(setup.tasks)
-            self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
+            self.session = Session(self.core.trainer, setup.budget, plan, stop, lambda step: self.teaching.shed(step))
             self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary, self._task_ended)
         except BaseException:  # the store is for another try
             self.core.close()
@@ -79,12 +86,20 @@ class Life:
     def _log(self, decision: str) -> None:
         self.core.trainer.log.append((self.core.trainer.steps, -1, decision))
 
-    def _shed(self, step: int) -> None:
-        self.teaching.shed(step)
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that made it: threads and locks are not what they were."""
+        return fork.generation != self._born
 
     @property
     def store(self) -> SampleStore | None:
         return self.core.parts.store
+
+    @property
+    def spec(self) -> SampleSpec:
+        """What a raw sample looks like, with the scale that was chosen for the input."""
+        raw, scale = self.setup.raw, self.core.input_scale if self.intake.buffer.scale.chosen else None
+        return raw if scale is None else replace(raw, mean=scale[0], std=scale[1])
 
     @property
     def sealing(self) -> Any:
@@ -126,24 +141,12 @@ class Life:
 
     def end_task(self) -> str | None:
         """See `Teaching.end_task`; why the task goes on, or None."""
+        self.tasks.check()
         return stop_text(self.teaching.end_task()) or self.teaching.waiting_text()
 
     def finish(self) -> str | None:
         """See `Teaching.finish`."""
         return stop_text(self.teaching.finish())
-
-    def change_task(self, name: str) -> None:
-        """What comes from here on is of the task ``name``."""
-        if self.tasks.name == name:
-            return
-        if self.tasks.name is None:
-            self.intake.borders.name(name)
-            self.tasks.name = name
-            return
-        with self.intake.lock:
-            self.teaching.declare_end(name)
-            self.diary.task_ended()
-        self.teaching.complete()
 
     def _task_ended(self, number: int) -> None:
         """The state at the task's end is kept where that was asked for."""
@@ -170,13 +173,7 @@ class Life:
     @property
     def amending(self) -> Amending:
         """Relabels, removes and renames; nothing may train or take samples meanwhile."""
-        seen = self.core.trainer.seen
-
-        def retire(units: Array) -> None:
-            seen[units[units < len(seen)]] = False
-
-        holders: list[AmendHolder] = [self.core, self.intake]
-        return Amending(self.intake, self.diary, holders, lambda ids: without_statistics(self.core, -2, ids), retire)
+        return amending(self.core, self.intake, self.diary)
 
     def adopt(self, covers: Mapping[str, Any] | None = None) -> None:
         """See `learning.found.adopt`."""
@@ -193,7 +190,7 @@ class Life:
     def retrain_without(self, subject: int, adopt: Callable[[Callable[[], Life]], None]) -> Retrained:
         """See `erasure.retrain`. ``adopt`` is given what makes the life that goes on in place of this one."""
         start = choose(self.diary, self.store, subject, bool(self.core.parts.method.needs.fields))
-        check_ram_room(self.session.guard.memory, self.core.plan)
+        check_room(self.session.guard.memory, self.core.plan)
         how = Replacing(self.forget, self.twin, lambda: adopt(self.successor), self.session.stop)
         return retrain(self, subject, start, how)
 
@@ -242,7 +239,7 @@ class Life:
     def state(self) -> dict[str, Any]:
         """Plain values and arrays, samples in the clear."""
         store, core = self.store, self.core
-        config = core.parts.config.to_json()
+        config = core.parts.config.to_json() | ({} if store is None else {"store": str(store.path)})
         return {
             "learner": {
                 **self.setup.to_json(),
@@ -274,6 +271,7 @@ class Life:
     def _load(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])
+        self.intake.buffer.scale.follow(self.core.input_scale)
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)

@@ -19,6 +19,7 @@ from .errors import BadInput, EdgeclError
 from .graph import Graph
 from .graph.builders import build
 from .graph.check import check_graph, graph_from_json
+from .graph.freeze import freeze_below
 from .graph.widen import head_of, head_parameters, widen_graph
 
 Array = np.ndarray
@@ -76,6 +77,15 @@ class Network:
         """Name and the first 12 digits of the digest: what a configuration calls a network of one's own."""
         return f"{self.graph.name}@{self.digest[:12]}"
 
+    @property
+    def labels(self) -> list[str | int]:
+        """Labels of the first units of its head, as ``about`` has them; none where these are no labels."""
+        found = self.about.get("labels")
+        if not isinstance(found, list) or len(found) > self.graph.classes:
+            return []
+        good = all(type(v) in (str, int) for v in found) and len(set(found)) == len(found)
+        return list(found) if good else []
+
     def widened(self, classes: int, rng: np.random.Generator) -> Network:
         """The same network for ``classes`` classes: rows that its head has stay, new ones are drawn from ``rng``."""
         graph = widen_graph(self.graph, classes)
@@ -87,6 +97,10 @@ class Network:
                 values[: len(old)] = old
                 weights[name] = values
         return Network(graph, weights, self.about)
+
+    def frozen_below(self, node: str | None) -> Network:
+        """The same network in which ``node`` and all it depends on learn nothing; None: as it is."""
+        return self if node is None else replace(self, graph=freeze_below(self.graph, node))
 
     def without_head(self) -> Network:
         """The same network whose head starts at random."""
@@ -157,6 +171,11 @@ class Network:
             raise BadInput(f"'{path}' is not a good network: {error}.", "Import or save it again.") from error
 
 
+def is_name(value: Any) -> bool:
+    """Whether ``value`` is a builder's name, not a file or a network of one's own."""
+    return isinstance(value, (str, Path)) and not str(value).endswith(SUFFIX)
+
+
 def resolve_network(
     value: str | Path | Graph | Network,
     spec: Samples,
@@ -170,7 +189,7 @@ def resolve_network(
     rng : for the new rows of a head that is too narrow; without one the whole head starts at random
     Raises `BadInput` when it takes other samples.
     """
-    if isinstance(value, (str, Path)) and not str(value).endswith(SUFFIX):
+    if is_name(value):
         if "@" in str(value):
             raise BadInput(f"The network '{value}' is no builder's: it was given as a value.", "Give it with network=.")
         return Network.by_name(
@@ -192,6 +211,11 @@ def resolve_network(
             f"The network '{graph.name}' takes {graph.input_dtype} samples of shape {graph.input_shape}, not "
             f"{spec.dtype} of {tuple(spec.shape)}.",
             "Give samples of that shape and dtype.",
+        )
+    if len(graph.shapes[graph.logits]) != 1:
+        raise BadInput(
+            f"The output '{graph.logits}' of '{graph.name}' is {graph.shapes[graph.logits]}, not a value a class.",
+            "Import it with a number of classes, or cut it at a vector.",
         )
     head_of(graph)  # one whose head cannot grow is refused now, not at the first new label
     if graph.classes >= classes:

@@ -182,6 +182,16 @@ def count_or_auto(low: int) -> Parser:
     return parse
 
 
+def real_or_auto(low: float = 0.0, low_open: bool = False) -> Parser:
+    parse_real = real(low, low_open)
+
+    def parse(name: str, raw: Any) -> float | str:
+        return "auto" if raw == "auto" else parse_real(name, raw)
+
+    parse.metavar = lambda: "X|auto"  # type: ignore[attr-defined]
+    return parse
+
+
 def durability(name: str, raw: Any) -> str:
     """``durable`` or ``batched:MS``."""
     found = re.fullmatch(r"batched:(\d+)", str(raw))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from .errors import EdgeclError
 from .intake.labels import Label
 from .learning.live_model import LiveModel
 from .life import Life
+from .storage.errors import UseAfterFork
 
 
 class Records:
@@ -54,8 +57,7 @@ class Records:
 
         Raises `BadInput` for an id that is not there.
         """
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             self.life.amending.relabel(ids, y)
 
     def remove(self, ids: Any = None, *, label: Any = None, erase: bool = False) -> int:
@@ -64,29 +66,39 @@ class Records:
 
         erase : also overwrite their bytes at once, as `forget` does; by default their space is returned in time
         """
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             return self.life.amending.remove(ids, label, erase)
 
-    def rename(self, label: Any, to: Any) -> None:
-        """Call a label by another name. Where ``to`` is a label already the two become one: their samples have it, and
-        what was predicted as either is predicted as it.
-        """
-        with self._work, self.life.intake.lock:
-            self._check_open()
-            self.life.amending.rename(label, to)
+    def rename_label(self, label: Any, to: Any) -> None:
+        """Call a label by another name, which is no label yet."""
+        with self._still():
+            self.life.amending.rename(label, to, merge=False)
+
+    def merge_label(self, label: Any, into: Any) -> None:
+        """Two labels become one: their samples have ``into``, and what was predicted as either is predicted as it."""
+        with self._still():
+            self.life.amending.rename(label, into, merge=True)
 
     def backup(self, file: str | Path) -> dict[str, Any]:
         """`save`, then write state, store and settings to one new file; `restore` brings them back, also on another
         machine. Returns {"file", "files", "bytes"}.
         """
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             saved = self.life.saves.folder(None)
             self.life.save(saved)
             store = self.life.store
             return archive(Path(file), saved, None if store is None else store.path)
 
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Nothing trains and no sample comes meanwhile."""
+        self._check_open()
+        with self._work, self.life.intake.lock:
+            self._check_open()
+            yield
+
     def _check_open(self) -> None:
+        if self.life.forked:
+            raise UseAfterFork("The learner was used in a fork of its process.", "Open it in the process that uses it.")
         if self.life.closed:
             raise EdgeclError("This learner is closed.", "Make or open another one.")

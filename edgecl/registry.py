@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -50,6 +51,7 @@ class Registry(Generic[T]):
         self.kind, self.group, self.base = kind, group, base
         self._entries: dict[str, T] = {}
         self._origins: dict[str, Origin] = {}
+        self._read: tuple[Any, dict[str, list[Any]]] | None = None  # entry points, and the folders they were read from
 
     # -- adding
 
@@ -146,10 +148,13 @@ class Registry(Generic[T]):
         """Entry points of the group by name, of every installed package."""
         from importlib.metadata import entry_points  # 10 ms that a run with our own names need not pay
 
-        found: dict[str, list[Any]] = {}
-        for point in entry_points(group=self.group):
-            found.setdefault(point.name, []).append(point)
-        return found
+        places = _places()
+        if self._read is None or self._read[0] != places:
+            found: dict[str, list[Any]] = {}
+            for point in entry_points(group=self.group):
+                found.setdefault(point.name, []).append(point)
+            self._read = places, found
+        return self._read[1]
 
     def _import(self, name: str) -> None:
         """Bring in the entry that a package offers under ``name``."""
@@ -187,6 +192,11 @@ class Registry(Generic[T]):
 
     def _cannot(self, name: str, origin: Origin) -> str:
         return f"The {self.kind} '{name}' of {origin} cannot be imported"
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Folders that packages are installed in, each with the time of its last change."""
+    return tuple((folder, os.stat(folder).st_mtime_ns) for folder in sys.path if os.path.exists(folder))
 
 
 def _origin(point: Any, group: str) -> Origin:

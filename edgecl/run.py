@@ -32,7 +32,7 @@ from .report.build import RunFacts, build_record
 from .report.record import write_record
 from .storage.errors import WriteBudgetSpent
 
-SHED = "RAM came near its budget"
+SHED, UNCHANGED = "RAM came near its budget", "; stopped before it changed a weight"
 
 
 def run(
@@ -207,11 +207,11 @@ class Run:
         """Everything as in the last saved state; the run ends there, since going on would repeat the loss."""
         if not self.restore_latest():
             self.evaluate()
-            return f"loss not finite at step {stop.step}; stopped before it changed a weight. {stop.text}"
+            return f"{stop.ruin} at step {stop.step}{'' if stop.exploded else UNCHANGED}. {stop.text}"
         if self.position.loop is not None or self.position.ending:
             self.evaluate()
-        back = self.core.trainer.steps
-        return f"loss not finite at step {stop.step}; returned to the state saved at step {back}. {stop.text}"
+        now = f"returned to the state saved at step {self.core.trainer.steps}"
+        return f"{stop.ruin} at step {stop.step}; {now}. {stop.text}"
 
     def restore_latest(self) -> bool:
         """Go back to the last saved state; False where there is none."""
@@ -245,8 +245,9 @@ class Run:
         self.evaluations.add(self.core, self.position.task if task is None else task)
 
     def after_step(self, log: StepLog) -> None:
-        """Tell who listens; save every so many steps."""
+        """Note it, tell who listens; save every so many steps."""
         every, loop = self.prepared.config.checkpoint_every, self.position.loop
+        self.evaluations.watch(self.core, self.session, self.position.task)
         if self.listen is not None:
             p, accuracy = self.prepared, self.evaluations.latest
             whole = len(p.stream.tasks), p.config.epochs, p.plan.steps
@@ -264,12 +265,11 @@ class Run:
 
     def run_facts(self, reason: str) -> RunFacts:
         """What the record says."""
-        p, seen = self.prepared, self.evaluations
+        p, seen, resumed = self.prepared, self.evaluations, self.position.resumed_from
         return RunFacts(
-            command=self.command, reason=reason, resumed_from=self.position.resumed_from, stream=p.stream, plan=p.plan,
-            budget=p.budget, class_il=seen.class_il, task_il=seen.task_il, core=self.core.facts(),
-            session=self.session.facts(), total_seconds=time.monotonic() - self.began, warnings=self.warnings,
-            health=health_of(self.core, seen, p.stream),
+            command=self.command, reason=reason, resumed_from=resumed, stream=p.stream, plan=p.plan, budget=p.budget,
+            core=self.core.facts(), **seen.facts(), session=self.session.facts(), warnings=self.warnings,
+            total_seconds=time.monotonic() - self.began, health=health_of(self.core, seen, p.stream),
         )  # fmt: skip
 
     # -- saved state

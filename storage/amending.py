@@ -23,6 +23,7 @@ from .errors import BadRecord, CannotRead
 from .files import Writer, changes
 from .layout import CHANGES, HEADER_BYTES, MAX_CLASS, Description, Header
 from .scrub import Scrub
+from .sets import distinct
 from .whole import sync_directory, temporary
 from .writing import Writing
 
@@ -146,7 +147,7 @@ class Amending(Writing):
         Ids that are not live are passed over, but for `erase`, which a crash may have cut short. How many were taken
         out.
         """
-        given = np.unique(ids_of(ids))
+        given = distinct(ids_of(ids))
         with self._lock:
             live = self._live(given)
             which = given[live]

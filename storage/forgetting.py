@@ -21,6 +21,7 @@ from .errors import BadRecord, StoreDamaged, io_error
 from .files import changes
 from .jsonfile import read_json, write_json
 from .scrub import Scrub
+from .sets import union
 from .whole import sweep
 
 FILE = "forgotten.json"  # beside the index, which may have to be rebuilt
@@ -85,7 +86,7 @@ class Forgetting(Amending):
             except BaseException as error:  # it was begun: what follows has to know
                 raise self._give_up(error) from error
             self._unended.discard(subject)
-            ids, store = np.union1d(gone, ids), self._description.store.hex()
+            ids, store = union(gone, ids), self._description.store.hex()
             return Forgotten(subject, ids, now, holds, files, below, store, str(self.path))
 
     @property

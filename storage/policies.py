@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import BadRecord
 from .memory import EpisodicMemory
+from .sets import distinct
 from .store import SampleStore
 
 Values = Mapping[str, Any]
@@ -214,7 +215,7 @@ class Balanced(MemoryPolicy):
     def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Candidates | None = None) -> None:
         if candidates is None:
             raise BadRecord("The policy 'balanced' needs the task's samples.", "Pass candidates to end_task.")
-        new = [int(c) for c in np.unique(candidates.classes) if c >= 0]
+        new = [int(c) for c in distinct(candidates.classes) if c >= 0]
         known = memory.class_histogram()
         classes = sorted({*known, *new})
         if not classes:

@@ -16,6 +16,7 @@ from .errors import CannotRead, StoreDamaged
 from .files import field_name, segment_name
 from .layout import Footer
 from .recovery import Table, header_of_entry, scan, table_of_footer
+from .sets import distinct
 
 if TYPE_CHECKING:
     from .writing import Writing
@@ -38,7 +39,7 @@ class Scrub:
         segments = [no for no, _, _, _ in s._index.segments() if self._look(no)]
         fields = [no for no in sorted(int(k[:8], 16) for k in s._files if k.endswith(".fld")) if self._has_value(no)]
         s._cleaner.scrub(segments, fields)
-        ids = np.unique(np.concatenate([np.zeros(0, np.int64), *self._theirs]))
+        ids = distinct(np.concatenate([np.zeros(0, np.int64), *self._theirs]))
         return ids, [segment_name(no) for no in segments] + [field_name(no) for no in fields]
 
     def _look(self, no: int) -> bool:

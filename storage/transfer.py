@@ -20,6 +20,7 @@ from ._storage import crc32c
 from .errors import BadRecord, CannotRead, StoreError, io_error
 from .jsonfile import read_json, write_json
 from .schema import StreamSchema
+from .sets import distinct
 from .store import SampleStore
 
 SHARD_BYTES = 32 << 20
@@ -151,6 +152,6 @@ def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str
 
 def put_field(store: SampleStore, name: str, ids: np.ndarray, values: np.ndarray, widths: np.ndarray) -> None:
     """Stores values [N, widest] of samples ``ids`` at their own widths [N]; width 0 is no value."""
-    for width in np.unique(widths[widths > 0]):
+    for width in distinct(widths[widths > 0]):
         rows = np.flatnonzero(widths == width)
         store.update_field(name, ids[rows], values[rows, :width])

@@ -16,6 +16,7 @@ from .files import Writer, segment_name, settling, typed
 from .index import Entry
 from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Footer, Header
 from .recovery import Table, footer_of_table
+from .sets import distinct
 from .ticket import Ticket
 
 _ENCODE_BYTES = 1 << 18  # samples encoded at a time
@@ -74,7 +75,7 @@ class Writing(FieldFiles):
             with settling(self, appending=True):
                 if self._sealing is not None:
                     with settling(self):
-                        self._sealing.keys.need(np.unique(people))
+                        self._sealing.keys.need(distinct(people))
                 try:
                     self._write(rows[again:], labels[again:], people[again:], stamps[again:])
                     for name, v in values.items():

@@ -14,6 +14,8 @@ from ..errors import InfeasibleBudget
 MB = 1_000_000
 SMALLEST_PREDICT = 4  # rows: the narrowest vectors
 PREDICT_BATCH = 32  # rows of one evaluation forward at most, where nobody said
+SMALL_BATCH, SMALLEST_BATCH = 8, 4  # rows: kept as long as slots can give way, and at all
+FEW_SLOTS = 50  # of the memory, below which it is not lowered
 SAVING_COST = 1.02  # of a step with activations saved in bfloat16: bench/saved_activations.py
 MARGIN = 0.95  # a run sheds and stops above this share of its budget, so a plan stays below it
 
@@ -116,45 +118,86 @@ def plan_run(
     budget: int | None,
     free: frozenset[str] = frozenset(),
 ) -> RunPlan:
-    """The first of a row of ever smaller choices that fits ``budget`` bytes, less the margin.
+    """The first of a row of ever smaller choices that fits ``budget`` bytes, less the margin; slots of the memory that
+    the last choice made room for are given back.
 
     candidate : config -> (engine plan, predicted growth by purpose)
     baseline  : bytes that count before anything is allocated
     free      : options the user did not set; of ``predict_batch``, ``memory`` and ``batch`` only these are lowered
     Raises `InfeasibleBudget` naming what is largest and the nearest limit that would do.
     """
-    choices: list[str] = []
+    asked, changes = config, Changes()
     plan, growth = candidate(config)
     while budget is not None and baseline + sum(growth.values()) > MARGIN * budget:
-        smaller = _smaller(config, free, plan)
+        smaller = _smaller(config, asked, free, plan)
         if smaller is None:
             raise _infeasible(baseline, growth, budget)
-        config, change = smaller
-        choices.append(change)
+        config, lever, cost = smaller
+        before = sum(growth.values())
         plan, growth = candidate(config)
+        changes.note(lever, cost, before - sum(growth.values()))
+    if budget is not None and config.memory < asked.memory:
+        before = sum(growth.values())
+        config, plan, growth = _slots_back(config, asked.memory, candidate, int(MARGIN * budget) - baseline)
+        cost = f"memory lowered from {asked.memory} to {config.memory} slots: fewer earlier samples are replayed"
+        changes.note("memory", cost if config.memory < asked.memory else None, before - sum(growth.values()))
     if config.activations == "auto":
         config = config.replace(activations="float32")  # so that a resumed run keeps to it
-    return RunPlan(config, plan, baseline, growth, choices=tuple(choices))
+    return RunPlan(config, plan, baseline, growth, choices=changes.texts)
 
 
-def _smaller(config: Config, free: frozenset[str], plan: Plan) -> tuple[Config, str] | None:
-    """The next smaller configuration and what it costs: fewer rows of an evaluation, which changes no result; saved
-    activations in 16 bits or, where it was asked for, a micro-batch, whichever costs less time; then fewer slots; then
-    a smaller batch."""
+class Changes:
+    """What was given up, one line a lever in the order of first use, with what it costs and the bytes it frees."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, int]] = {}
+
+    def note(self, lever: str, cost: str | None, freed: int) -> None:
+        """``cost`` takes the place of what was said of ``lever`` before; None: the lever is as it was. Bytes add up."""
+        freed += self._found.get(lever, ("", 0))[1]
+        self._found[lever] = (cost or "", freed)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(f"{cost} (frees {freed / MB:.2f} MB)" for cost, freed in self._found.values() if cost)
+
+
+def _slots_back(
+    config: Config, most: int, candidate: Candidate, room: int
+) -> tuple[Config, Plan, dict[str, int]]:
+    """As many slots, up to ``most``, as ``room`` bytes hold. A slot's bytes do not depend on how many there are."""
+    plan, growth = candidate(config)
+    _, larger = candidate(config.replace(memory=most))
+    slot = (sum(larger.values()) - sum(growth.values())) / (most - config.memory)
+    slots = min(most, config.memory + int((room - sum(growth.values())) / slot)) if slot > 0 else config.memory
+    if slots > config.memory:
+        more = config.replace(memory=slots)
+        found, grown = candidate(more)
+        if sum(grown.values()) <= room:
+            return more, found, grown
+    return config, plan, growth
+
+
+def _smaller(config: Config, asked: Config, free: frozenset[str], plan: Plan) -> tuple[Config, str, str] | None:
+    """(the next smaller configuration, its lever, what it costs against ``asked``), by accuracy given up for a byte,
+    then by time.
+
+    Fewer rows of an evaluation change no result; saved activations in 16 bits or, where it was asked for, a micro-batch
+    change it within its spread: whichever costs less time. Then a smaller batch, as long as it is `SMALL_BATCH` or
+    more: every sample is still seen as often. Then fewer slots, and at last an even smaller batch.
+    """
     if "predict_batch" in free and plan.program and plan.predict_batch > SMALLEST_PREDICT:
         rows = max(SMALLEST_PREDICT, plan.predict_batch // 2)
         slower = row_cost(rows) / row_cost(min(plan.batch, PREDICT_BATCH))
-        return (
-            config.replace(predict_batch=rows),
-            f"evaluation in batches of {rows} rows: it takes about {slower:.2f} times as long, training is unchanged",
-        )
-    levers: list[tuple[float, Config, str]] = []
+        text = f"evaluation in batches of {rows} rows: it takes about {slower:.2f} times as long, training is unchanged"
+        return config.replace(predict_batch=rows), "evaluation", text
+    levers: list[tuple[float, Config, str, str]] = []
     if config.activations == "auto" and plan.program:
         text = (
             "activations kept in bfloat16 for the backward pass: accuracy stays within its spread, "
             f"and a step takes about {SAVING_COST:.2f} times as long"
         )
-        levers.append((SAVING_COST, config.replace(activations="bfloat16"), text))
+        levers.append((SAVING_COST, config.replace(activations="bfloat16"), "activations", text))
     if config.micro_batch == "auto" or (isinstance(config.micro_batch, int) and "micro_batch" in free):
         rows = config.batch if config.micro_batch == "auto" else int(config.micro_batch or 0) // 2
         if rows >= 4:
@@ -164,16 +207,27 @@ def _smaller(config: Config, free: frozenset[str], plan: Plan) -> tuple[Config, 
                 f"micro-batch of {rows} rows: batch norm sees each micro-batch alone, "
                 f"and a step takes about {slower:.2f} times as long"
             )
-            levers.append((slower, config.replace(micro_batch=rows), text))
+            levers.append((slower, config.replace(micro_batch=rows), "micro-batch", text))
     if levers:
         return min(levers, key=lambda lever: lever[0])[1:]
-    if "memory" in free and config.memory > 50:
-        return config.replace(memory=config.memory // 2), f"memory lowered to {config.memory // 2} slots"
-    if "batch" in free and config.batch > 4:
-        rows = config.batch // 2
-        slower = row_cost(rows) / row_cost(config.batch)
-        return config.replace(batch=rows), f"batch lowered to {rows}: a sample takes about {slower:.2f} times as long"
+    if "batch" in free and config.batch >= 2 * SMALL_BATCH:
+        return _half_batch(config, asked.batch)
+    if "memory" in free and config.memory > FEW_SLOTS:
+        slots = max(FEW_SLOTS, config.memory // 2)
+        return config.replace(memory=slots), "memory", f"memory lowered to {slots} slots"
+    if "batch" in free and config.batch > SMALLEST_BATCH:
+        return _half_batch(config, asked.batch)
     return None
+
+
+def _half_batch(config: Config, asked: int) -> tuple[Config, str, str]:
+    rows = max(SMALLEST_BATCH, config.batch // 2)
+    slower = row_cost(rows) / row_cost(asked)
+    text = (
+        f"batch lowered from {asked} to {rows}: every sample is seen as often, in {asked / rows:.2g} times as many "
+        f"steps with noisier gradients; a sample takes about {slower:.2f} times as long"
+    )
+    return config.replace(batch=rows), "batch", text
 
 
 def _infeasible(baseline: int, growth: Mapping[str, int], budget: int) -> InfeasibleBudget:

@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["asked", "flops", "seconds", "energy", "ram", "flash", "loss"]
 
+EXPLODED = "the loss exploded"
+
 
 class Stop(NamedTuple):
     """A kind for programs, a sentence for people, the step it was decided at.
 
-    ``asked``: a person or a program; ``loss``: it was not finite; the others name the limit that was reached.
+    ``asked``: a person or a program; ``loss``: not finite, or exploded; the others name the limit that was reached.
     """
 
     kind: Kind
@@ -21,6 +23,17 @@ class Stop(NamedTuple):
     def at_limit(self) -> bool:
         """Whether a budget was reached."""
         return self.kind not in ("asked", "loss")
+
+
+    @property
+    def exploded(self) -> bool:
+        """Of a loss: whether it was finite, and beyond all bounds."""
+        return self.text.startswith(EXPLODED)
+
+    @property
+    def ruin(self) -> str:
+        """What was wrong with a loss, in a few words."""
+        return EXPLODED if self.exploded else "loss not finite"
 
 
 def stop_text(stop: Stop | None) -> str | None:

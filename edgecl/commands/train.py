@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,13 +13,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from ..child import python_command
 from ..report.table import run_table
 from ..run import run
 from .progress import make_listener
 from .refusal import guarded
-
-PAGE_NEEDS = 400_000_000  # bytes: matplotlib's process beside ours
 
 
 def train(job: Mapping[str, Any]) -> int:
@@ -32,25 +28,31 @@ def train(job: Mapping[str, Any]) -> int:
     try:
         print(json.dumps(record, indent=1) if job["json"] else run_table(record), flush=True)
     finally:  # also when the reader of our output is gone
-        page = None if out is None else write_page(Path(out))
-    if out is not None and not job["json"]:
-        print(f"record: {Path(out) / 'run.json'}" + (f"   page: {page}" if page else ""))
+        page = None if job["json"] and out is None else write_page(record)
+    if not job["json"]:
+        places = [f"record: {Path(out) / 'run.json'}"] if out is not None else []
+        print("   ".join([*places, *([f"page: {page}"] if page else [])]))
     return 130 if record["status"]["reason"] == "interrupted" else 0
 
 
-def write_page(out: Path) -> Path | None:
-    """`report.html` beside the record where matplotlib is installed and a control group leaves room for it; in a
-    child, so that our peak stays ours."""
-    from importlib.util import find_spec
+def write_page(record: Mapping[str, Any]) -> Path | None:
+    """The page beside the record or, of a person's own data without --out, in the present folder; None where nobody
+    asked for one, or it cannot be written."""
+    from ..report.page import run_page  # here: the run is over, and its peak measured
 
-    from ..devices.cgroup import memory_limit
-
-    limit = memory_limit()
-    if find_spec("matplotlib") is None or (limit is not None and limit[0] < PAGE_NEEDS):
+    out, stream = record["config"]["out"], Path(str(record["config"]["stream"]))
+    if out is None and not stream.exists():
         return None
-    page = out / "report.html"
-    command = python_command("edgecl.report.html", str(out / "run.json"), str(page))
-    return page if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
+    page = Path(f"report-{stream.stem}.html") if out is None else Path(out) / "report.html"
+    work = page.with_name(f".{page.name}.{os.getpid()}")
+    try:
+        work.write_text(run_page(record), encoding="utf-8")
+        work.replace(page)
+    except OSError:
+        with suppress(OSError):
+            work.unlink()
+        return None
+    return page
 
 
 @contextmanager

@@ -61,8 +61,8 @@ def fetched_tensors(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
 def trained_parameters(graph: Graph, trains: str = "all") -> tuple[str, ...]:
     """Names of the parameters that get a gradient, in graph order: the order of the flat gradient.
 
-    ``head``: those of the nodes behind the features. Raises `BadInput` where a batch norm is among them: it would
-    need statistics of a training pass.
+    ``head``: those of the nodes behind the features, and those that reach the logits without any sample (the rows of a
+    cosine head). Raises `BadInput` where a batch norm is among them: it would need statistics of a training pass.
     """
     if trains == "none":
         return ()
@@ -70,10 +70,18 @@ def trained_parameters(graph: Graph, trains: str = "all") -> tuple[str, ...]:
     if trains == "all":
         return tuple(trained)
     behind = {graph.features}
-    head: set[str] = set()
     for node in graph.nodes:
         if not behind.isdisjoint(node.inputs):
             behind.add(node.output)
+    beside = {graph.input}  # what follows from samples but not from the features
+    head: set[str] = set()
+    for node in graph.nodes:
+        if node.output not in behind and not beside.isdisjoint(node.inputs):
+            beside.add(node.output)
+    needed = {graph.logits}
+    for node in reversed(graph.nodes):
+        if node.output in needed and node.output not in beside and node.output != graph.features:
+            needed.update(node.inputs)
             head.update(node.parameters)
             if node.op == "batch_norm":
                 raise BadInput(

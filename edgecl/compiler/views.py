@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..storage.sets import distinct
 from .operations import as_map
 
 MAP, VALUES, GRADIENTS = 0, 1, 2  # what an operand is: a map, a parameter, the gradient of one
@@ -133,11 +134,11 @@ class View:
         """Does no place come up twice?"""
         if any(a < 0 and n > 1 for a, n in zip(self.axis, self.sizes)):
             return False
-        return all(len(np.unique(p)) == len(p) for p in self._places())
+        return all(len(distinct(p)) == len(p) for p in self._places())
 
     def everywhere(self) -> bool:
         """Does every place of the tensor come up?"""
-        return all(len(np.unique(p)) == n for p, n in zip(self._places(), self.shape))
+        return all(len(distinct(p)) == n for p, n in zip(self._places(), self.shape))
 
     def numbers(self, kind: int, index: int) -> list[int]:
         """As read_operand of kernels/tensor.cpp takes it."""

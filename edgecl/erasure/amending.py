@@ -13,6 +13,7 @@ from ..intake.intake import Intake
 from ..intake.labels import plain_label, plain_labels
 from ..storage import SampleStore
 from ..storage.errors import StoreError
+from ..storage.sets import distinct
 from .diary import Diary
 
 Array = np.ndarray
@@ -84,7 +85,7 @@ class Amending:
             unit = self.intake.labels.known(label)
             which = store.ids_of_class(unit)
         else:
-            which = np.unique(checked_ids(ids))
+            which = distinct(checked_ids(ids))
         live = live_of(store, which)
         done: list[int] = []
         gone = np.full(len(live), GONE, np.int32)
@@ -95,14 +96,15 @@ class Amending:
             self._retire(np.array([unit]))
         return done[0]
 
-    def rename(self, old: Any, new: Any) -> None:
-        """The label ``old`` is called ``new``; where that is a label already, the two are one."""
+    def rename(self, old: Any, new: Any, merge: bool) -> None:
+        """The label ``old`` is called ``new``. merge: which is a label already, and the two are one."""
         old, new = plain_label(old), plain_label(new)
         labels = self.intake.labels
-        unit = labels.known(old)
+        unit, merged = labels.known(old), labels.known(new) if merge else None
         if old == new:
             return
-        merged = labels.known(new) if new in labels else None
+        if not merge and new in labels:
+            raise BadInput(f"There is a label {new!r} already.", "merge_label() makes the two one.")
         self.intake.name_labels(labels.renamed(old, new))
         if merged is not None and self.intake.store is not None:
             first, other = min(unit, merged), max(unit, merged)

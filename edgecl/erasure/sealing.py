@@ -15,6 +15,7 @@ from ..intake.order import Order
 from ..intake.portion import sizes_without
 from ..storage.carousel import keep_swaps
 from ..storage.sealing import Sealing
+from ..storage.sets import distinct
 
 Array = np.ndarray
 
@@ -125,7 +126,7 @@ def _is_sealed(value: Any) -> bool:
 
 def _sealed(rows: Array, subjects: Array, sealing: Sealing) -> dict[str, Any]:
     raw = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8) if rows.size else _nothing(rows)
-    sealing.keys.need(np.unique(subjects).tolist())
+    sealing.keys.need(distinct(subjects).tolist())
     text = sealing.values(raw, subjects) if len(raw) else raw
     return {"sealed": text, "dtype": rows.dtype.str, "shape": list(rows.shape)}
 

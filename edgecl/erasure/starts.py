@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..budget.planner import RunPlan
 from ..errors import BadInput, CannotRetrain
 from ..storage import SampleStore
 from ..storage.transfer import live_ids
 from .calls import FORGOT, FOUND, REMOVED, STORED, UNSTORED
 from .diary import Diary
-
-
-class Ram(Protocol):
-    """What is resident, and the budget of it."""
-
-    limit: int | None
-    baseline: int
-
-    def use(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -82,17 +71,6 @@ def choose(diary: Diary, store: SampleStore | None, subject: int, made_values: b
         "A larger store_limit and keep_checkpoints=N make it possible for what comes next; a new Learner over an "
         "export of the store starts afresh.",
     )
-
-
-def check_ram_room(ram: Ram, plan: RunPlan) -> None:
-    """Raise `CannotRetrain` where a second learner does not fit the budget."""
-    both = max(ram.use(), plan.peak_bytes - ram.baseline) + plan.growth_bytes
-    if ram.limit is not None and both > ram.limit:
-        raise CannotRetrain(
-            f"A second learner of {plan.growth_bytes / 1e6:.1f} MB does not fit the budget of "
-            f"{ram.limit / 1e6:.1f} MB of RAM.",
-            f"Learner.open(path, budget=Budget(ram={math.ceil(both / 1e6)}_000_000)) gives it room.",
-        )
 
 
 def _starts(diary: Diary) -> list[Start]:

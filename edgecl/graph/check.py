@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BadInput, EdgeclError
-from .graph import Graph, Node
+from .graph import Graph, Node, ParameterSpec
 from .registry import Operator, operators
 
 MOST_NODES = 100_000
@@ -54,13 +54,12 @@ def check_graph(graph: Graph) -> Graph:
             raise _refused(f"at '{node.name}': {error.cause}") from error
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise _refused(f"the attributes of '{node.name}' ({node.op}) do not suit it: {error}") from error
-        names = tuple(f"{node.name}.{local}" for local in specs)  # as the compiler looks them up
-        if node.parameters != names or not parameters.keys().isdisjoint(names):
+        if not _are_parameters(node, specs, parameters):
             raise _refused(f"the parameters of '{node.name}' are called {', '.join(map(str, node.parameters))[:200]}")
-        for name, spec in zip(names, specs.values()):
+        for name, spec in zip(node.parameters, specs.values()):
             if spec.size > MOST_VALUES:
                 raise _refused(f"'{name}' has {spec.size} values")
-            parameters[name] = spec
+            parameters.setdefault(name, spec)
         shapes[node.output] = output
     return _with_derived(graph, shapes, parameters)
 
@@ -84,6 +83,20 @@ def _check_node(node: Node, known: Mapping[str, Operator], shapes: Mapping[str, 
             raise _refused(f"attribute {key!r} of '{node.name}' ({node.op}) is {str(value)[:80]}")
 
 
+def _are_parameters(node: Node, specs: Mapping[str, ParameterSpec], earlier: Mapping[str, ParameterSpec]) -> bool:
+    """Whether a node's parameters are its own new ones, or of an earlier node by the same local name and shape."""
+    if len(node.parameters) != len(specs) or len(set(node.parameters)) != len(specs):
+        return False
+    for full, (local, spec) in zip(node.parameters, specs.items()):
+        if not isinstance(full, str):
+            return False
+        shared = earlier.get(full)
+        own = shared is None and full == f"{node.name}.{local}"
+        if not own and (shared is None or full.rpartition(".")[2] != local or replace(shared, name="") != spec):
+            return False
+    return True
+
+
 def _with_derived(graph: Graph, shapes: dict[str, Any], parameters: Mapping[str, Any]) -> Graph:
     """The graph with what its nodes have, in the right types (8.0 of a file equals 8); refused where it says other."""
     first = graph.nodes[0]
@@ -91,8 +104,8 @@ def _with_derived(graph: Graph, shapes: dict[str, Any], parameters: Mapping[str,
         raise _refused("its first node does not normalise its input")
     if any(graph.input in node.inputs for node in graph.nodes[1:]):
         raise _refused("its input is used without normalisation")
-    if graph.logits not in shapes or len(shapes[graph.logits]) != 1:
-        raise _refused(f"its logits '{graph.logits}' are no vector that a node makes")
+    if graph.logits not in shapes or graph.logits == graph.input:
+        raise _refused(f"its logits '{graph.logits}' are no tensor that a node makes")
     if dict(graph.shapes) != shapes:
         raise _refused("its shapes are not those of its nodes")
     if list(graph.parameters) != list(parameters):
@@ -102,7 +115,9 @@ def _with_derived(graph: Graph, shapes: dict[str, Any], parameters: Mapping[str,
         stated = graph.parameters[name]
         if type(stated.prunable) is not bool or (stated.prunable and spec.role != "weight"):
             raise _refused(f"'{name}' is marked prunable")
-        derived[name] = replace(spec, name=name, prunable=stated.prunable)
+        if type(stated.frozen) is not bool:
+            raise _refused(f"'{name}' is marked frozen")
+        derived[name] = replace(spec, name=name, prunable=stated.prunable, frozen=stated.frozen)
         if stated != derived[name]:
             raise _refused(f"'{name}' is not what its node has")
     features = graph.notes.get("features") if isinstance(graph.notes, dict) else ()

@@ -18,6 +18,7 @@ class ParameterSpec:
     ``init`` is ``kaiming_uniform`` (torch's default for conv and linear, needs ``fan_in``), ``bias_uniform``,
     ``ones`` or ``zeros``. ``prunable`` marks the tensors that are sparse by
     default (SparCL 1.2: the block convolutions; stem, shortcuts, normalisation and classifier stay dense).
+    ``frozen`` marks what stays as it is: no gradient, and statistics that no batch moves.
     Weights of conv2d have shape [out, in/groups, kh, kw], of linear [out, in].
     """
 
@@ -27,6 +28,7 @@ class ParameterSpec:
     init: str
     fan_in: int = 0
     prunable: bool = False
+    frozen: bool = False
 
     @property
     def size(self) -> int:
@@ -37,7 +39,12 @@ class ParameterSpec:
 
     @property
     def trained(self) -> bool:
-        return self.role not in ("statistic", "constant")
+        return self.role not in ("statistic", "constant") and not self.frozen
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain form; ``frozen`` stands in it where it holds."""
+        plain = {**self.__dict__, "shape": list(self.shape)}
+        return plain if self.frozen else {k: v for k, v in plain.items() if k != "frozen"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Graph:
                 for n in self.nodes
             ],
             "shapes": {k: list(v) for k, v in self.shapes.items()},
-            "parameters": [{**p.__dict__, "shape": list(p.shape)} for p in self.parameters.values()],
+            "parameters": [p.to_json() for p in self.parameters.values()],
             "notes": dict(self.notes),
         }
 

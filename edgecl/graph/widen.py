@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..errors import BadInput, EdgeclError
 from .graph import Graph, Node, ParameterSpec, Shape
@@ -11,15 +12,23 @@ from .registry import operator
 
 
 def head_of(graph: Graph) -> Node:
-    """The layer whose ``out`` is the number of classes: the last one before the logits, with nothing between them but
-    operators of one input that keep the number of channels. Raises `BadInput` where there is none."""
+    """The node that says how many classes there are: the last linear layer or convolution before the logits, with
+    nothing between them but operators of one input that keep the number of channels; or the weights of a cosine head.
+
+    Raises `BadInput` where there is none.
+    """
     makers = {node.output: node for node in graph.nodes}
     node = makers.get(graph.logits)
     while node is not None and "out" not in node.attributes:
-        keeps = len(node.inputs) == 1 and graph.shapes[node.inputs[0]][0] == graph.shapes[node.output][0]
+        if node.op == "matmul" and (weights := _class_rows(graph, makers, node)) is not None:
+            return weights
+        source = _scaled(graph, makers, node)
+        keeps = source is not None and (
+            graph.shapes[source][0] == graph.shapes[node.output][0] or _is_row_of_logits(graph, node)
+        )
         if not keeps:
             break
-        node = makers.get(node.inputs[0])
+        node = makers.get(source or "")
     if node is None or "out" not in node.attributes:
         at = "its input" if node is None else f"'{node.name}' ({node.op})"
         raise BadInput(
@@ -27,6 +36,28 @@ def head_of(graph: Graph) -> Node:
             "End the network with a linear layer.",
         )
     return node
+
+
+def _scaled(graph: Graph, makers: Mapping[str, Node], node: Node) -> str | None:
+    """The one input of a node that is not a single number of the model's own; None where there are more."""
+    rest = [i for i in node.inputs if i not in makers or makers[i].op != "parameter" or graph.shapes[i] != (1,)]
+    return rest[0] if len(rest) == 1 else None
+
+
+def _is_row_of_logits(graph: Graph, node: Node) -> bool:
+    """[1, C] as [C]."""
+    return node.op == "reshape" and graph.shapes[node.inputs[0]] == (1, *graph.shapes[node.output])
+
+
+def _class_rows(graph: Graph, makers: Mapping[str, Node], product: Node) -> Node | None:
+    """The weights [C, d] of the model's own whose turned rows a vector is multiplied with, None where it is other."""
+    if graph.shapes[product.output] != (1, *graph.shapes[graph.logits]):
+        return None
+    node = makers.get(product.inputs[1])
+    while node is not None and node.op in ("transpose", "unit_norm"):
+        node = makers.get(node.inputs[0])
+    found = node is not None and node.op == "parameter" and graph.shapes[node.output][:1] == graph.shapes[graph.logits]
+    return node if found else None
 
 
 def head_parameters(graph: Graph) -> tuple[str, ...]:
@@ -47,7 +78,9 @@ def widen_graph(graph: Graph, classes: int) -> Graph:
     changed: set[str] = set()
     for node in graph.nodes:
         if node is head:
-            node = replace(node, attributes={**node.attributes, "out": classes})
+            node = replace(node, attributes={**node.attributes, **_of(node, classes)})
+        elif _is_row_of_logits(graph, node) and not changed.isdisjoint(node.inputs):
+            node = replace(node, attributes={**node.attributes, "shape": [classes]})
         elif changed.isdisjoint(node.inputs):
             nodes.append(node)
             continue
@@ -58,6 +91,13 @@ def widen_graph(graph: Graph, classes: int) -> Graph:
         parameters.update(specs)
     _refuse_more_than_rows(graph, shapes, parameters, classes)
     return replace(graph, nodes=tuple(nodes), shapes=shapes, parameters=parameters)
+
+
+def _of(head: Node, classes: int) -> dict[str, Any]:
+    """The attribute of a head that says how many classes there are."""
+    if "out" in head.attributes:
+        return {"out": classes}
+    return {"shape": [classes, *head.attributes["shape"][1:]]}
 
 
 def _derived(
@@ -72,7 +112,8 @@ def _derived(
         raise BadInput(f"With a wider head '{node.name}' is not possible: {error.cause}", error.remedy) from error
     specs = entry.parameters(inputs, node.attributes).values()
     return output, {
-        name: replace(spec, name=name, prunable=parameters[name].prunable) for name, spec in zip(node.parameters, specs)
+        name: replace(spec, name=name, prunable=parameters[name].prunable, frozen=parameters[name].frozen)
+        for name, spec in zip(node.parameters, specs)
     }
 
 

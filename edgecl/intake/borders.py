@@ -61,6 +61,10 @@ class Borders:
         self._store.meta_set({_KEY: text})
         self._noted, self._first, self.count = noted, first, count
 
+    def load(self, count: int) -> None:
+        """Go on from a state that knows ``count`` borders, more than those of its store if that was made anew."""
+        self.count = max(self.count, count)
+
     def saved(self, next_id: int) -> None:
         """A state was saved that knows the records before ``next_id``."""
         self._known = [self._known[1], next_id]

@@ -15,6 +15,7 @@ from .order import Order
 from .portion import Portion, recounted, saved_sizes, sizes_without
 from .reservoir import Reservoir
 from .rows import Rows
+from .scale import ScaleWatch
 from .spec import SampleSpec
 from .view import BufferView
 
@@ -29,6 +30,7 @@ class StreamBuffer:
 
     order : in which the samples of the first portion are visited;  portions : of the task that is trained, and of those
         observed after it; the last one grows
+    scale : watches whether samples lie far outside
     Safe to append to from one thread while another trains on a `view`.
     """
 
@@ -42,6 +44,7 @@ class StreamBuffer:
         rng: np.random.Generator | None = None,
     ) -> None:
         self.spec, self.capacity, self.store, self.ahead = spec, capacity, store, ahead
+        self.scale = ScaleWatch(None)
         self.order = Order(1) if order is None else order
         self._rng = np.random.default_rng(0) if rng is None else rng
         self.reservoir = Reservoir(self._rng)
@@ -81,10 +84,6 @@ class StreamBuffer:
         return self.rows.ids
 
     @property
-    def subjects(self) -> Array:
-        return self.rows.subjects
-
-    @property
     def fresh(self) -> int:
         """Samples never trained on."""
         return sum(p.fresh for p in self.portions)
@@ -109,6 +108,7 @@ class StreamBuffer:
 
     def append(self, x: Array, units: Array, ids: Array, subjects: Array | int = -1) -> None:
         """Of the task observed last."""
+        self.scale.look(x)
         with self._lock:
             people = np.full(len(x), subjects, np.int32)
             numbers = np.arange(self._next, self._next + len(x), dtype=np.int64)
@@ -121,12 +121,12 @@ class StreamBuffer:
                 if self._view is None:
                     self._settle()
 
-    def append_stored(self, units: Array, ids: Array, subjects: Array) -> None:
-        """Records of the store, to be read when their turn comes."""
+    def append_stored(self, units: Array, ids: Array, subjects: Array, first: Array) -> None:
+        """Records of the store; but for the ``first`` samples they are read when their turn comes."""
         with self._lock:
             numbers = np.arange(self._next, self._next + len(ids), dtype=np.int64)
             self._next += len(ids)
-            self._add(self.samples[:0], units, ids, subjects, numbers)
+            self._add(first, units, ids, subjects, numbers)
 
     def _add(self, *rows: Array) -> None:
         """See `Rows.add`."""
@@ -174,14 +174,12 @@ class StreamBuffer:
 
     def forget(self, subject: int) -> int:
         """Take out a subject's samples; how many."""
-        with self._lock:
-            self.release()  # rows to be replaced are theirs who came
-            return self.take_out(self.subjects == subject)
+        self.release()  # rows to be replaced are theirs who came
+        return self.take_out(self.rows.subjects == subject)
 
     def remove(self, ids: Array) -> int:
         """Take out the samples ``ids``; how many."""
-        with self._lock:
-            return self.take_out(np.isin(self.ids, ids) & (self.ids >= 0))
+        return self.take_out(np.isin(self.ids, ids) & (self.ids >= 0))
 
     def relabel(self, ids: Array, units: Array, again: bool = True) -> Array:
         """Samples ``ids`` [n], ascending, have these head units now. again: they are fresh. bool [n]: those it has."""
@@ -231,8 +229,7 @@ class StreamBuffer:
             count = self.portions[0].count
             if self.store is not None and count > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
-            if self._reader is not None:
-                self._reader.drop()
+            self._stop_reading()
             r = self.rows
             parts = (a[:count] for a in (r.samples, r.labels, r.ids, r.subjects, r.numbers))
             self._view = BufferView(*parts, store=self.store, reader=self._reader, buffer=self)
@@ -284,6 +281,7 @@ class StreamBuffer:
                 "joined": self._joined,
                 "next": self._next,
                 **self.reservoir.state(),
+                **self.scale.state(),
                 "begun": self._begun,
             }
 
@@ -294,6 +292,7 @@ class StreamBuffer:
         n = len(self)
         self._next = int(state.get("next", n))
         self.reservoir.load(state)
+        self.scale.load(state)
         self._begun = bool(state.get("begun", bool(self.rows.visited.any())))
         self.portions = recounted(saved_sizes(state, n), self.labels, self.rows.visited)
         self.order.load_waiting(state.get("order", ()))

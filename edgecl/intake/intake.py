@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -13,12 +13,14 @@ import numpy as np
 from ..errors import BadInput
 from ..storage import SampleStore
 from ..storage.errors import WriteBudgetSpent
+from ..storage.sets import distinct
 from .borders import Borders
 from .buffer import StreamBuffer
 from .labels import Label, LabelMap
 from .tickets import RamTicket
 
 Array = np.ndarray
+_PIECE = 256  # records read at a time
 
 
 class Notes(Protocol):
@@ -51,6 +53,13 @@ class Intake:
         self.borders = Borders(self.store)
         self.next_id = 0
         self.unstored = 0
+
+    def know(self, own: Sequence[Label]) -> list[Label | None]:
+        """Labels in the order of their head units, before any sample: the store's, else those that the network's head
+        came with."""
+        if not self.labels.labels:
+            self.labels = LabelMap(own)
+        return list(self.labels.labels)
 
     def take(
         self,
@@ -85,7 +94,7 @@ class Intake:
             ids = ticket.ids
             for rows in runs(labelled):
                 self.diary.observed(ids[rows], len(ids[rows]), buffered=buffered and labelled[rows][0], steps=steps)
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.diary.of_subjects(distinct(subjects).tolist())
         if buffered:
             passed = self.buffer.reservoir.passed
             x, units, ids, subjects = (a if labelled.all() else a[labelled] for a in (x, units, ids, subjects))
@@ -150,8 +159,21 @@ class Intake:
             for value in known:
                 if value >= 0:
                     into[np.isin(ids, of(value))] = value
-        self.buffer.append_stored(units, ids, subjects)
-        self.diary.of_subjects(np.unique(subjects).tolist())
+        self.buffer.append_stored(units, ids, subjects, self._read_first(ids))
+        self.diary.of_subjects(distinct(subjects).tolist())
+
+    def _read_first(self, ids: Array) -> Array:
+        """Samples of the first of these records, as many as the buffer holds in RAM."""
+        assert self.store is not None
+        room = self.buffer.capacity - len(self.buffer) if self.buffer.fits(0) else 0
+        parts = [self.buffer.samples[:0]]
+        for at in range(0, min(room, len(ids)), _PIECE):
+            got = self.store.read(ids[at : min(at + _PIECE, room)], fields=())
+            sound = int(np.argmin(np.append(got["ok"], 0)))
+            parts.append(got["samples"][:sound])
+            if sound < len(got["ok"]):  # what cannot be read comes back from flash, or is named, when its turn comes
+                break
+        return np.concatenate(parts)
 
     # -- samples change
 
@@ -194,6 +216,7 @@ class Intake:
         stored, known = stored_labels(self.store), list(state["labels"])
         self.labels = LabelMap(stored + known[len(stored) :])
         self._labels_stored = (self.labels, len(stored))
+        self.borders.load(int((state.get("covers") or {}).get("borders", 0)))
         self.next_id, self.unstored = int(state["next_id"]), int(state.get("unstored", 0))
 
     def counters(self) -> dict[str, int]:

@@ -60,6 +60,7 @@ class Order:
     def join(self, new: Array, rng: np.random.Generator) -> None:
         """Positions that came since take random places among those that wait. Cost: that of the new ones."""
         end = self.positions.size
+        self.taken = min(self.taken, end)
         self._positions = self._positions.appended(np.asarray(new, np.int64))
         values, places = self.positions, rng.integers(self.taken, np.arange(end, end + len(new)) + 1)
         for at, place in enumerate(places.tolist(), end):  # the inside-out shuffle

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import NothingLearned
 from ..intake.labels import LabelMap
+from ..methods.losses import probabilities
 from .core import Core
 from .tasks import Tasks
 
@@ -30,13 +31,9 @@ def answers(core: Core, tasks: Tasks, known: LabelMap, x: Array, proba: bool, ta
     labels = list(known.labels)
     if not proba:
         return [labels[k] for k in np.argmax(scores, axis=1)]
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)[:, : len(labels)]
+    shares = probabilities(scores, len(labels))
     if known.plain:
-        full = np.zeros((len(x), len(labels)), np.float32)
-        full[:, : shares.shape[1]] = shares
-        return full
-    full = np.zeros((len(x), len(known.distinct)), np.float32)
-    columns = known.columns()[: shares.shape[1]]
+        return shares
+    full, columns = np.zeros((len(x), len(known.distinct)), np.float32), known.columns()[: len(labels)]
     np.add.at(full.T, columns[columns >= 0], shares.T[columns >= 0])
     return full

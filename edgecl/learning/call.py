@@ -65,7 +65,7 @@ class Call:
         """Whether the loop that runs has done what it is for; a task that others wait behind is left when each of its
         samples was visited, or after so many epochs."""
         if self.asked.epochs is not None:
-            return self.loops[-1].epoch == self.asked.epochs or self._over
+            return self.loops[-1].epoch == self.asked.epochs or self.over
         return self.over or (not last and not self.teaching.intake.buffer.portions[0].fresh)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..storage import ArrayCandidates, StoreCandidates
+from ..storage.sets import distinct
 from .task_data import TaskData
 from .wiring import Parts
 
@@ -46,7 +47,7 @@ def _drawn(parts: Parts, data: TaskData, predict: Predict, width: int) -> ArrayC
     """
     rng, slots, labels = parts.random["memory"], parts.config.memory, data.labels
     chosen = []
-    for unit in np.unique(labels):
+    for unit in distinct(labels):
         rows = np.flatnonzero(labels == unit)
         chosen.append(np.sort(rng.permutation(rows)[:slots]))
     rows = np.concatenate(chosen)

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..budget.planner import RunPlan
 from ..budget.stop import Stop
+from ..graph.scale import Scale, input_scale
 from ..intake.front import FrontInUse
 from ..intake.order import Order
+from ..intake.scale import checked_scale
 from ..intake.spec import SampleSpec
 from ..methods import Method
 from ..methods.context import TaskInfo
@@ -21,12 +23,14 @@ from ..plugins import guard_plugin
 from ..storage import RootKey
 from .candidates import candidates_of
 from .context import EventContext
-from .head import replan_for, widen_head
+from .facts import carousel_facts
+from .head import replan_for, rescale_input, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
 from .memory_rows import amend_memory
 from .parts import build_parts, close_parts
 from .phases import Phases
+from .rate import find_rate
 from .session import Session
 from .task_data import TaskData
 from .task_loop import TaskLoop
@@ -136,6 +140,17 @@ class Core:
         widen_head(self.trainer, classes)
         self.make_predictor()
 
+    @property
+    def input_scale(self) -> Scale | None:
+        """(mean, std) by which the network normalises its input."""
+        return input_scale(self.parts.engine.model.graph)
+
+    def rescale(self, scale: Scale) -> None:
+        """Normalise the input by another (mean, std)."""
+        if scale != self.input_scale:
+            rescale_input(self.trainer, scale)
+            self.make_predictor()
+
     def begin_task(self, task: TaskInfo, data: TaskData) -> None:
         """Tell method and policy; their phases are pending then."""
         p = self.parts
@@ -148,6 +163,7 @@ class Core:
         with guard_plugin(p.sparse.policy, "begin_task"):
             phases += p.sparse.begin_task(self.context(task, data, "sparsity"))
         self.phases.add(phases)
+        find_rate(self.trainer, task, data)
 
     def _train_what_is_needed(self, task: TaskInfo) -> None:
         """A closed-form head over the body of the first task: release what training took."""
@@ -227,24 +243,12 @@ class Core:
     def facts(self) -> dict[str, Any]:
         """What a record says of it: steps, FLOPs, exchanges, the sparse pattern; plain values."""
         p = self.parts
-        carousel: dict[str, Any] = dict.fromkeys(("samples_stored", "flash_bytes", "bytes_written", "bytes_read"), 0)
-        if p.store is not None:
-            stats = p.store.stats()
-            written = {k: stats[k] for k in ("flash_bytes", "bytes_written", "bytes_read")}
-            carousel = {"samples_stored": stats["samples"], **written}
-        counters = {} if p.carousel is None else p.carousel.counters
-        carousel["bytes_read"] += counters.get("bytes_read", 0)
-        for name in ("swaps_requested", "swaps_done", "swaps_dropped", "swaps_skipped"):
-            carousel[name] = counters.get(name, 0)
-        carousel["stall_seconds"] = float(counters.get("stall_seconds", 0.0))
-        carousel["decisions"] = [list(entry) for entry in self.trainer.log]
-        carousel["decisions_cut"] = self.trainer.log.cut
         return {
             "steps": self.trainer.steps,
             "flops": p.ledger.to_json(p.engine.meters) | ({} if p.front is None else {"front": p.front.flops}),
             "executed": self.trainer.flops + self.trainer.front_flops,
             "front": None if p.front is None else p.front.facts(),
-            "carousel": carousel,
+            "carousel": carousel_facts(p, self.trainer.log),
             "sparsity": p.sparse.describe(),
             "flash_writes": None if p.store is None else p.store.wear.last_day,
         }
@@ -252,7 +256,7 @@ class Core:
     # -- saved state
 
     def state(self) -> dict[str, Any]:
-        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state()}
+        own = {"trains": self.parts.engine.plan.extras.trains, "phases": self.phases.state(), "scale": self.input_scale}
         return {
             "dense": self.dense.state(),
             "trainer": {**self.trainer.state(), **own, "holdout": self.holdout.state()},
@@ -267,6 +271,8 @@ class Core:
             trains = str(trainer.get("trains", "all"))
             if self.parts.engine.plan.extras.trains != trains:
                 replan_for(self.trainer, trains)
+        if trainer.get("scale") is not None:
+            self.rescale(checked_scale(trainer["scale"], self.spec.shape[0]))
         self.trainer.load(trainer, rewind_store)
         self.dense.load(state["dense"])
         self.phases.load(trainer.get("phases"))

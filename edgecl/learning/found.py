@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..erasure.amending import Amending
 from ..erasure.diary import Diary
 from ..intake.intake import Intake
 from .core import Core
+from .statistics import without_statistics
 from .tasks import Tasks
 
 
@@ -31,11 +33,11 @@ def adopt(intake: Intake, tasks: Tasks, diary: Diary, covers: Mapping[str, Any] 
     ids = intake.unknown(int(known["next_id"]), np.array(known["waiting"], np.int64))
     at = int(known["borders"])
     for stretch in intake.borders.stretches(ids):
-        if stretch.number > at and (covers is not None or len(intake.buffer)):
+        if tasks.exist and stretch.number > at and (covers is not None or len(intake.buffer)):
             tasks.declare_end(stretch.name)
             intake.buffer.end_portion()
             diary.task_ended()
-        at, tasks.name = max(at, stretch.number), stretch.name or tasks.name
+        at, tasks.name = max(at, stretch.number), (stretch.name if tasks.exist else None) or tasks.name
         intake.take_stored(stretch.ids)
         diary.found(int(stretch.ids[0]), int(stretch.ids[-1]) + 1)
     diary.note_stored(intake.store)
@@ -52,3 +54,13 @@ def catch_up(core: Core, intake: Intake) -> None:
         if len(ids):
             core.amend(ids, units)
             intake.amend(ids, units, again=False)
+
+
+def amending(core: Core, intake: Intake, diary: Diary) -> Amending:
+    """What relabels, removes and renames; nothing may train or take samples meanwhile."""
+    seen = core.trainer.seen
+
+    def retire(units: np.ndarray) -> None:
+        seen[units[units < len(seen)]] = False
+
+    return Amending(intake, diary, [core, intake], lambda ids: without_statistics(core, -2, ids), retire)

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..budget.give_back import give_back
 from ..engine.model import Model, Parameter, initial_values
 from ..graph import Graph
+from ..graph.scale import Scale, with_input_scale
 from ..graph.widen import widen_graph
 from ..planning.configured import configured_sparsity, engine_plan
 from .trainer import Trainer
@@ -45,6 +47,26 @@ def replan_for(trainer: Trainer, trains: str) -> None:
     with parts.engine.changing():
         parts.engine.replan(plan)
         parts.ledger.use(graph, trains)
+    give_back()
+
+
+def rescale_input(trainer: Trainer, scale: Scale) -> None:
+    """Normalise the input by another (mean, std); weights and optimizer state stay. Predictors must be made again."""
+    parts = trainer.parts
+    model, trains = parts.engine.model, parts.engine.plan.extras.trains
+    old, before = model.graph, parts.engine.plan
+    graph = with_input_scale(old, *scale)
+    plan = engine_plan(parts.config, graph, parts.method, configured_sparsity(parts.config, graph), trains)
+    with parts.engine.changing():
+        try:
+            grow_parameters(model, graph, parts.random["head"])
+            parts.ledger.use(graph, trains)
+            parts.engine.replan(plan)
+        except BaseException:  # as it was
+            model.graph = old
+            parts.ledger.use(old, trains)
+            parts.engine.replan(before)
+            raise
 
 
 def grow_parameters(model: Model, graph: Graph, rng: np.random.Generator) -> None:

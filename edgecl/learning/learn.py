@@ -11,9 +11,11 @@ from ..erasure.calls import TO_ITS_END
 from ..erasure.diary import Diary
 from ..errors import BadInput
 from ..intake.intake import Intake
+from ..intake.scale import FIRST, robust_scale
 from ..intake.view import BufferView
 from ..methods.context import TaskInfo
 from ..planning.schedules import check_schedules
+from ..storage.sets import distinct
 from .asked import Asked, LearnLog
 from .call import Call
 from .core import Core
@@ -106,8 +108,9 @@ class Teaching:
         each was visited."""
         core, session = self.core, self.session
         buffer = self.intake.buffer
+        call.warnings += self.settle_scale(data)
         units = buffer.portions[0].head_units() if buffer.portions[0].count == len(data.labels) else None
-        units = np.unique(data.labels) if units is None else units  # some came since
+        units = distinct(data.labels) if units is None else units  # some came since
         core.see(units)
         task = self.tasks.info(units)
         if not self.tasks.begun:
@@ -120,7 +123,7 @@ class Teaching:
         call.loops.append(loop)
         if stop is None and not core.phases:
             stop = session.run(loop, before=call.before, enough=lambda: call.enough(last), after=call.after)
-        call.warnings += undo.after(stop)
+        call.warnings += self._remarks() + undo.after(stop)
         if stop is not None and stop.kind == "loss":
             data.undo_visits()
         call.new += data.new
@@ -152,6 +155,33 @@ class Teaching:
             return False
         return True
 
+    def settle_scale(self, data: BufferView) -> list[str]:
+        """Normalise the input by the first samples, where nobody said by what; once, and what to say of it."""
+        scale = self.intake.buffer.scale
+        if not scale.open or not len(data.labels):
+            return []
+        x = data.samples if len(data.samples) else data.read(np.arange(min(len(data.labels), FIRST)))
+        text = scale.choose(robust_scale(x))
+        assert scale.scale is not None
+        self.core.rescale(scale.scale)
+        scale.look(data.samples)
+        self.core.trainer.log.append((self.core.trainer.steps, -1, text))
+        return [text]
+
+    def _remarks(self) -> list[str]:
+        """What a person should know of the samples so far."""
+        found, memory = [], self.core.parts.memory
+        far = self.intake.buffer.scale.warning()
+        if far is not None:
+            found.append(far)
+        known = len(self.intake.labels)
+        if memory is not None and memory.slots < known:
+            found.append(
+                f"The memory has {memory.slots} slots for {known} classes: some will have none and be "
+                "forgotten; give memory= at least that many."
+            )
+        return found
+
     def fit_head(self) -> None:
         """Widen the head until every label has a unit."""
         wanted = self.core.classes
@@ -173,6 +203,17 @@ class Teaching:
             self.declare_end(name)
             self.diary.task_ended()
         return self.complete()
+
+    def change_task(self, name: str) -> None:
+        """What comes from here on is of the task ``name``."""
+        if self.tasks.name is None:
+            self.intake.borders.name(name)
+            self.tasks.name = name
+        elif self.tasks.name != name:
+            with self.intake.lock:
+                self.declare_end(name)
+                self.diary.task_ended()
+            self.complete()
 
     def declare_end(self, name: str | None) -> None:
         """What comes from here on is of the task ``name``; on flash before anything changes. Samples may not come
@@ -200,11 +241,13 @@ class Teaching:
         """Tell memory, method and policy that the task is over, the first whose end was declared."""
         with self.intake.lock:
             data = self._pending_data()
+            if data is not None:
+                self.settle_scale(data)
             self.tasks.ending = 0 if data is None else len(data.labels)
         self.core.end_task(self._ending_task(data), data)
 
     def _ending_task(self, data: BufferView | None) -> TaskInfo:
-        return self.tasks.info(np.zeros(0, np.int64) if data is None else np.unique(data.labels))
+        return self.tasks.info(np.zeros(0, np.int64) if data is None else distinct(data.labels))
 
     def _complete(self) -> Stop | None:
         """Train the pending phases; a task whose end has begun is over then."""
@@ -214,7 +257,7 @@ class Teaching:
                 data = self._pending_data()
             if data is not None:  # of labels that came since the phases were asked for, too
                 self.fit_head()
-                core.see(np.unique(data.labels))
+                core.see(distinct(data.labels))
             stop = core.run_phases(self.session, self._ending_task(data), data)
             if stop is not None or core.phases:
                 return stop

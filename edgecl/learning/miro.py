@@ -24,6 +24,7 @@ from ..methods.context import TaskInfo
 from ..planning.configured import configured_sparsity
 from ..planning.schedules import planned_steps
 from ..storage import EpisodicMemory, MemoryPolicy, SampleStore
+from ..storage.sets import distinct
 from .ledger import DenseRows, Ledger
 from .randomness import Randomness
 from .session import Session
@@ -117,7 +118,7 @@ class Miro:
         parts, config = self.trainer.parts, self._config
         engine, rng = parts.engine, self._rng
         before, method = engine.state(), parts.method.state()
-        rows = {int(c): rng.permutation(np.flatnonzero(train.labels == c)) for c in np.unique(train.labels)}
+        rows = {int(c): rng.permutation(np.flatnonzero(train.labels == c)) for c in distinct(train.labels)}
         ids = {c: rng.permutation(self.store.ids_of_class(c)) for c in old if c not in rows}
         held_x, held_y = self._held_out(train, rows, ids)
         seed, scale = int(rng.integers(2**31)), reduction(found, len(rows))
@@ -204,7 +205,7 @@ class Miro:
         batch = engine.plan.predict_batch
         logits = engine.predictor(batch)(x)["logits"]
         right = np.where(seen, logits, -np.inf).argmax(axis=1) == y
-        return float(np.mean([right[y == c].mean() for c in np.unique(y)]))
+        return float(np.mean([right[y == c].mean() for c in distinct(y)]))
 
     # -- sizes
 
@@ -272,7 +273,7 @@ def _fill(memory: EpisodicMemory, store: SampleStore, ids: Array) -> None:
 def _balanced(labels: Array, count: int, rng: np.random.Generator) -> Array:
     """Ascending positions of ``count`` samples, each class in its share."""
     kept = []
-    for c in np.unique(labels):
+    for c in distinct(labels):
         own = np.flatnonzero(labels == c)
         kept.append(rng.choice(own, max(1, round(count * len(own) / len(labels))), replace=False))
     return np.sort(np.concatenate(kept))

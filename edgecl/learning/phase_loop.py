@@ -78,7 +78,7 @@ class PhaseLoop:
             if self.phase.mix is not None:
                 x, y = mixed(x, y, parts.engine.model.graph.classes, self.phase.mix, parts.random["mix"])
             steps = self.phase.steps or (self.phase.epochs or 1) * order.steps
-            lr = parts.config.lr if self.phase.lr is None else self.phase.lr.at(self.done, steps)
+            lr = parts.config.rate if self.phase.lr is None else self.phase.lr.at(self.done, steps)
             info = StepInfo(
                 self.context.task.number, self.done, steps, order.epoch, self.phase.epochs, order.iteration,
                 order.steps, self.number,

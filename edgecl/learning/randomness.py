@@ -24,6 +24,7 @@ PURPOSES = (
     "miro",
     "mix",
     "holdout",
+    "rate",
     "stream",
 )
 

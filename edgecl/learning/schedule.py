@@ -13,5 +13,5 @@ def learning_rate(config: Config, info: StepInfo) -> float:
     (Loshchilov & Hutter, ICLR 2017, one period a task); training without a planned end keeps it constant.
     """
     if config.lr_schedule == "constant" or not info.steps:
-        return config.lr
-    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, info.step / info.steps)))
+        return config.rate
+    return config.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, info.step / info.steps)))

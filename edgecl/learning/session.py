@@ -11,6 +11,7 @@ from ..budget.guard import Guard
 from ..budget.stop import Stop
 from ..budget.watch import make_energy_account, make_governor
 from ..methods import NonFiniteLoss
+from .explosion import Explosion
 from .stopping import Stopping
 from .task_loop import StepLog
 from .trainer import Trainer
@@ -96,8 +97,10 @@ class Session:
         ----------
         before, after : called before each step, and with its log after it
         on_pause : called when the governor begins to rest
-        A loss that is not finite ends it as a `Stop` of kind ``loss``: no weight was changed by that step.
+        A loss that is not finite, or has exploded (`Explosion`), ends it as a `Stop` of kind ``loss``: no weight was
+        changed by a step whose loss was not finite.
         """
+        explosion = Explosion(self.trainer.seen.size)
         self._earlier = self.seconds
         self._began = self._clock()
         self.energy.begin()
@@ -115,6 +118,8 @@ class Session:
                     self.governor.after_step(time.monotonic() - began)
                 if log is not None:
                     after(log)
+                    if explosion.after(log.loss):
+                        return Stop("loss", explosion.text, self.trainer.steps)
         except NonFiniteLoss as error:
             return Stop("loss", error.cause, self.trainer.steps)
         finally:  # also when an interrupt or an error leaves the loop: the time was spent
@@ -138,13 +143,16 @@ class Session:
         steps = self.trainer.steps
         return {
             "train_seconds": self.seconds,
-            "energy_joules": {"value": self.energy.joules(steps), "source": self.energy.source},
+            "energy_joules": {
+                "value": self.energy.joules(steps + self.trainer.trial_steps),
+                "source": self.energy.source,
+            },
             "governor": None if self.governor is None else {**self.governor.to_json(), "level": self.governor.level},
         }
 
     def facts(self) -> dict[str, Any]:
         """What a record says of it: seconds, joules, the governor; plain values."""
-        joules = self.energy.joules(self.trainer.steps, force=True)
+        joules = self.energy.joules(self.trainer.steps + self.trainer.trial_steps, force=True)
         return {
             "train_seconds": self.seconds,
             "waited": self.waited,

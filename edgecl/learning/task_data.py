@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..data import SampleSource
+from ..storage.sets import distinct
 
 Array = np.ndarray
 
@@ -79,13 +80,28 @@ class SourceData:
             return self.sources[0].read(positions)
         out = np.empty((len(positions), *self.sources[0].shape), self.sources[0].dtype)
         owner = np.searchsorted(self._starts, positions, side="right") - 1
-        for k in np.unique(owner):
+        for k in distinct(owner):
             rows = np.flatnonzero(owner == k)
             out[rows] = self.sources[k].read(positions[rows] - self._starts[k])
         return out
 
     def expect(self, positions: Array) -> None:
         """The stream's own file is read when it is needed."""
+
+
+class SubsetData:
+    """Some samples of others, by their positions there."""
+
+    def __init__(self, whole: TaskData, positions: Array) -> None:
+        self.whole, self.positions = whole, positions
+        self.labels, self.ids = whole.labels[positions], whole.ids[positions]
+        self.subjects = None if whole.subjects is None else whole.subjects[positions]
+
+    def read(self, positions: Array) -> Array:
+        return self.whole.read(self.positions[positions])
+
+    def expect(self, positions: Array) -> None:
+        self.whole.expect(self.positions[positions])
 
 
 class JoinedData:

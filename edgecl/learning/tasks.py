@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..methods.context import TaskInfo
+from ..storage.sets import union
 
 Array = np.ndarray
 
@@ -49,7 +50,7 @@ class Tasks:
         while len(self._units) <= self.number:
             self._units.append(np.zeros(0, np.int64))
             self._names.append(None)
-        self._units[self.number] = np.union1d(self._units[self.number], units)
+        self._units[self.number] = union(self._units[self.number], units)
         self._names[self.number] = self.waiting[0] if self.waiting else self.name
         return TaskInfo(self.number, self.number == 0, np.asarray(units, np.int64))
 

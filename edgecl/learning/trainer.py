@@ -30,12 +30,13 @@ Array = np.ndarray
 class Trainer:
     """steps : training steps so far, those of phases included;  seen : bool [C], head units with at least one sample
     log : what a clock, a load or a sensor decided: (step, slot or -1, decision)
+    trial_steps : steps of trials that found the learning rate, beside ``steps``
     body : the method of a first task in which the body of a closed-form head learns, or None
     """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.steps = 0
+        self.steps = self.trial_steps = 0
         self.log = DecisionLog() if parts.carousel is None else parts.carousel.log
         self.seen = np.zeros(parts.engine.model.graph.classes, bool)
         self.body: Method | None = None
@@ -58,6 +59,10 @@ class Trainer:
     def learn_body(self, learns: bool) -> None:
         """Whether the body of a closed-form head learns now, by plain SGD and cross-entropy on a linear head."""
         self.body = body_method(self.parts.config) if learns else None
+
+    def use_rate(self, rate: float, trial_steps: int) -> None:
+        """Train with a learning rate that trials found."""
+        self.parts.config, self.trial_steps = self.parts.config.replace(lr=rate), trial_steps
 
     @property
     def front_flops(self) -> int:
@@ -235,6 +240,7 @@ class Trainer:
         return {
             "steps": self.steps,
             "seen": self.seen.copy(),
+            "rate": None if p.config.lr == "auto" else [p.config.rate, self.trial_steps],
             "random": p.random.state(),
             "engine": p.engine.state(),
             "choices": saved_choices(p.engine.plan),
@@ -261,6 +267,8 @@ class Trainer:
         self.steps = int(state["steps"])
         self.seen = np.array(state["seen"], bool)
         p.random.load(state["random"])
+        if state.get("rate") is not None and p.config.lr == "auto":
+            self.use_rate(float(state["rate"][0]), int(state["rate"][1]))
         if p.store is not None and rewind_store:
             p.store.load(state["store"])
         if p.memory is not None:

@@ -1,4 +1,4 @@
-"""Undo: a call whose loss was not finite changes nothing."""
+"""Undo: what a call of `learn` changed, taken back when its loss said that it ruined the weights."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from .core import Core
 
 
 class Undo:
-    """Weights, optimizer state and what lies beside them as they were before a call."""
+    """What a call can change as it was before: the method's own state and, where anything is trained, weights,
+    optimizer state and what lies beside them.
+    """
 
     def __init__(self, core: Core) -> None:
         p = core.parts
         self._core = core
-        self._state = {"engine": p.engine.state(), "sparse": p.sparse.state(), "method": p.method.state()}
+        trained = p.engine.plan.extras.trains != "none"
+        self._engine = p.engine.state() if trained else None
+        self._state = {"sparse": p.sparse.state(), "method": p.method.state()}
         self._phases = core.phases.state()
         self._offered = 0 if p.memory is None else p.memory.offered
 
@@ -23,7 +27,8 @@ class Undo:
         if stop is None or stop.kind != "loss":
             return []
         p = self._core.parts
-        p.engine.load(self._state["engine"])
+        if self._engine is not None:
+            p.engine.load(self._engine)
         p.sparse.load(self._state["sparse"])
         p.method.load(self._state["method"])
         self._core.phases.load(self._phases)
@@ -38,5 +43,6 @@ class Undo:
     def text(stop: Stop | None) -> str | None:
         """Why the call ended early, for people."""
         if stop is not None and stop.kind == "loss":
-            return f"loss not finite at step {stop.step}; weights are as they were before this call"
+            what = stop.text if stop.exploded else stop.ruin
+            return f"{what} at step {stop.step}; weights are as they were before this call"
         return None if stop is None else stop.text

@@ -135,7 +135,8 @@ def _corrected(logits: Array, correction: tuple[float, float], units: Array) -> 
 def fit_bias(logits: Array, y: Array, units: Array, steps: int = 100) -> tuple[float, float]:
     """(s, b) that minimise the mean cross-entropy of logits [n, C] with s z_c + b at ``units``: Newton's method.
 
-    The loss is convex in (s, b). Each step is halved until the loss falls; (1, 0) where the rows tell nothing.
+    The loss is convex in (s, b). Each step is halved until the loss falls, and they end where the next one promises
+    less than rounding; (1, 0) where the rows tell nothing.
     """
     inside = np.zeros(logits.shape[1], bool)
     inside[units] = True
@@ -157,6 +158,8 @@ def fit_bias(logits: Array, y: Array, units: Array, steps: int = 100) -> tuple[f
         hessian = np.array([[((p * zi**2).sum(axis=1) - mean_z**2).mean(), cross], [cross, (mass - mass**2).mean()]])
         step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
         size = 1.0
+        if 0.5 * gradient @ step < 1e-12 * max(now, 1.0):  # the fall of the loss that this step promises
+            break
         while size > 1e-6 and loss(at - size * step) > now:
             size /= 2
         if size <= 1e-6 or np.abs(size * step).max() < 1e-10:

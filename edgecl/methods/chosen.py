@@ -8,6 +8,7 @@ import numpy as np
 
 from ..storage import EpisodicMemory, MemoryPolicy
 from ..storage.errors import BadRecord
+from ..storage.sets import distinct
 
 Array = np.ndarray
 PIECE = 256  # samples shown to the network at a time
@@ -35,7 +36,7 @@ class Chosen(MemoryPolicy):
     def end_task(self, memory: EpisodicMemory, rng: np.random.Generator, candidates: Any = None) -> None:
         if candidates is None or not hasattr(candidates, "evaluate"):
             raise BadRecord(f"The policy '{self.name}' asks the network.", "Pass candidates that can be evaluated.")
-        new = {int(c) for c in np.unique(candidates.classes) if c >= 0}
+        new = {int(c) for c in distinct(candidates.classes) if c >= 0}
         classes = sorted({*memory.class_histogram(), *new})
         if not classes:
             return
@@ -46,13 +47,13 @@ class Chosen(MemoryPolicy):
             if cls not in new:
                 if len(own) > quota:
                     stays = self.shrink(candidates.evaluate, memory.samples[own], quota, rng)
-                    memory.clear(np.setdiff1d(own, own[stays]))
+                    memory.clear(np.delete(own, stays))
                 continue
             held = memory.ids[own]
             x, positions = self._pool(candidates, cls, set(held[held >= 0].tolist()))
             both = np.concatenate([memory.samples[own], x])
             best = self.rank(candidates.evaluate, both, quota, rng)
-            memory.clear(np.setdiff1d(own, own[best[best < len(own)]]))
+            memory.clear(np.delete(own, best[best < len(own)]))
             fresh[cls] = positions[best[best >= len(own)] - len(own)]
         for cls, chosen in fresh.items():
             free = np.flatnonzero(memory.classes < 0)

@@ -53,7 +53,7 @@ class ClosedForm(Method):
 
     def bytes(self, width: int, classes: int) -> int:
         """Bytes of the sums, and of what is solved from them, for features of ``width``."""
-        solving = 3 * 8 * width * width if self.second else 0
+        solving = 2 * 8 * width * width if self.second else 0  # the matrix, and its factors or what is taken off it
         return Sums.bytes(width, classes, self.second) + 8 * classes * width + solving
 
     # -- what a head says

@@ -31,8 +31,10 @@ class StreamingLDA(ClosedForm):
 
     def solve(self, sums: Sums) -> tuple[Array, ...]:
         means, n = sums.means(), max(sums.counts.sum(), 1.0)
-        within = (sums.second_moment() - means.T @ sums.sums) / n
-        within = (within + within.T) / 2
+        spread = sums.sums / np.sqrt(np.maximum(sums.counts, 1))[:, None]
+        within = sums.second_moment()
+        within -= spread.T @ spread
+        within /= n
         scale = max(float(np.trace(within)) / sums.width, 1e-12)
         within *= 1 - self.shrinkage
         within[np.diag_indices(sums.width)] += self.shrinkage * scale

@@ -118,3 +118,12 @@ def entropy(logits: Array) -> Array:
         e = np.exp(z)
     total = e.sum(axis=-1)
     return np.log(total) - (e * np.where(e > 0, z, 0.0)).sum(axis=-1) / total
+
+
+def probabilities(scores: Array, classes: int) -> Array:
+    """float32 [n, classes] softmax of scores [n, C]; 0 for classes beyond them."""
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    full = np.zeros((len(scores), classes), np.float32)
+    full[:, : shares.shape[1]] = shares[:, :classes]
+    return full

@@ -58,7 +58,8 @@ class Sums:
         full = np.zeros((self.width, self.width))
         for i, block in zip(range(0, self.width, BLOCK), self.blocks):
             full[i : i + len(block), i:] = block
-        return np.triu(full) + np.triu(full, 1).T
+            full[i + len(block) :, i : i + len(block)] = block[:, len(block) :].T
+        return full
 
     def means(self) -> Array:
         """Mean by class, float64 [C, d]; zero where a class has no sample."""

@@ -12,7 +12,7 @@ from ..graph import Graph
 from ..intake.front import FrontInUse
 from ..methods import Method
 from .configured import configured_sparsity
-from .schedules import final_steps, phase_steps, planned_steps
+from .schedules import RATES, final_steps, phase_steps, planned_steps, rate_steps
 
 MODES = {"all": "train", "head": "head", "none": "inference"}
 
@@ -65,6 +65,7 @@ def with_costs(
         steps, done = steps + task_steps(config, method, n, merged), done + n
     if sizes:
         steps += final_steps(config, method.needs.passes)
+        steps += len(RATES) * rate_steps(config, sizes[0]) if config.lr == "auto" else 0
     costs = step_costs(config, graph, method, front)
     own = 0 if front is None else front.front.flops
     plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)), front_flops=own)

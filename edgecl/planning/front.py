@@ -13,6 +13,7 @@ from ..data import MappedSource, SampleSource, Stream, Task
 from ..fronts import FRONTS, ROWS, Front
 from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
+from ..storage.sets import distinct
 
 Array = np.ndarray
 CALIBRATION = 256  # training samples whose mean and spread stand for those of all
@@ -63,7 +64,7 @@ def _statistics(tasks: Sequence[Task], front: FrontInUse) -> tuple[tuple[float, 
     """Mean and spread of each channel behind the front, of up to `CALIBRATION` training samples evenly over the
     stream."""
     starts = np.cumsum([0, *(len(t.train) for t in tasks)])
-    chosen = np.unique(np.linspace(0, starts[-1] - 1, CALIBRATION).astype(np.int64))
+    chosen = distinct(np.linspace(0, starts[-1] - 1, CALIBRATION).astype(np.int64))
     total, square, values = 0.0, 0.0, 0
     for task, first, end in zip(tasks, starts[:-1], starts[1:]):
         rows = chosen[(chosen >= first) & (chosen < end)] - first

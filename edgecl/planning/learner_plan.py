@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..budget import Budget, RunPlan, plan_run
@@ -10,9 +11,9 @@ from ..config import Config
 from ..graph import Graph
 from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
-from .configured import configured_method, configured_sparsity
+from .configured import configured_method, configured_sparsity, engine_plan, trains_at
 from .costs import with_costs
-from .memory import beside_bytes, planned, with_later
+from .memory import planned, state_bytes, with_later
 
 THREAD_BYTES = 64_000  # touched stack of a mover's thread
 AHEAD = 2  # batches named to the stream buffer before they are read
@@ -32,17 +33,33 @@ def plan_learner(
 
     def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
         plan, growth = planned(c, graph, configured_method(c), spec, buffer, front=front)
-        # an undo copy of weights, optimizer state and what lies beside them is kept during `learn`
-        growth["buffer"] = buffer * (spec.bytes + 16)
-        beside = beside_bytes(plan, configured_sparsity(c, graph))
-        growth["undo"] = plan.memory.get("parameters", 0) + beside + growth.get("statistics", 0)
-        if c.store is not None:  # batches on their way from the store, the one at hand, a mover's stack
-            growth["read_ahead"] = (AHEAD + 1) * c.batch * spec.bytes + THREAD_BYTES
-        return plan, growth
+        return plan, {**growth, **_of_a_learner(c, plan, growth, graph, spec, buffer)}
 
     counted = baseline if budget.scope == "process" else 0
     ram = None if budget.ram is None else int(budget.ram)
     plan = plan_run(config, candidate, baseline=counted, budget=ram, free=free)
     method = configured_method(plan.config)
     plan = with_later(with_costs(plan, graph, method, [], front), graph, method, spec, buffer, front)
+    if plan.later is not None:
+        trains = trains_at(method.needs, False)
+        last = engine_plan(plan.config, graph, method, configured_sparsity(plan.config, graph), trains)
+        plan = replace(
+            plan, later={**plan.later, **_of_a_learner(plan.config, last, plan.later, graph, spec, buffer)}
+        )
     return replace(plan, baseline=baseline)
+
+
+def _of_a_learner(
+    config: Config, plan: Plan, growth: Mapping[str, int], graph: Graph, spec: SampleSpec, buffer: int
+) -> dict[str, int]:
+    """Bytes beyond those of a run. While it learns, a learner keeps a copy of what a step can change: the method's
+    statistics, and where anything is trained weights, optimizer state and what lies beside them.
+    """
+    undo = growth.get("statistics", 0)
+    if plan.extras.trains != "none":
+        undo = state_bytes(plan, configured_sparsity(config, graph))
+        undo += 0 if configured_method(config).needs.body == "first task" else growth.get("statistics", 0)
+    found = {"buffer": buffer * (spec.bytes + 16), "undo": undo}
+    if config.store is not None:  # batches on their way from the store, the one at hand, a mover's stack
+        found["read_ahead"] = (AHEAD + 1) * config.batch * spec.bytes + THREAD_BYTES
+    return found

@@ -21,6 +21,7 @@ APPEND = 256  # samples appended to the store at a time
 MOST_PENDING_SWAPS = 256
 STORE_BYTES = 600_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
 OTHER_BYTES = 1_750_000  # allocator slack, small arrays and code pages of the first step: measured, see tests
+HELD_OUT_RATE = 200  # samples that score a trial of a learning rate, at most
 SLOT_BYTES = 40  # class, id, subject, version and order of a memory slot
 
 
@@ -51,6 +52,8 @@ def predicted_growth(
         "miro": 0 if config.miro is None else _trial_bytes(config, plan, sparse, spec, classes, samples),
         "other": OTHER_BYTES,
     }
+    if config.lr == "auto":  # weights as they were, the samples that score a trial
+        found["rate_trials"] = state_bytes(plan, sparse) + min(HELD_OUT_RATE, samples) * spec.bytes
     if needs.statistics is not None:
         features = int(np.prod(plan.graph.shapes[plan.graph.features]))
         found["statistics"] = needs.statistics(features, classes)

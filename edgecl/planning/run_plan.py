@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..budget.energy import PROFILE, check_energy_source
 from ..budget.feasible import fit_time_and_energy
 from ..budget.governor import Surroundings
@@ -76,7 +78,9 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     front = configured_front(config.front, config.of("front"), raw_spec(stream), options.get("front"))
     stream = stream_behind(stream, front)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
-    network = resolve_network(config.network, spec, stream.class_count, config.norm)
+    rng = np.random.default_rng(config.seed)  # rows of a head that is too narrow
+    network = resolve_network(config.network, spec, stream.class_count, config.norm, rng)
+    network = network.frozen_below(config.freeze_below)
     graph = network.graph
     method = configured_method(config)
     memory_slots(config, method)

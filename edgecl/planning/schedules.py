@@ -9,6 +9,8 @@ from ..methods.needs import Passes
 from ..sparsity import SparseTraining
 
 REMOVAL_STAGES = 4
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)  # that `--lr auto` tries
+TRIAL_SHARE, MOST_TRIAL_STEPS, LEAST_TRIAL_STEPS = 0.02, 60, 5  # of each: share of the first task's steps, bounds
 
 
 def planned_steps(config: Config, n: int, epochs: int, merged: int = 0) -> int:
@@ -36,6 +38,12 @@ def final_steps(config: Config, passes: Passes) -> int:
     """At most so many steps of the phases at the end of a stream."""
     rows = config.memory
     return round(passes.final_memory_epochs * steps_of(rows, config.batch, config.drop_last)) if rows else 0
+
+
+def rate_steps(config: Config, n: int) -> int:
+    """Steps of a trial of one learning rate on a first task of ``n`` samples."""
+    whole = planned_steps(config.replace(remove=0.0), n, config.epochs)
+    return int(min(max(TRIAL_SHARE * whole, LEAST_TRIAL_STEPS), MOST_TRIAL_STEPS, whole))
 
 
 def check_schedules(config: Config, sparse: SparseTraining, sizes: list[int]) -> None:

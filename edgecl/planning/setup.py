@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import parsing
 from ..budget import Budget
 from ..choices import arguments
@@ -15,7 +17,7 @@ from ..errors import BadInput
 from ..graph import Graph
 from ..intake.front import FrontInUse, saved_front
 from ..intake.spec import SampleSpec, sample_spec
-from ..network import Network, resolve_network
+from ..network import SUFFIX, Network, is_name, resolve_network
 from .configured import configured_method, needs_tasks
 from .front import configured_front
 from .weights import read_weights
@@ -40,6 +42,7 @@ OF_RUNS = frozenset(
     }
 )
 DEFAULTS = {"method": "er", "memory": 200}
+CLASSES = 10  # head units of a network by name, where nobody says
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,15 @@ class Setup:
     @property
     def wide_network(self) -> Network:
         """The network with a head of ``classes``."""
-        return resolve_network(self.network, self.spec, self.classes)
+        return resolve_network(self.network, self.spec, self.classes, rng=np.random.default_rng(self.config.seed))
+
+    @property
+    def scale_is_open(self) -> bool:
+        """Whether the first samples are to say by what the input is normalised: nobody else did."""
+        named = self.config.network
+        built = "@" not in named and not named.endswith(SUFFIX)
+        said = self.spec.mean is not None or self.spec.std is not None
+        return self.spec.dtype == "float32" and built and not said and self.weights is None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a saved state."""
@@ -86,12 +97,27 @@ class Setup:
         }
 
 
+def taken_by(network: Any, shape: Any, dtype: Any, mean: Any, std: Any) -> SampleSpec:
+    """What samples look like, as a user says, or as a network of one's own takes them. Raises `BadInput`."""
+    if shape is None or dtype is None:
+        if is_name(network):
+            if shape is None:
+                raise BadInput(f"'{network}' can be made for many kinds of samples.", "Give input_shape=(C, H, W).")
+            dtype = "uint8"
+        else:
+            own = Network.load(network) if isinstance(network, (str, Path)) else network
+            graph = getattr(own, "graph", own)
+            shape = getattr(graph, "input_shape", ()) if shape is None else shape
+            dtype = getattr(graph, "input_dtype", "uint8") if dtype is None else dtype
+    return sample_spec(shape, dtype, mean, std)
+
+
 def make_setup(
     network: str | Path | Graph | Network,
     options: Mapping[str, Any],
     *,
     spec: SampleSpec,
-    classes: int,
+    classes: int | None,
     buffer: int,
     budget: Budget | None = None,
     keep: int = 0,
@@ -100,13 +126,15 @@ def make_setup(
     called: str | None = None,
 ) -> Setup:
     """Everything checked. ``spec``: of raw samples;  ``called``: what the configuration calls a network that is given
-    as a value.
+    as a value;  ``classes``: None for those that a network of one's own has, 10 for one by name.
 
     Raises `BadInput`.
     """
     for name in options:
         if name.replace("-", "_") in OF_RUNS:
             raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
+    if classes is None:
+        classes = CLASSES if is_name(network) else 1
     buffer, classes = parsing.count(1)("buffer", buffer), parsing.count(1)("classes", classes)
     keep = parsing.count()("keep_checkpoints", keep)
     if budget is not None and not isinstance(budget, Budget):
@@ -114,9 +142,9 @@ def make_setup(
     given = normalise({**options, "stream": "learner"})
     front = _front(given, spec, options.get("front"))
     spec = spec if front is None else front.spec
-    budget, own = budget or Budget(), None
+    budget, own, rng = budget or Budget(), None, np.random.default_rng(given.get("seed") or 0)
     if not isinstance(network, (str, Path)):
-        own = resolve_network(network, spec, classes, None if called else options.get("norm"))
+        own = resolve_network(network, spec, classes, None if called else options.get("norm"), rng)
         called = called or own.label
     given["network"] = called or str(network)
     if budget.flash_writes_per_day is not None:
@@ -130,7 +158,7 @@ def make_setup(
             f"Method '{config.method}' works at the ends of tasks, and this stream has none.",
             "Drop tasks=False, or use a method for streams without tasks, such as er.",
         )
-    own = own or resolve_network(network, spec, classes, config.norm)
+    own = (own or resolve_network(network, spec, classes, config.norm, rng)).frozen_below(config.freeze_below)
     if weights is not None:
         found = read_weights(weights, own.graph)
         own = Network(own.graph, {n: v.reshape(own.graph.parameters[n].shape) for n, v in found.items()}, own.about)

@@ -23,6 +23,7 @@ class RunFacts:
 
     reason : why it ended; "completed" when it saw the whole stream
     core : `Core.facts`;  session : `Session.facts`
+    shown : history and confusions, for pages
     total_seconds : since the run began;  health : see `learning.health`
     """
 
@@ -34,6 +35,7 @@ class RunFacts:
     budget: Budget
     class_il: Matrix
     task_il: Matrix
+    shown: Mapping[str, Any]
     core: Mapping[str, Any]
     session: Mapping[str, Any]
     total_seconds: float
@@ -92,6 +94,7 @@ def build_record(run: RunFacts) -> dict[str, Any]:
         "front": run.core["front"],
         "health": {**run.health, "recall": {str(u): r for u, r in run.health["recall"].items()}},
         "warnings": list(run.warnings),
+        **run.shown,
     }
     check_record(record)
     return record

@@ -38,7 +38,8 @@ class Corrections:
 
     def rename(self, label: Any, to: Any) -> Any:
         """A label by another name, or merged into another."""
-        self._held.learner.rename(label, to)
+        learner = self._held.learner
+        (learner.merge_label if to in learner.labels else learner.rename_label)(label, to)
         self._watching.holdout.rename(label, to)
         self._held.unsaved = True
         return {"labels": list(self._held.learner.labels)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from threading import Event
 from typing import Any
 
@@ -67,6 +68,7 @@ class Setting:
             return build("cnn", self.shape, self.classes, input_dtype="float32", widths=(4, 6, 8), norm="batch")
         return build("mlp", self.shape, self.classes, input_dtype="float32", hidden=(16, 12))
 
+    @cache  # noqa: B019
     def task(self, number: int) -> TaskSamples:
         """Labelled samples: two classes, of the second one a single sample from the second task on."""
         rng = np.random.default_rng([31, number])
@@ -95,17 +97,22 @@ class MethodRun:
     """``advance`` makes one step, with the events before it; False when all tasks are done.
 
     core, plan : as they are after the step;  at : words for where that was
+    like : a run with the same method and setting, whose plan is taken over
     """
 
-    def __init__(self, method: type[Method] | Method | str, setting: Setting, seed: int = 0) -> None:
+    def __init__(
+        self, method: type[Method] | Method | str, setting: Setting, seed: int = 0, like: MethodRun | None = None
+    ) -> None:
         self.setting = setting
-        config = Config.make({**setting.options(), "method": method, "seed": seed})
-        graph = setting.graph()
-        spec = SampleSpec(setting.shape, "float32", "image")
-        made = configured_method(config)
-        plan, growth = planned(config, graph, made, spec, setting.samples)
-        config = config.replace(activations="float32", predict_batch=min(plan.batch, PREDICT_BATCH))
-        self.plan = with_costs(RunPlan(config, plan, 0, growth), graph, made, [setting.samples] * setting.tasks)
+        graph, spec = setting.graph(), SampleSpec(setting.shape, "float32", "image")
+        if like is None:
+            config = Config.make({**setting.options(), "method": method, "seed": seed})
+            made = configured_method(config)
+            plan, growth = planned(config, graph, made, spec, setting.samples)
+            config = config.replace(activations="float32", predict_batch=min(plan.batch, PREDICT_BATCH))
+            self.plan = with_costs(RunPlan(config, plan, 0, growth), graph, made, [setting.samples] * setting.tasks)
+        else:
+            self.plan = replace(like.plan, config=replace(like.plan.config, seed=seed))
         self.core = Core(self.plan, Network(graph), spec, "check")
         self.session = Session(self.core.trainer, Budget(), self.plan, Event(), lambda step: None)
         self.task, self.begun, self.ending, self.finished = 0, False, False, False

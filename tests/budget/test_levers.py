@@ -52,7 +52,45 @@ def test_activations_wait_in_16_bits_before_samples_or_slots_are_given_up():
     assert (plan.config.batch, plan.config.memory) == (planned().config.batch, planned().config.memory)
     assert "bfloat16" in plan.choices[-1] and "times as long" in plan.choices[-1]
     kept = planned(budget, activations="float32")
-    assert kept.plan.program["activations"] == "float32" and kept.config.memory < plan.config.memory
+    assert kept.plan.program["activations"] == "float32" and kept.config.batch < plan.config.batch
+    assert kept.config.memory == plan.config.memory
+
+
+def test_the_batch_gives_way_before_slots():
+    whole = planned()
+    seen = []
+    for share in (0.9, 0.7, 0.5, 0.35, 0.25, 0.2):
+        try:
+            plan = planned(int(whole.peak_bytes * share), activations="float32")
+        except InfeasibleBudget:
+            break
+        seen.append((plan.config.batch, plan.config.memory))
+        assert plan.config.memory == 500 or plan.config.batch <= 8, seen
+    assert seen[-1][1] < 500 and seen[-1][0] >= 4 and len(seen) >= 4
+
+
+def test_slots_are_given_back_where_a_later_choice_made_room():
+    """The last lever frees far more than was missing: the slots lowered before it come back, to the byte."""
+    whole = planned(batch=8, memory=500, activations="float32")
+    smallest = planned(batch=4, memory=500, activations="float32", predict_batch=4)
+    budget = int((smallest.peak_bytes + 1) / MARGIN)
+    assert budget * MARGIN < whole.peak_bytes
+    plan = planned(budget, free=FREE - {"predict_batch"}, activations="float32", predict_batch=4)
+    assert (plan.config.batch, plan.config.memory) == (4, 500)
+    assert not any("memory lowered" in c for c in plan.choices)
+    fewer = planned(budget - 1_000_000, free=FREE - {"predict_batch"}, activations="float32", predict_batch=4)
+    assert fewer.config.batch == 4 and fewer.config.memory in (404, 405)  # 10 kB a slot
+    assert MARGIN * (budget - 1_000_000) - fewer.peak_bytes < 10_000
+    assert any("memory lowered from 500" in c for c in fewer.choices)
+
+
+def test_each_choice_says_what_it_frees():
+    whole = planned()
+    plan = planned(int(whole.peak_bytes * 0.3))
+    freed = [float(c.rsplit("frees ", 1)[1].split(" ")[0]) for c in plan.choices]
+    assert sum(freed) == pytest.approx((whole.peak_bytes - plan.peak_bytes) / 1e6, abs=0.02 * len(freed))
+    levers = [c.split()[0] for c in plan.choices]
+    assert len(levers) == len(set(levers))  # one line a lever
 
 
 def test_of_two_levers_the_one_that_costs_less_time_comes_first():
@@ -81,8 +119,10 @@ def test_options_the_user_set_are_left_alone():
     budget = int(planned().peak_bytes * 0.9)
     with pytest.raises(InfeasibleBudget):
         planned(budget, free=frozenset(), activations="float32")
-    plan = planned(budget, free=FREE - {"predict_batch"}, predict_batch=32, activations="float32")
-    assert plan.plan.predict_batch == 32 and plan.config.memory < 500
+    given = {"predict_batch": 32, "activations": "float32"}
+    budget = int((planned(**given).peak_bytes - 2_000_000) / MARGIN)
+    plan = planned(budget, free=FREE - {"predict_batch", "batch"}, **given)
+    assert plan.plan.predict_batch == 32 and plan.config.memory < 500 and plan.config.batch == 32
 
 
 def test_full_vectors_are_cheapest_and_single_samples_dearest():

@@ -76,7 +76,7 @@ def test_the_native_curve_is_as_close_to_torch_as_torch_to_itself():
     # Now and then a unit at zero flips on its last bit and the curves part by 1e-3: in 3 runs of 10, torch's as ours.
     # The median over many runs tells rounding from a fault.
     ours, theirs = [], []
-    for seed in range(16):
+    for seed in range(9):
         contiguous = torch_curve(seed, False)
         assert contiguous[-20:].mean() < 0.7 * contiguous[:20].mean()  # it learns
         ours.append(np.abs(native_curve(seed) - contiguous).max())

@@ -53,7 +53,8 @@ def power_cut(tmp_path, folder, to):
 
 def test_a_change_of_task_before_learn_teaches_both_tasks_in_their_order(tmp_path):
     """cases/task-change-before-learn"""
-    with Learner("mlp", store=str(tmp_path / "s"), **OPTIONS) as ours, Learner("mlp", **OPTIONS) as other:
+    stores = [{"store": str(tmp_path / name)} for name in ("s", "other")]
+    with Learner("mlp", **stores[0], **OPTIONS) as ours, Learner("mlp", **stores[1], **OPTIONS) as other:
         ours.observe(*some([0, 1]), task="morning").wait()
         ours.observe(*some([2, 3]), task="evening").wait()
         assert ours.counters["new"] == 120
@@ -64,7 +65,6 @@ def test_a_change_of_task_before_learn_teaches_both_tasks_in_their_order(tmp_pat
         other.learn(epochs=20)
         other.observe(*some([2, 3]), task="evening")
         other.learn(epochs=20)
-        np.testing.assert_array_equal(ours.predict(some([0, 1, 2, 3])[0], proba=True)[:, :4].shape, (60, 4))
         same_bits(ours, other)  # as if each had been learned in its time
 
 
@@ -158,7 +158,7 @@ def test_new_records_lie_on_flash_until_their_turn(tmp_path):
     with Learner("mlp", store=str(tmp_path / "s"), buffer=10, **OPTIONS) as ours:
         ours.observe(*some([0, 1], n=200)).wait()
     with Learner("mlp", store=str(tmp_path / "s"), buffer=10, **OPTIONS) as again:
-        assert again.counters["new"] == 200 and len(again.life.intake.buffer.samples) == 0
+        assert again.counters["new"] == 200 and len(again.life.intake.buffer.samples) == 10
         assert again.learn(epochs=4).new == 200 and min(per_class(again, [0, 1])) > 0.9
 
 

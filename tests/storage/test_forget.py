@@ -94,10 +94,10 @@ def test_samples_that_come_later_are_kept(tmp_path, root):
 
 
 def test_who_reads_while_files_are_overwritten_finds_no_damage(tmp_path, root):
-    n, wrong, done = 6000, [], threading.Event()
+    n, wrong, done = 2400, [], threading.Event()
     with SampleStore(tmp_path / "s", SCHEMA, root_key=root, limit_bytes=1 << 21) as store:
-        fill(store, n, 60)
-        keep = np.flatnonzero(np.arange(n) % 60 >= 40)
+        fill(store, n, 24)
+        keep = np.flatnonzero(np.arange(n) % 24 >= 8)
 
         def look():
             while not done.is_set():
@@ -107,7 +107,7 @@ def test_who_reads_while_files_are_overwritten_finds_no_damage(tmp_path, root):
         threads = [threading.Thread(target=look) for _ in range(3)]
         for thread in threads:
             thread.start()
-        for subject in range(20):
+        for subject in range(8):
             store.forget(subject)
             assert store.verify() == []
         done.set()

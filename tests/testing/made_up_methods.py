@@ -165,7 +165,7 @@ class AtTheEnd(Naive):
 
     @property
     def needs(self):
-        return Needs(draws=1, passes=Passes(epochs=2.0))
+        return Needs(draws=1, passes=Passes(final_memory_epochs=3.0))
 
     def replay_term(self, j, logits, part, whole, batch):
         return 0.0, np.zeros_like(logits)

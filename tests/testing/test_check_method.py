@@ -400,7 +400,7 @@ FAULTS = {
     CopiesUndeclared: r"copied the gradient 1 times in a step, 0 are declared",
     PassesUndeclared: r"a step took \d+ FLOPs, \d+ are planned.*Needs\.passes",
     PassesForShow: r"no step took more than \d+ FLOPs, and \d+ are planned",
-    PhasesUndeclared: r"its phases have taken 1 steps.*0 epochs a task are declared",
+    PhasesUndeclared: r"its phases have taken 1 steps; declared are 0 for each of 3 tasks",
     FieldUndeclared: r"stores the fields \['loss'\] and declares \[\]",
     FieldOfAnotherType: r"field 'loss' is float64 \(8, 1\), declared float16 \(8, 1\)",
     PredictionsCount: r"a prediction changed its state.*Method\.scores",

@@ -1,7 +1,7 @@
 """Networks from elsewhere: torch modules through torch.export, ONNX files."""
 
-from .emit import Imported
+from .emit import Imported, Refused
 from .onnx import from_onnx
 from .torch_export import from_torch
 
-__all__ = ["Imported", "from_onnx", "from_torch"]
+__all__ = ["Imported", "Refused", "from_onnx", "from_torch"]

@@ -22,6 +22,7 @@ from ..graph import Graph, Shape
 
 Array = np.ndarray
 LARGEST = 3.4028234663852886e38  # of float32
+LONGEST = 120  # characters of a foreign name that are kept, its end
 
 
 class Unsupported(EdgeclError):
@@ -73,6 +74,13 @@ class Missing:
     what: str
 
 
+@dataclass(frozen=True)
+class Quantised(Missing):
+    """``data`` in integers, as a quantised file has it between two layers; read by what makes floats of it alone."""
+
+    data: Data
+
+
 Value = Data | Array
 
 
@@ -104,7 +112,7 @@ class Emit:
     # ---- names and nodes
     def name(self, suffix: str = "") -> str:
         base = re.sub(r"[^A-Za-z0-9_.]+", "_", self.place.strip("/").replace("/", ".")).strip("._") or "node"
-        base = base + (f".{suffix}" if suffix else "")
+        base = base[-LONGEST:].strip("._") + (f".{suffix}" if suffix else "")
         found, i = base, 1
         while found in self.g.shapes:
             i += 1
@@ -660,13 +668,21 @@ def _fit(value: Any, shape: Sequence[int]) -> list[int]:
     return [1] * (len(shape) - len(own)) + own[len(own) - len(shape) if len(own) > len(shape) else 0 :]
 
 
-def refuse_all(found: Sequence[tuple[str, str, str]], total: int, opset: str = "") -> BadInput:
+class Refused(BadInput):
+    """Nodes that cannot become part of a network: ``lines`` has a sentence for each, by place."""
+
+    lines: Sequence[str] = ()
+
+
+def refuse_all(found: Sequence[tuple[str, str, str]], total: int, opset: str = "") -> Refused:
     """One refusal that names every node: (operator, place, why)."""
     lines = []
     for op, place, why in sorted(found, key=lambda f: (f[1], f[0])):
         lines.append(f"Operator '{op}' at '{place}'{opset} {why}.")
     shown = "\n".join(lines[:40]) + (f"\n... and {len(lines) - 40} more" if len(lines) > 40 else "")
-    return BadInput(
+    refused = Refused(
         f"{len(lines)} of {total} nodes cannot become part of a network that learns here:\n{shown}",
-        "Replace these layers, or cut the network below them and keep what stands before as a frozen prefix.",
+        "Replace these layers by others; docs/models.md lists what can be imported.",
     )
+    refused.lines = lines
+    return refused

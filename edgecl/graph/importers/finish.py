@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,8 @@ from .emit import Data, Emit, Imported, Value
 
 
 def start_import(name: str, shape: Sequence[int], dtype: str, mean: Any, std: Any) -> tuple[GraphBuilder, str]:
-    """The builder and the normalised input."""
+    """The builder and the normalised input. Of ``name`` what may be part of a file's name stays."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:60].strip("._-") or "imported"
     builder = GraphBuilder(name, tuple(shape), dtype)
     channels = shape[0] if shape else 1
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ...errors import BadInput, EdgeclError, require
 from ..builder import GraphBuilder
-from .emit import Array, Data, Emit, Imported, Missing, Unsupported, Value, refuse_all
+from . import onnx_quantised  # noqa: F401  (registers on import)
+from .emit import Array, Data, Emit, Imported, Missing, Quantised, Unsupported, Value, refuse_all
 from .finish import finish_import, start_import
 from .onnx_forms import Form
 from .onnx_ops import HANDLERS
@@ -22,11 +23,12 @@ LARGEST_FILE, MOST_NODES, DEEPEST = 512 << 20, 100_000, 4
 MANY = 10007  # stands for the size of the batch while shapes are folded; a prime no layer has
 MICROSOFT = {"FusedConv", "Gelu", "QuickGelu", "FusedMatMul"}
 CONTROL = {"If", "Loop", "Scan"}
+UINT8 = 2  # an element type of ONNX
 
 
 def from_onnx(
     source: str | os.PathLike[str] | bytes | Any, *, classes: int | None = None, batch_axis: int | None = 0,
-    input_shape: Sequence[int] | None = None, input_dtype: str = "float32", mean: Any = None, std: Any = None,
+    input_shape: Sequence[int] | None = None, input_dtype: str | None = None, mean: Any = None, std: Any = None,
     constants: Mapping[str, Array] | None = None, name: str | None = None,
 ) -> Imported:  # fmt: skip
     """The graph and weights of an ONNX model; raises `BadInput` naming every node that cannot be imported.
@@ -35,7 +37,8 @@ def from_onnx(
     classes : a fresh linear head of so many classes in place of the file's last linear layer
     batch_axis : which axis of the input is the batch, or None: the whole input is one sample
     input_shape : of a sample, where the file leaves it open
-    input_dtype, mean, std : what the network is fed with and how it is normalised (in units of the raw input)
+    input_dtype : ``uint8`` or ``float32``, what the network is fed with; by default as the file
+    mean, std : how that is normalised, in units of the raw input
     constants : values for further inputs of the file, by name
     """
     model, folder = load(source)
@@ -43,7 +46,8 @@ def from_onnx(
     graph = reader.graph
     fed = reader.fed()
     shape, many = _input_shape(fed, batch_axis, input_shape, constants)
-    builder, tensor = start_import(name or graph.name or "imported", shape, input_dtype, mean, std)
+    dtype = input_dtype or ("uint8" if fed.type.tensor_type.elem_type == UINT8 else "float32")
+    builder, tensor = start_import(name or graph.name, shape, dtype, mean, std)
     emit = Emit(builder, many)
     values: dict[str, Value] = dict(reader.constants)
     values[fed.name] = Data(tensor, builder.shapes[tensor], batch_axis)
@@ -314,7 +318,7 @@ class _Reader:
             raise Unsupported(f"reads '{missing[0]}', which nothing makes")
         inputs = [values[i] if i else None for i in node.input]
         for v in inputs:
-            if isinstance(v, Missing):
+            if isinstance(v, Missing) and not (isinstance(v, Quantised) and node.op_type == "DequantizeLinear"):
                 raise Unsupported(f"reads what is not made here: {v.what}")
             if isinstance(v, np.ndarray) and v.dtype == np.float64:
                 raise Unsupported("is computed in float64")
@@ -323,7 +327,7 @@ class _Reader:
         emit.place = place
         form = Form(node.op_type, inputs, list(node.input), list(node.output), attributes, self.opset)
         found = HANDLERS[node.op_type](emit, form)
-        made = found if isinstance(found, tuple) else (found,)
+        made: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
         return tuple(np.asarray(v) if isinstance(v, np.generic) else v for v in made)
 
     def _attribute(self, a: Any) -> Any:

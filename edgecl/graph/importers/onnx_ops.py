@@ -10,7 +10,7 @@ import numpy as np
 from .emit import Data, Emit, Missing, Mixes, Unsupported, Value
 from .onnx_forms import Form, interpolation, window_pads
 
-Handler = Callable[[Emit, Form], Value | tuple[Value, ...]]
+Handler = Callable[[Emit, Form], Value | Missing | tuple[Value, ...]]
 HANDLERS: dict[str, Handler] = {}
 LARGEST = 3.4028234663852886e38
 
