@@ -23,6 +23,7 @@ def facts(record: dict) -> dict:
     kept = {k: v for k, v in record.items() if k not in CLOCKS}
     kept["config"] = {k: v for k, v in record["config"].items() if k not in ("out", "store")}
     kept["plan"] = {k: v for k, v in record["plan"].items() if "bytes" not in k}
+    kept["history"] = {k: v for k, v in record["history"].items() if k not in ("seconds", "resident_bytes")}
     kept["device"] = None
     kept["status"] = {k: v for k, v in record["status"].items() if k != "resumed_from"}
     physical = ("stall_seconds", "flash_bytes", "bytes_written", "bytes_read")
