@@ -284,3 +284,9 @@ def test_a_module_becomes_a_network_that_learns_from_raw_pixels():
     with edgecl.Learner(network) as learner:
         learner.observe(np.full((4, 1, 8, 8), 200, np.uint8), ["b", "a", "a", "b"])
         assert learner.learn().steps and learner.labels == ("a", "b")
+
+
+def test_a_name_that_is_no_text_is_refused():
+    content = classifier().SerializeToString().replace(b"\x04conv", b"\x04\xffonv")
+    with pytest.raises(BadInput, match="UTF-8"):
+        edgecl.from_onnx(content)

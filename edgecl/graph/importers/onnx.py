@@ -42,6 +42,7 @@ def from_onnx(
     constants : values for further inputs of the file, by name
     """
     model, folder = load(source)
+    _refuse_strange_names(model)
     reader = _Reader(model, folder, constants or {})
     graph = reader.graph
     fed = reader.fed()
@@ -106,6 +107,19 @@ def _parse(onnx: Any, content: bytes, what: str) -> Any:
     except Exception as error:  # protobuf's own kinds of error differ by implementation
         raise BadInput(f"{what} is no ONNX file: {type(error).__name__}.", "Export the network again.") from error
     return model
+
+
+def _refuse_strange_names(model: Any) -> None:
+    """Names that are no UTF-8 come as bytes."""
+    for graph in (model.graph, *model.functions):
+        named = [*graph.input, *graph.output] if graph is model.graph else []
+        held = graph.initializer if graph is model.graph else []
+        names = [v.name for v in (*named, *held)]
+        for node in graph.node:
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [a.name for a in node.attribute]
+        if strange := next((n for n in names if not isinstance(n, str)), None):
+            raise BadInput(f"The name {strange!r} in the model is not UTF-8.", "The file is damaged.")
 
 
 def _input_shape(
