@@ -20,7 +20,7 @@ threads were assumed to share 0.9 (0.7) of their rates, map passes followed x86 
 maps of convolutions forward and backward. New: each operation moves its maps and weights once over the board's
 bandwidth at least, threads gain what a large matrix product gains there, on both sides of the ratio.
 
-| task | device | edgecl ms/image, old | new | PyTorch ms/image, old | new | ratio, old | new | threads gain, old | new |
+| task | device | edgecl ms/image, old | new | PyTorch ms/image, old | new | ratio, old | new | threads, old | new |
 |---|---|---|---|---|---|---|---|---|---|
 """
 

@@ -8,6 +8,7 @@ import typer
 
 from . import __version__
 from .commands import (
+    backup,
     bench,
     compare,
     ctl,
@@ -62,6 +63,8 @@ app.command("compare", help=compare.HELP)(compare.command)
 app.command("methods", help=methods.HELP)(methods.command)
 app.command("import", help=import_model.HELP)(import_model.command)
 app.command("export", help=export_model.HELP)(export_model.command)
+app.command("backup", help=backup.HELP)(backup.command)
+app.command("restore", help=backup.RESTORE)(backup.restore)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("doctor", help=doctor.HELP)(doctor.command)
 app.command("serve", help=serve.HELP)(serve.command)

@@ -11,29 +11,30 @@ from typing import Any
 import numpy as np
 
 from . import plugins
+from .backup import restore
 from .budget import Budget, resident
-from .budget.stop import stop_text
 from .closing import close_at_exit
 from .erasure.forgetting import Receipt
 from .erasure.retrain import Retrained
-from .errors import EdgeclError
 from .graph import Graph
-from .intake.labels import Label, plain_labels
+from .intake.labels import plain_labels
 from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec
+from .learning.asked import Asked, LearnLog
 from .learning.core import Core
-from .learning.learn import Asked, LearnLog
 from .learning.live_model import LiveModel
+from .learning.progress import Listener
 from .learning.stopping import StopFlag
 from .life import Life
 from .network import Network
 from .opening import open_saved
 from .planning.setup import Setup, make_setup, taken_by
+from .records import Records
 from .saves import Saves
 from .storage import RootKey
 
 
-class Learner:
+class Learner(Records):
     """A network that learns from labelled samples as they come.
 
     >>> learner = Learner("cnn", input_shape=(1, 28, 28), method="er", memory=200, store="store")
@@ -90,6 +91,7 @@ class Learner:
             budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
+        self.life.adopt()
 
     def _begin(self, setup: Setup, saves: Saves) -> None:
         """Everything that `close` gives back, as it is before the first sample."""
@@ -104,6 +106,7 @@ class Learner:
         """Take one sample [C, H, W] with its label, or many [n, C, H, W] with n labels or one for all.
         Stores, never trains.
 
+        y       : None for samples that get their labels later, by `relabel`
         task    : any value, told from others by its `repr`; a change of it waits for `learn` and ends the task before
         subject : whole number kept with the record
         Returns a ticket: ``ids``; ``wait()`` returns when the samples are on flash.
@@ -116,27 +119,26 @@ class Learner:
         x = self.life.behind_front(x, taken=True)
         if task is not None:
             self.life.tasks.check()
-            self._name_task(repr(task.item() if isinstance(task, np.generic) else task))
+            name = repr(task.item() if isinstance(task, np.generic) else task)
+            if name != self.life.tasks.name:
+                with self._work:  # of several threads with samples of a new task one ends the old one
+                    self.life.teaching.change_task(name)
         with self.life.intake.lock:
             return self.life.take(x, y, np.full(len(x), subject, np.int32))
 
-    def _name_task(self, name: str) -> None:
-        tasks = self.life.tasks
-        if tasks.name in (None, name):
-            tasks.name = name
-            return
-        with self._work:  # of several threads with samples of a new task one ends the old one
-            if name != tasks.name:
-                self.end_task()
-                tasks.name = name
-
-    def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> LearnLog:
+    def learn(
+        self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None,
+        progress: Listener | None = None,
+    ) -> LearnLog:  # fmt: skip
         """Train on the present task's samples and on the memory, for so many steps, epochs (default 1) or seconds.
+        Samples of earlier tasks that were not learned yet come first, in order of their tasks; where there is no sample
+        of the present one the memory is replayed alone. The log says how many samples were ``new``.
 
+        progress : called after each step with a `Progress`
         Ends early, in order, when `stop` is called, a budget is reached, or the loss explodes or is not finite; then
         weights and optimizer state are again what they were when the call began, and ``stopped`` says so.
         """
-        asked = Asked.checked(steps, epochs, seconds)
+        asked = Asked.checked(steps, epochs, seconds, progress)
         with self._alone():
             return self.life.learn(asked)
 
@@ -146,16 +148,16 @@ class Learner:
 
     def end_task(self) -> str | None:
         """Say that the present task is over: the memory is updated, the stream buffer emptied, phases that the method
-        asked for are trained. Optional. Returns why that was cut short, or None; the next call completes it.
+        asked for are trained. Optional. Samples not learned yet are learned first, by the next `learn`. Returns why the
+        end was cut short or put off, or None; the next call completes it.
         """
-        self.life.tasks.check()
         with self._alone():
-            return stop_text(self.life.end_task())
+            return self.life.end_task()
 
     def finish(self) -> str | None:
         """Say that the last task is over: methods that train at the end only do it now. Returns as `end_task`."""
         with self._alone():
-            return stop_text(self.life.teaching.finish())
+            return self.life.finish()
 
     def predict(self, x: Any, proba: bool = False, *, task: Any = None) -> Any:
         """The label of one sample, or the list of labels of many; from any thread, also during `learn`.
@@ -170,17 +172,10 @@ class Learner:
             answers = self.life.answers(x, proba, task)
         return answers[0] if np.ndim(given) == len(self.spec.shape) else answers
 
-    def flush(self) -> None:
-        """Returns when every sample observed so far is on flash."""
-        self._check_open()
-        if self.life.store is not None:
-            self.life.store.flush()
-
     def save(self, path: str | Path | None = None) -> Path:
         """Write the whole state (two generations are kept); the folder to give to `Learner.open`."""
         folder = self.life.saves.folder(path)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             self.life.save(folder)
         return folder
 
@@ -192,8 +187,7 @@ class Learner:
         Samples of the subject that are observed later are kept.
         """
         subject = as_subject(subject)
-        with self._work, self.life.intake.lock:
-            self._check_open()
+        with self._still():
             return self.life.forget(subject)
 
     def retrain_without(self, subject: int) -> Retrained:
@@ -232,11 +226,17 @@ class Learner:
             raise
         return learner
 
+    @classmethod
+    def restore(cls, file: str | Path, to: str | Path, **given: Any) -> Learner:
+        """The learner of a `backup`, brought back into the new folder ``to``; ``given`` as in `open`."""
+        return cls.open(restore(file, to)["saved"], **given)
+
     def close(self) -> None:
         """Stop, let movers end, close the store. Saves nothing."""
-        self._stop.set()
-        with self._work:
-            self.life.close()
+        if not self.life.forked:  # in a fork the locks may be held by threads that do not exist
+            self._stop.set()
+            with self._work:
+                self.life.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -267,11 +267,6 @@ class Learner:
         return self.life.saves.path
 
     @property
-    def labels(self) -> tuple[Label, ...]:
-        """Labels observed so far, in the order of their head units."""
-        return tuple(self.life.intake.labels.labels)
-
-    @property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
         """Names and shapes of the network's weights."""
         return {n: p.spec.shape for n, p in self.core.parts.engine.model.parameters.items()}
@@ -289,11 +284,8 @@ class Learner:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """For what trains: nobody else does, and `stop` said before does not count."""
+        self._check_open()
         with self._work:
             self._check_open()
             self._stop.clear()
             yield
-
-    def _check_open(self) -> None:
-        if self.life.closed:
-            raise EdgeclError("This learner is closed.", "Make or open another one.")

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .budget.stop import stop_text
+from .erasure.amending import Amending
 from .erasure.diary import Diary
 from .erasure.forgetting import Receipt, forget
 from .erasure.pending import check_store, pending, take_over
@@ -16,26 +18,28 @@ from .erasure.retrain import Replacing, Retrained, retrain
 from .erasure.room import check_room
 from .erasure.sealing import unseal
 from .erasure.starts import choose, digest
-from .errors import EdgeclError, NothingLearned
+from .intake.buffer import StreamBuffer
 from .intake.intake import Intake, stored_labels
 from .intake.labels import Label
+from .intake.order import Order
 from .intake.scale import ScaleWatch
 from .intake.spec import SampleSpec
+from .learning.answers import answers
+from .learning.asked import Asked
 from .learning.core import Core
-from .learning.learn import Asked, Teaching
+from .learning.found import adopt, amending, catch_up, covers_of
+from .learning.learn import Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
 from .learning.stopping import Stopping
 from .learning.tasks import Tasks
-from .methods.losses import probabilities
 from .planning.configured import KEPT_LOGITS
 from .planning.learner_plan import AHEAD, plan_learner
-from .planning.setup import OF_RUNS, Setup, make_setup
+from .planning.setup import Setup, setup_like
 from .plugins import provenance
-from .saved_bounds import check_saved
+from .saved_bounds import check_saved, fitting
 from .saves import Saves
-from .storage import SampleStore
-from .storage.errors import StoreError
+from .storage import SampleStore, fork
 
 Array = np.ndarray
 
@@ -54,29 +58,27 @@ class Life:
     """
 
     def __init__(self, setup: Setup, saves: Saves, stop: Stopping, baseline: int) -> None:
-        self.setup, self.saves, self.closed = setup, saves, False
+        self.setup, self.saves, self.closed, self._born = setup, saves, False, fork.generation
         config, spec, network, front = setup.config, setup.spec, setup.wide_network, setup.front
         plan = plan_learner(config, network.graph, spec, setup.buffer, setup.budget, baseline, setup.free, front)
         identity = f"learner {spec.shape} {spec.dtype}"
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            labels = stored_labels(self.store) or network.labels
+            labels = stored_labels(self.store) or list[Label | None](network.labels)
             self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
-            wide = any(f.width == "classes" for f in self.core.parts.method.needs.fields)
-            self.intake = Intake(
-                spec, setup.buffer, self.store, self.diary, self._log, ahead=AHEAD * plan.config.batch,
-                most_labels=KEPT_LOGITS if wide else None,
-                needs_flash=getattr(self.core.parts.policy, "chooses_at_end", False),
-            )  # fmt: skip
+            options, p = plan.config, self.core.parts
+            order = Order(options.batch, options.drop_last)
+            of = spec, setup.buffer, self.store, AHEAD * options.batch, order, p.random["stream"]
+            needs_flash = getattr(p.policy, "chooses_at_end", False)
+            self.intake = Intake(StreamBuffer(*of), self.diary, self._log, needs_flash)
             if self.intake.know(network.labels) == network.labels and network.about.get("head") == "kept":
                 self.core.see(np.arange(len(network.labels)))
             if spec.dtype == "float32":
                 self.intake.buffer.scale = ScaleWatch(self.core.input_scale, setup.scale_is_open)
-            self.diary.note_stored(self.store)
             self.tasks = Tasks(setup.tasks)
-            self.session = Session(self.core.trainer, setup.budget, plan, stop, self._shed)
-            self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary)
+            self.session = Session(self.core.trainer, setup.budget, plan, stop, lambda step: self.teaching.shed(step))
+            self.teaching = Teaching(self.core, self.session, self.intake, self.tasks, self.diary, self._task_ended)
         except BaseException:  # the store is for another try
             self.core.close()
             raise
@@ -84,8 +86,10 @@ class Life:
     def _log(self, decision: str) -> None:
         self.core.trainer.log.append((self.core.trainer.steps, -1, decision))
 
-    def _shed(self, step: int) -> None:
-        self.teaching.shed(step)
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that made it: threads and locks are not what they were."""
+        return fork.generation != self._born
 
     @property
     def store(self) -> SampleStore | None:
@@ -102,13 +106,17 @@ class Life:
         return self.core.sealing
 
     @property
+    def idle(self) -> bool:
+        return self.teaching.idle
+
+    @property
     def steps(self) -> int:
         return self.core.trainer.steps
 
     # -- what a learner does
 
     def take(
-        self, x: Array, y: list[Label], subjects: Array, times: Array | None = None, buffered: bool = True
+        self, x: Array, y: list[Label | None], subjects: Array, times: Array | None = None, buffered: bool = True
     ) -> Any:
         """See `Intake.take`."""
         return self.intake.take(x, y, subjects, steps=self.steps, times=times, buffered=buffered)
@@ -131,20 +139,30 @@ class Life:
     ) -> None:
         self.teaching.learn(Asked(steps, epochs, None, most, arrive))
 
-    def end_task(self) -> Any:
-        """See `Teaching.end_task`; the state at the task's end is kept where that was asked for."""
-        before = self.tasks.number
-        stop = self.teaching.end_task()
-        if self.tasks.number > before and self.diary.kept.most:
+    def end_task(self) -> str | None:
+        """See `Teaching.end_task`; why the task goes on, or None."""
+        self.tasks.check()
+        return stop_text(self.teaching.end_task()) or self.teaching.waiting_text()
+
+    def finish(self) -> str | None:
+        """See `Teaching.finish`."""
+        return stop_text(self.teaching.finish())
+
+    def _task_ended(self, number: int) -> None:
+        """The state at the task's end is kept where that was asked for."""
+        if self.diary.kept.most:
             with self.intake.lock:
-                self.diary.kept.add(before, self.saves.sealed(self.state()))
-        return stop
+                self.diary.kept.add(number, self.saves.sealed(self.state()))
 
     def save(self, folder: Path) -> None:
         """Write the state; samples may not come meanwhile."""
         if self.store is not None:
             self.store.flush()
+        self.saves.generation += 1
         self.saves.write(folder, self.state())
+        if self.store is not None:
+            self.store.set_mark(self.saves.lineage, self.saves.generation)  # on flash is what it names
+            self.intake.borders.saved(self.store.next_id)
 
     def forget(self, subject: int) -> Receipt:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
@@ -152,24 +170,20 @@ class Life:
             receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
         return replace(receipt, saved=sorted(map(str, self.saves.folders)), statistics=statistics)
 
+    @property
+    def amending(self) -> Amending:
+        """Relabels, removes and renames; nothing may train or take samples meanwhile."""
+        return amending(self.core, self.intake, self.diary)
+
+    def adopt(self, covers: Mapping[str, Any] | None = None) -> None:
+        """See `learning.found.adopt`."""
+        new = adopt(self.intake, self.tasks, self.diary, covers)
+        if new:
+            self._log(f"store: {new} samples that no saved state of this learner knows are new")
+
     def answers(self, x: Array, proba: bool, task: Any = None) -> Any:
-        """Labels of samples x [n, ...], or float32 [n, k] probabilities in the order of the labels known; from any
-        thread but where a task is named.
-        """
-        core = self.core
-        if not core.trainer.seen.any():
-            raise NothingLearned("Nothing has been learned yet.", "Call observe() and learn() first.")
-        if task is None:
-            scores = core.scores(x, core.trainer.seen)
-        else:
-            number, units = self.tasks.of(task)
-            among = np.zeros(core.classes, bool)
-            among[units] = True
-            scores = core.scores(x, among, number)
-        labels = list(self.intake.labels.labels)
-        if not proba:
-            return [labels[k] for k in np.argmax(scores, axis=1)]
-        return probabilities(scores, len(labels))
+        """See `learning.answers.answers`."""
+        return answers(self.core, self.tasks, self.intake.labels, x, proba, task)
 
     # -- training anew
 
@@ -186,17 +200,7 @@ class Life:
         weights = self.diary.calls.weights if from_seed else None
         if self.setup.front is not None:
             config["front"] = self.setup.front.front
-        setup = make_setup(
-            self.setup.network,
-            {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
-            spec=self.setup.raw,
-            classes=self.setup.network.graph.classes,
-            buffer=self.setup.buffer,
-            keep=self.setup.keep,
-            tasks=self.setup.tasks,
-            weights=None if weights is None else weights[0],
-            called=self.core.plan.config.network,
-        )
+        setup = setup_like(self.setup, config, None if weights is None else weights[0])
         setup = replace(setup, classes=max(classes, setup.classes))
         return Life(setup, Saves(path, self.saves.root_key), self.session.stop, self.core.plan.baseline)
 
@@ -228,13 +232,14 @@ class Life:
         self.load(saved)
         for subject in forgotten:
             self.diary.forget_in_files(subject)
+        self.adopt(covers_of(saved))
 
     # -- saved state
 
     def state(self) -> dict[str, Any]:
         """Plain values and arrays, samples in the clear."""
         store, core = self.store, self.core
-        config = core.parts.config.to_json()
+        config = core.parts.config.to_json() | ({} if store is None else {"store": str(store.path)})
         return {
             "learner": {
                 **self.setup.to_json(),
@@ -245,6 +250,7 @@ class Life:
                 **self.tasks.state(),
                 **self.session.state(),
                 **self.diary.state(),
+                **self.saves.state(),
                 "forgotten": [] if store is None else [list(f) for f in store.forgotten()],
                 "forgotten_count": 0 if store is None else store.forgotten_count,
                 "store_id": None if store is None else store.id,
@@ -258,33 +264,25 @@ class Life:
 
         Raises `EdgeclError` or `StoreError` for a state that does not fit, wherever that showed.
         """
-        try:
-            self._load(saved)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-            if isinstance(error, (EdgeclError, StoreError)):
-                raise
-            what = f"{type(error).__name__}: {error}".rstrip(".")
-            raise EdgeclError(
-                f"The saved state does not fit: {what}.", "Use the other generation or a backup."
-            ) from error
+        with fitting():
+            check_saved(saved)
+            self._load(saved, saved["learner"])
 
-    def _load(self, saved: Mapping[str, Any]) -> None:
-        check_saved(saved)
-        about = saved["learner"]
+    def _load(self, saved: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self.core.load(saved, rewind_store=False)
         self.intake.load(about, saved["stream_buffer"])
         self.intake.buffer.scale.follow(self.core.input_scale)
         self.tasks.load(about)
         self.session.load(about)
         self.diary.load(about)
+        self.saves.load(about)
         if self.setup.front is not None:
             self.setup.front.load(about["front"])
-        self.diary.note_stored(self.store)
+        catch_up(self.core, self.intake)
 
     def counters(self) -> dict[str, Any]:
         """Steps, FLOPs, seconds of training, samples, exchanges."""
-        intake = {"kept_in_ram_only": self.intake.unstored, "buffered": len(self.intake.buffer)}
-        return {**self.core.counters(), **self.session.counters(), **intake}
+        return {**self.core.counters(), **self.session.counters(), **self.intake.counters()}
 
     def close(self) -> None:
         """Stop movers, close the store; once."""

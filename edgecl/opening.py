@@ -13,7 +13,7 @@ from .errors import BadInput
 from .former_names import present_names
 from .learning.parts import holds_store
 from .planning.setup import Setup, setup_from
-from .saves import saved_learner
+from .saves import placed_store, saved_learner
 
 
 def open_saved(
@@ -25,7 +25,7 @@ def open_saved(
     Raises `BadInput` or `EdgeclError` for a state that is not there, of a newer version, or needs a plugin that is not
     there.
     """
-    saved = saved_learner(path)
+    saved, store = saved_learner(path), store or placed_store(path)
     saved = pending(store or saved["learner"]["config"]["store"], saved) or saved
     about = saved["learner"]
     plugins.check_provenance(about.get("plugins", ()), "saved learner")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from .erasure.overwriting import rewrite_saved
 from .erasure.sealing import seal, unseal, without
 from .errors import BadInput, EdgeclError
 from .storage import RootKey, SampleStore, replacing
+from .storage.jsonfile import read_json, write_json
 
+_PLACE = "place.json"
 STATE_FORMAT = 2  # of what a learner saves; 1 where it says none
 
 
@@ -25,6 +28,7 @@ class Saves:
     root_key : of the store and of what is written; it is kept nowhere else
 
     folders : every folder saved to, whose states a subject must leave
+    lineage : tells the states of this learner's life from those of others;  generation : how often it was saved
     """
 
     def __init__(self, path: str | Path | None, root_key: RootKey | None) -> None:
@@ -32,6 +36,7 @@ class Saves:
         self.root_key = root_key
         self.folders = set() if self.path is None else {self.path}
         self.store: SampleStore | None = None
+        self.lineage, self.generation = secrets.token_hex(8), 0
 
     def check(self, store: str | None, keep: int) -> None:
         """Raise `BadInput` for what does not go with a learner that has this ``store`` and keeps so many states."""
@@ -65,6 +70,14 @@ class Saves:
         if self.store is not None and replacing.beside(self.store.path) is not None:
             replacing.done(self.store.path)  # a learner that did not take that state over has saved one of its own
 
+    def state(self) -> dict[str, Any]:
+        return {"lineage": self.lineage, "generation": self.generation}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, of this version or an earlier one."""
+        self.lineage = str(state.get("lineage", self.lineage))
+        self.generation = int(state.get("generation", 0))
+
     def forget_in_files(self, subject: int) -> list[str]:
         """Rewrite the saved states without a subject; a dropped key needs no rewriting."""
         return [] if self.sealing is not None else rewrite_saved(self.folders, subject)
@@ -79,6 +92,22 @@ class Saves:
                 found.append(subject)
                 self.forget_in_files(subject)
         return saved, found
+
+
+def place_store(folder: Path, store: str) -> None:
+    """Note in a folder of saved states where their store lies, from there: a learner that moved finds it."""
+    write_json(folder / _PLACE, {"store": store})
+
+
+def placed_store(folder: str | Path) -> str | None:
+    """The folder of the store that `place_store` noted, if any."""
+    try:
+        noted = read_json(Path(folder) / _PLACE)["store"]
+        return str(Path(os.path.abspath(folder), str(noted)).resolve())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EdgeclError(f"'{Path(folder) / _PLACE}' cannot be read: {error}.", "Give the store's folder.") from error
 
 
 def saved_learner(path: str | Path) -> dict[str, Any]:

@@ -161,6 +161,14 @@ class Amending(Writing):
                 Scrub(self, lambda ids, _: np.isin(ids, given)).run()
         return len(which)
 
+    def amended(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids, ascending, and what they are now, of the samples on flash that were ever relabelled (their class) or
+        removed (-2)."""
+        with self._lock:
+            self._check()
+            log = Log.read(self.path / FILE, changes_header(self._description))
+        return log.ids, log.classes
+
     def listen(self, listener: Listener) -> None:
         """``listener(ids, classes)`` is called after every `relabel` and `remove` (class -2), by the thread that asked
         for it, with the store's lock held.

@@ -57,14 +57,17 @@ class ArrayCandidates:
 
 
 class StoreCandidates:
-    """Candidates on flash: the live samples with first_id <= id < end_id. Only chosen ones are read."""
+    """Candidates on flash: the live samples with first_id <= id < end_id, of these ``among`` where given. Only chosen
+    ones are read.
+    """
 
-    def __init__(self, store: SampleStore, first_id: int, end_id: int) -> None:
+    def __init__(self, store: SampleStore, first_id: int, end_id: int, among: np.ndarray | None = None) -> None:
         self._store = store
         ids, classes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
         for c in store.classes():
             own = store.ids_of_class(c)
             own = own[(own >= first_id) & (own < end_id)]
+            own = own if among is None else own[np.isin(own, among)]
             if c >= 0:
                 ids.append(own)
                 classes.append(np.full(len(own), c, np.int32))

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED = range(6)
+OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED, FOUND, LABELLED, REMOVED = range(9)
+OF_IDS = (OBSERVED, STORED, FOUND)  # in the order of their ids
 MOST = 65_536  # entries; beyond it the older half goes (32 bytes each, in RAM and in every saved state)
 NOT_DURING = TO_ITS_END = -1
 
@@ -26,6 +27,9 @@ class Call(NamedTuple):
     TASK_ENDED         0                0                      0
     FORGOT             subject          0                      0
     UNSTORED           0                samples                0: kept in RAM only
+    FOUND              first id         samples                0: in the store, new to the learner that opened it
+    LABELLED           first id         samples                0: got their first label, observed without one
+    REMOVED            0                samples                0
     """
 
     kind: int
@@ -43,7 +47,7 @@ class CallLog:
     """
 
     def __init__(
-        self, classes: int = 0, labels: list[str | int] | None = None, weights: tuple[str, str] | None = None
+        self, classes: int = 0, labels: list[str | int | None] | None = None, weights: tuple[str, str] | None = None
     ) -> None:
         self.classes, self.labels, self.weights = classes, list(labels or []), weights
         self.first = 0
@@ -59,7 +63,7 @@ class CallLog:
 
     def add(self, call: Call) -> int:
         """Its number. Samples that follow on those of the call before become part of it."""
-        if call.kind in (OBSERVED, STORED):
+        if call.kind in OF_IDS:
             self.next_id = call.a + call.b
             if self.end > max(self.first, self._closed):
                 last = self[self.end - 1]
@@ -93,7 +97,7 @@ class CallLog:
         """
         old, self._entries = [self[n] for n in range(self.first, self.end)], array("q")
         for call in old:
-            if call.kind in (OBSERVED, STORED):
+            if call.kind in (*OF_IDS, LABELLED):
                 low, high = (int(k) for k in np.searchsorted(ids, (call.a, call.a + call.b)))
                 call = Call(call.kind, low, high - low, call.c)
             self._entries.extend(call)

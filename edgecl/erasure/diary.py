@@ -27,7 +27,7 @@ class Diary:
     def __init__(
         self,
         classes: int,
-        labels: list[str | int],
+        labels: list[str | int | None],
         weights: tuple[str, str] | None,
         folder: Path | None,
         most: int,
@@ -50,6 +50,20 @@ class Diary:
         if ids.size and ids[0] >= 0:
             kind, when = (calls.OBSERVED, during) if buffered else (calls.STORED, 0)
             self.calls.add(Call(kind, int(ids[0]), count, when))
+
+    def found(self, first: int, end: int) -> None:
+        """Records ``first`` to ``end`` of the store, which the log does not know, are new to this learner."""
+        first = max(first, self.calls.next_id)
+        if end > first:
+            self.calls.add(Call(calls.FOUND, first, end - first))
+
+    def labelled(self, first: int, count: int) -> None:
+        """Samples observed without a label have one now."""
+        self.calls.add(Call(calls.LABELLED, first, count))
+
+    def removed(self, count: int) -> None:
+        """So many samples were taken out one by one."""
+        self.calls.add(Call(calls.REMOVED, 0, count))
 
     def unstored(self, count: int) -> None:
         """So many samples were kept in RAM only."""

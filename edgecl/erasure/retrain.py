@@ -5,7 +5,8 @@ calls in the same order without the samples of the subject (and of those forgott
 purpose has a generator of its own, advanced by what that learner draws; nothing is taken over from the run that saw the
 subject. A `learn` without a sample changes nothing. What a clock, a load or another thread decided is repeated: a
 `learn` that was ended early ends after as many steps; samples that came while one ran come before the same step of it.
-Swaps are waited for, whatever the learner's mode; the day's write budget never runs short.
+A sample that was relabelled has its last label from the start; one that got its label late comes when it got it. Swaps
+are waited for, whatever the learner's mode; the day's write budget never runs short.
 
 The second learner has a store of its own inside the folder of the first (`storage.replacing`), which takes the first
 one's place when everything is on flash: until then the old state is whole, whatever happens.
@@ -30,7 +31,7 @@ from ..budget.give_back import give_back
 from ..errors import CannotRetrain
 from ..learning.stopping import Stopping
 from ..storage import SampleStore, replacing
-from .calls import LEARNED, OBSERVED, STORED, TASK_ENDED, Call
+from .calls import LABELLED, LEARNED, OBSERVED, OF_IDS, REMOVED, STORED, TASK_ENDED, Call
 from .forgetting import Receipt
 from .pending import replaced_stores
 from .sealing import seal
@@ -145,8 +146,9 @@ class Replay:
         self.original, self.start, self.twin, self._stop = original, start, twin, stop
         self.next = start.number
         self.calls: Counter[str] = Counter()
-        self.samples = 0
+        self.samples = self.removed = 0
         self.first_step = twin.steps
+        self._late = np.zeros(0, np.int64)  # samples that got their label after they were observed
 
     def catch_up(self) -> None:
         """Repeat the calls not repeated yet."""
@@ -154,12 +156,16 @@ class Replay:
         if self.next < log.first:
             raise CannotRetrain("More calls came meanwhile than the log holds.", "Pause the samples, and try again.")
         calls = deque(log.since(self.next))
+        late = [np.arange(c.a, c.a + c.b) for c in calls if c.kind == LABELLED]
+        self._late = np.concatenate([self._late, *late])
         self.next = log.end
         while calls:
             call = calls.popleft()
             self._check_stop()
-            if call.kind in (OBSERVED, STORED):
+            if call.kind in (*OF_IDS, LABELLED):
                 self._give(call)
+            elif call.kind == REMOVED:
+                self.removed += call.b
             elif call.kind == LEARNED:
                 during = deque[Call]()
                 while calls and calls[0].kind == OBSERVED and calls[0].c >= 0:
@@ -175,6 +181,7 @@ class Replay:
         store = self.original.store
         assert store is not None
         wanted = store.next_id - self.start.next_id - (store.forgotten_count - self.start.forgotten_count)
+        wanted -= self.removed
         if self.samples != wanted:
             raise CannotRetrain(
                 f"{wanted - self.samples} samples could no longer be read when their turn came.",
@@ -190,7 +197,7 @@ class Replay:
             while during and during[0].c <= steps:
                 self._give(during.popleft())
 
-        if len(self.twin.intake.buffer):
+        if not self.twin.idle:
             self.twin.learn_again(call.b or None, call.a or None, call.c if call.c >= 0 else None, arrive)
             self._check_stop()
             self.calls["learn"] += 1
@@ -201,11 +208,13 @@ class Replay:
         assert store is not None
         for at in range(call.a, call.a + call.b, PIECE):
             got = store.read(np.arange(at, min(at + PIECE, call.a + call.b)), fields=())
-            ok = got["ok"]
+            ids, ok = got["ids"], got["ok"] & (got["classes"] >= 0)
+            if call.kind == STORED:
+                ok &= ~np.isin(ids, self._late)  # their label came later, and they with it
             if ok.any():
                 y = [names[c] for c in got["classes"][ok].tolist()]
                 x, subjects, times = (got[k][ok] for k in ("samples", "subjects", "times"))
-                self.twin.take(x, y, subjects, times, buffered=call.kind == OBSERVED)
+                self.twin.take(x, y, subjects, times, buffered=call.kind != STORED)
                 self.samples += len(x)
         self.calls["observe"] += 1
 
@@ -222,7 +231,7 @@ def _write(original: Twin, twin: Twin, beside: Path) -> None:
     state = twin.state()
     about = original.state()["learner"]
     state["learner"]["replaced"] = replaced
-    for name in ("config", "energy", "unstored", "task_name", "front"):
+    for name in ("config", "energy", "unstored", "task_name", "front", "lineage", "generation"):
         if name in about:
             state["learner"][name] = about[name]
     state["learner"]["train_seconds"] += about["train_seconds"]

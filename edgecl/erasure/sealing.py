@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import EdgeclError
+from ..intake.order import Order
+from ..intake.portion import sizes_without
 from ..storage.carousel import keep_swaps
 from ..storage.sealing import Sealing
 from ..storage.sets import distinct
@@ -38,9 +40,19 @@ def without(state: Mapping[str, Any], subject: int) -> tuple[dict[str, Any], boo
 
 def buffer_rows(buffer: Mapping[str, Any], keep: Array) -> dict[str, Any]:
     """The state of a stream buffer with only the samples where ``keep`` [n] is True."""
-    rows = {k: buffer[k][keep] for k in ("labels", "ids", "subjects", "numbers") if k in buffer}
-    learned = int(keep[: int(buffer["learned"])].sum())
-    return {**buffer, **rows, "samples": buffer["samples"][keep[: len(buffer["samples"])]], "learned": learned}
+    rows = {k: buffer[k][keep] for k in ("labels", "ids", "subjects", "numbers", "visited") if k in buffer}
+    found = {**buffer, **rows, "samples": buffer["samples"][keep[: len(buffer["samples"])]]}
+    if "learned" in buffer:  # of an earlier version
+        found["learned"] = int(keep[: int(buffer["learned"])].sum())
+    if "portions" in buffer:
+        first = keep[: int(buffer["portions"][0])]
+        order = Order(1)
+        order.load_waiting(buffer["order"])
+        order.keep(first)
+        found["order"] = order.waiting()
+        found["joined"] = int(first[: int(buffer["joined"])].sum())
+        found["portions"] = sizes_without(buffer["portions"], keep)
+    return found
 
 
 def _emptied(memory: Mapping[str, Array], own: Array) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import BadInput, CannotRetrain
 from ..storage import SampleStore
 from ..storage.transfer import live_ids
-from .calls import FORGOT, STORED, UNSTORED
+from .calls import FORGOT, FOUND, REMOVED, STORED, UNSTORED
 from .diary import Diary
 
 
@@ -107,7 +107,7 @@ def _why_not(
     if kept := sum(c.b for c in calls if c.kind == UNSTORED):
         return f"{kept} samples were in RAM only, for want of write budget"
     if start.state is None:
-        if calls and calls[0].kind == STORED and made_values:
+        if calls and calls[0].kind in (STORED, FOUND) and made_values:
             return f"{calls[0].b} samples were in the store before, with logits of another learner"
         if log.weights is not None and log.weights != digest(log.weights[0]):
             return f"the weights it started from are not in '{log.weights[0]}' any more"
@@ -117,7 +117,7 @@ def _why_not(
         return "the store holds samples without a class"
     missing = start.count - len(start.ids)
     missing += store.next_id - start.next_id - (len(ids) - len(start.ids))
-    missing -= store.forgotten_count - start.forgotten_count
+    missing -= store.forgotten_count - start.forgotten_count + sum(c.b for c in calls if c.kind == REMOVED)
     if missing:
         return f"{missing} samples it needs were evicted from the store or are damaged"
     return None

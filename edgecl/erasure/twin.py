@@ -46,8 +46,12 @@ class Twin(Protocol):
     def steps(self) -> int:
         """Training steps so far."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to train on."""
+
     def take(
-        self, x: Array, y: list[Label], subjects: Array, times: Array | None = None, buffered: bool = True
+        self, x: Array, y: list[Label | None], subjects: Array, times: Array | None = None, buffered: bool = True
     ) -> Any: ...
     def learn_again(
         self, steps: int | None, epochs: int | None, most: int | None, arrive: Callable[[int], None]
@@ -108,10 +112,15 @@ def _renumbered(state: Mapping[str, Any], ids: Array) -> dict[str, Any]:
         at = np.searchsorted(ids, old)
         known = (at < len(ids)) & (np.append(ids, -1)[np.minimum(at, len(ids))] == old) & (old >= 0)
         trainer["memory"] = {**trainer["memory"], "ids": np.where(known, at, -1)}
+    buffer = dict(state["stream_buffer"])
+    old = np.asarray(buffer["ids"])
+    at = np.searchsorted(ids, old)
+    buffer["ids"] = np.where(np.append(ids, -1)[np.minimum(at, len(ids))] == old, at, -1)
     calls = CallLog()
     calls.load(state["learner"]["calls"])
     calls.renumbered(ids)
-    return {**state, "trainer": trainer, "learner": {**state["learner"], "calls": calls.state()}}
+    about = {**state["learner"], "calls": calls.state()}
+    return {**state, "stream_buffer": buffer, "trainer": trainer, "learner": about}
 
 
 def _carry_kept_states(original: Twin, twin: Twin, start: Start, beside: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,36 @@ Label = str | int
 
 
 class LabelMap:
-    """Labels in the order of their units: a new label takes the next one."""
+    """Labels in the order of their units: a new label takes the next one. Two units of one label are predicted alike,
+    the first of them is what its samples have; a unit without one, None, is of a label that was removed.
 
-    def __init__(self, labels: Iterable[Label] = ()) -> None:
-        self.labels: list[Label] = []
+    labels : of each unit;  plain : whether each unit has a label of its own
+    """
+
+    def __init__(self, labels: Iterable[Label | None] = ()) -> None:
+        self.labels: list[Label | None] = list(labels)
         self._units: dict[Label, int] = {}
-        for label in labels:
-            self.unit(label)
+        for unit, label in enumerate(self.labels):
+            if label is not None:
+                self._units.setdefault(label, unit)
+        self.plain = len(self._units) == len(self.labels)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._units
+
+    @property
+    def distinct(self) -> tuple[Label, ...]:
+        """Labels in the order of their first units."""
+        return tuple(self._units)
+
+    def columns(self) -> np.ndarray:
+        """int64 [units]: each unit's place in `distinct`; -1 for one without a label."""
+        labels = list(self.labels)  # others may be added meanwhile
+        places = {label: at for at, label in enumerate(tuple(self._units))}
+        return np.array([-1 if label is None else places[label] for label in labels], np.int64)
 
     def unit(self, label: Label) -> int:
         """The label's unit; a new label gets one."""
@@ -31,30 +51,48 @@ class LabelMap:
             self.labels.append(label)
         return self._units[label]
 
+    def known(self, label: Label) -> int:
+        """The unit of a label that was observed. Raises `BadInput`."""
+        if label not in self._units:
+            raise BadInput(f"No sample has the label {label!r}.", "See the learner's labels.")
+        return self._units[label]
+
     def units(self, y: Any, count: int) -> np.ndarray:
-        """int64 [count] units of ``y``: one label for all, or one per sample. Refuses what is no label,
+        """int64 [count] units of ``y``: one label for all, or one per sample, -1 for None. Refuses what is no label,
         before any is added."""
-        return np.array([self.unit(v) for v in plain_labels(y, count)], np.int64)
+        return np.array([-1 if v is None else self.unit(v) for v in plain_labels(y, count)], np.int64)
 
-    def with_those(self, labels: Iterable[Label]) -> int:
-        """How many labels there will be once these are known."""
-        return len(self) + len(set(labels) - self._units.keys())
+    def with_those(self, labels: Iterable[Label | None]) -> int:
+        """How many units there will be once these are known."""
+        return len(self) + len(set(labels) - self._units.keys() - {None})
+
+    def renamed(self, old: Label, new: Label) -> LabelMap:
+        """These labels with ``new`` for ``old``, which may be one that is known."""
+        return LabelMap(new if label == old and type(label) is type(old) else label for label in self.labels)
+
+    def without(self, label: Label) -> LabelMap:
+        """These labels without one; its units stay, and mean nothing."""
+        return LabelMap(None if known == label else known for known in self.labels)
 
 
-def plain_labels(y: Any, count: int) -> list[Label]:
-    """``y`` as [count] labels: one for all, or one each."""
+def plain_labels(y: Any, count: int) -> list[Label | None]:
+    """``y`` as [count] labels: one for all, or one each; None is a label to come."""
     if isinstance(y, np.ndarray) and y.ndim == 0:
         y = y[()]
-    one = isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_))
-    values = [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
+    one = y is None or (isinstance(y, (str, int, np.integer)) and not isinstance(y, (bool, np.bool_)))
+    values: Sequence[Any] | None = (
+        [y] * count if one else list(y) if isinstance(y, (list, tuple, np.ndarray)) else None
+    )
     if values is None:
         raise BadInput(f"The label {y!r} is a {type(y).__name__}.", "Use text or whole numbers as labels.")
     if len(values) != count:
         raise BadInput(f"{count} samples came with {len(values)} labels.", "Give one label per sample.")
-    return [plain_label(v, i) for i, v in enumerate(values)]
+    return [None if v is None else plain_label(v, i) for i, v in enumerate(values)]
 
 
-def plain_label(value: Any, place: int) -> Label:
+def plain_label(value: Any, place: int | None = None) -> Label:
+    """Text or a whole number as a label. Raises `BadInput`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
-        raise BadInput(f"Label {place} is {value!r}.", "Use text or whole numbers as labels.")
+        which = "The label" if place is None else f"Label {place}"
+        raise BadInput(f"{which} is {value!r}.", "Use text or whole numbers as labels.")
     return str(value) if isinstance(value, str) else int(value)

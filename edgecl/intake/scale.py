@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,13 @@ class ScaleWatch:
     def follow(self, scale: Scale | None) -> None:
         """The scale that a loaded network has."""
         self.scale = None if self.scale is None else scale
+
+    def state(self) -> dict[str, int]:
+        return {"scale_open": int(self.open), "scale_chosen": int(self.chosen)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`; an older one keeps the scale of its network."""
+        self.open, self.chosen = (bool(state.get(k, 0)) for k in ("scale_open", "scale_chosen"))
 
     def warning(self) -> str | None:
         """What to say of samples since the last warning, once; None when none was far."""

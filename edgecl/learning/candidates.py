@@ -23,23 +23,25 @@ class Judged:
 
 
 def candidates_of(
-    parts: Parts, data: TaskData, predict: Predict, seen: Array
+    parts: Parts, data: TaskData, predict: Predict, width: int
 ) -> StoreCandidates | ArrayCandidates | Judged | None:
     """The task's samples for a policy that asks for them: read from the store where they are, or from ``data``.
 
-    predict : an evaluation forward that is metered
+    predict : an evaluation forward that is metered;  width : of logits that are kept
     """
     if not getattr(parts.policy, "chooses_at_end", False):
         return None
     found: StoreCandidates | ArrayCandidates
     if parts.store is not None and len(data.ids) and (data.ids >= 0).all():
-        found = StoreCandidates(parts.store, int(data.ids[0]), int(data.ids[-1]) + 1)  # only those chosen are read
+        first, end = int(data.ids.min()), int(data.ids.max()) + 1
+        among = data.ids if end - first != len(data.ids) else None  # records of other tasks lie between them
+        found = StoreCandidates(parts.store, first, end, among)  # only those chosen are read
     else:
-        found = _drawn(parts, data, predict, seen)
+        found = _drawn(parts, data, predict, width)
     return Judged(found, predict) if getattr(parts.policy, "fetch", ()) else found
 
 
-def _drawn(parts: Parts, data: TaskData, predict: Predict, seen: Array) -> ArrayCandidates:
+def _drawn(parts: Parts, data: TaskData, predict: Predict, width: int) -> ArrayCandidates:
     """As many samples of each class as the memory has slots, drawn at random, with the model's present logits where
     the method stores them.
     """
@@ -52,6 +54,5 @@ def _drawn(parts: Parts, data: TaskData, predict: Predict, seen: Array) -> Array
     x, subjects = data.read(rows), data.subjects
     fields = {}
     if parts.method.needs.field("logits") is not None:
-        width = int(np.flatnonzero(seen)[-1]) + 1
         fields = {"logits": np.clip(predict(x)["logits"][:, :width], -65504, 65504).astype(np.float16)}
     return ArrayCandidates(x, labels[rows], fields=fields, subjects=None if subjects is None else subjects[rows])

@@ -11,6 +11,7 @@ from ..budget.planner import RunPlan
 from ..budget.stop import Stop
 from ..graph.scale import Scale, input_scale
 from ..intake.front import FrontInUse
+from ..intake.order import Order
 from ..intake.scale import checked_scale
 from ..intake.spec import SampleSpec
 from ..methods import Method
@@ -22,9 +23,11 @@ from ..plugins import guard_plugin
 from ..storage import RootKey
 from .candidates import candidates_of
 from .context import EventContext
+from .facts import carousel_facts
 from .head import replan_for, rescale_input, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
+from .memory_rows import amend_memory
 from .parts import build_parts, close_parts
 from .phases import Phases
 from .rate import find_rate
@@ -173,9 +176,12 @@ class Core:
             replan_for(self.trainer, trains_at(p.method.needs, learns))
             self.make_predictor()
 
-    def loop(self, task: TaskInfo, data: TaskData, epochs: int | None, first_step: int = 0) -> TaskLoop:
-        """The steps of the task's own epochs; with None they have no end."""
-        return TaskLoop(self.trainer, self.context(task, data), self.dense, epochs=epochs, first_step=first_step)
+    def loop(
+        self, task: TaskInfo, data: TaskData, epochs: int | None, first_step: int = 0, order: Order | None = None
+    ) -> TaskLoop:
+        """The steps of the task's own epochs; with None they have no end. ``order``: see `TaskLoop`."""
+        context = self.context(task, data)
+        return TaskLoop(self.trainer, context, self.dense, epochs=epochs, first_step=first_step, order=order)
 
     def end_task(self, task: TaskInfo, data: TaskData | None, own: TaskData | None = None) -> None:
         """Give up exchanges on their way, update the memory, tell method and policy; their phases are pending then.
@@ -188,7 +194,7 @@ class Core:
             p.carousel.drop_pending()
         if data is not None and p.memory is not None:
             with guard_plugin(p.policy, "end_task"):
-                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.seen)
+                chosen = candidates_of(p, data if own is None else own, self._judge(task), self.trainer.width)
                 p.policy.end_task(p.memory, p.random["memory"], chosen)
         self.trainer.learn_body(False)
         with guard_plugin(p.method, "end_task"):
@@ -237,24 +243,12 @@ class Core:
     def facts(self) -> dict[str, Any]:
         """What a record says of it: steps, FLOPs, exchanges, the sparse pattern; plain values."""
         p = self.parts
-        carousel: dict[str, Any] = dict.fromkeys(("samples_stored", "flash_bytes", "bytes_written", "bytes_read"), 0)
-        if p.store is not None:
-            stats = p.store.stats()
-            written = {k: stats[k] for k in ("flash_bytes", "bytes_written", "bytes_read")}
-            carousel = {"samples_stored": stats["samples"], **written}
-        counters = {} if p.carousel is None else p.carousel.counters
-        carousel["bytes_read"] += counters.get("bytes_read", 0)
-        for name in ("swaps_requested", "swaps_done", "swaps_dropped", "swaps_skipped"):
-            carousel[name] = counters.get(name, 0)
-        carousel["stall_seconds"] = float(counters.get("stall_seconds", 0.0))
-        carousel["decisions"] = [list(entry) for entry in self.trainer.log]
-        carousel["decisions_cut"] = self.trainer.log.cut
         return {
             "steps": self.trainer.steps,
             "flops": p.ledger.to_json(p.engine.meters) | ({} if p.front is None else {"front": p.front.flops}),
             "executed": self.trainer.flops + self.trainer.front_flops,
             "front": None if p.front is None else p.front.facts(),
-            "carousel": carousel,
+            "carousel": carousel_facts(p, self.trainer.log),
             "sparsity": p.sparse.describe(),
             "flash_writes": None if p.store is None else p.store.wear.last_day,
         }
@@ -294,6 +288,11 @@ class Core:
             p.memory.clear(np.flatnonzero(mine))
             slots = int(mine.sum())
         return {"slots": slots, "swaps": swaps}
+
+    def amend(self, ids: Array, units: Array, again: bool = False) -> None:
+        """Samples ``ids``, ascending, of the store have other head units [n] now, -2 where they were removed: so they
+        have in the memory. ``again`` is for others."""
+        amend_memory(self.parts.memory, self.parts.carousel, ids, units)
 
     def close(self) -> None:
         """Stop movers, close the store."""

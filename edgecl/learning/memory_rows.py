@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..methods import Draw
-from ..storage import EpisodicMemory
+from ..storage import Carousel, EpisodicMemory
 
 Array = np.ndarray
 
@@ -49,3 +49,22 @@ class MemoryData:
 
     def expect(self, positions: Array) -> None:
         """All of it is in RAM."""
+
+
+def amend_memory(memory: EpisodicMemory | None, carousel: Carousel | None, ids: Array, units: Array) -> None:
+    """Samples ``ids``, ascending, of the store have other head units [n] now, below 0 where they left: in the memory
+    they are so too, swaps on their way with what they were are given up."""
+    if carousel is not None:
+        coming = carousel.state()
+        carousel.forget(-2, _other(coming["id"], coming["cls"], ids, units))
+    if memory is not None:
+        wrong = _other(memory.ids, memory.classes, ids, units)
+        memory.relabel(wrong, np.maximum(units[np.searchsorted(ids, wrong)], -1))
+
+
+def _other(held: Array, classes: Array, ids: Array, units: Array) -> Array:
+    """Of record ids ``held`` with their classes, those that have other ``units`` [n] in ``ids`` [n]."""
+    if not len(ids):
+        return ids
+    at = np.minimum(np.searchsorted(ids, held), len(ids) - 1)
+    return np.sort(held[(ids[at] == held) & (units[at] != classes) & (classes >= 0)])

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..intake.order import Order
 from ..methods.mix import mixed
 from ..methods.phase import Phase
 from ..sparsity import StepInfo
 from .context import EventContext
 from .memory_rows import MemoryData
-from .order import Order
 from .task_data import JoinedData, TaskData, TaskRows
 from .task_loop import StepLog
 from .trainer import Trainer
@@ -69,7 +69,7 @@ class PhaseLoop:
         order, parts, labels = self.order, self.trainer.parts, self.data.labels
         if order.iteration == 0:
             order.draw(np.flatnonzero(labels >= 0), parts.random["order"])
-        rows = order.rows(order.iteration)
+        rows = order.rows()
         y = labels[rows]
         rows, y = rows[y >= 0], y[y >= 0]  # slots that were emptied since the epoch began
         loss = 0.0

@@ -25,6 +25,7 @@ PURPOSES = (
     "mix",
     "holdout",
     "rate",
+    "stream",
 )
 
 

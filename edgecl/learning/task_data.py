@@ -54,6 +54,13 @@ def numbers_of(data: TaskData, positions: Array) -> Array:
     return positions if numbers is None else numbers[positions]
 
 
+def tell_visited(data: TaskData, positions: Array, whole: bool) -> None:
+    """Tell data that counts it which samples were trained on;  ``whole``: an order over all of it has ended."""
+    told = getattr(data, "visited", None)
+    if told is not None:
+        told(positions, whole)
+
+
 class SourceData:
     """The sources of one or more tasks, end to end; nothing but labels and ids is resident."""
 

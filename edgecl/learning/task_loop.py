@@ -10,13 +10,13 @@ import numpy as np
 
 from ..config import Config
 from ..data import DataRemoval, removal_points
+from ..intake.order import Order
 from ..methods.losses import log_softmax
 from ..planning.schedules import REMOVAL_STAGES, planned_steps
 from ..sparsity import StepInfo
 from .context import EventContext
 from .ledger import DenseRows
-from .order import Order
-from .task_data import TaskData, TaskRows, numbers_of
+from .task_data import TaskData, TaskRows, numbers_of, tell_visited
 from .trainer import Trainer
 
 Array = np.ndarray
@@ -41,13 +41,21 @@ class TaskLoop:
     context : with the task, its data and what is kept out of training
     dense : counts what the dense run would do
     first_step : where an open-ended count of steps stands
+    order : of an earlier call over the same data, which is gone on with; by default one of its own
     Removed samples are left out from the next epoch on. An epoch visits the kept samples in a drawn order; where the
     method asks for merged batches, the memory slots that were filled when the task began are among them (those filled
     in it hold samples that the epoch visits anyway), in a stream without tasks those filled when the epoch begins.
     """
 
     def __init__(
-        self, trainer: Trainer, context: EventContext, dense: DenseRows, *, epochs: int | None, first_step: int = 0
+        self,
+        trainer: Trainer,
+        context: EventContext,
+        dense: DenseRows,
+        *,
+        epochs: int | None,
+        first_step: int = 0,
+        order: Order | None = None,
     ) -> None:
         self.trainer, self.context, self.dense = trainer, context, dense
         self.epochs = epochs
@@ -59,11 +67,12 @@ class TaskLoop:
         self.planned: int | None = None
         if epochs is not None:
             self.removal = make_removal(config, self.data.labels, epochs)
-            held = 0 if context.held_out is None else len(context.held_out[0])
             merged = 0 if self.slots is None else self.slots.size
-            self.planned = planned_steps(config, self.n - held, epochs, merged)
-        self.order = Order(config.batch, config.drop_last)
-        self._named = 0  # batches of this epoch that the data has been told of
+            self.planned = planned_steps(config, self._whole(), epochs, merged)
+        self.order = Order(config.batch, config.drop_last) if order is None else order
+        if order is not None:
+            order.begin(self._whole() + (0 if self.slots is None else self.slots.size))
+        self._named = 0  # positions of this order up to which the data has been told of them
         self.done = first_step
 
     @property
@@ -85,12 +94,12 @@ class TaskLoop:
             return None
         parts, order = self.trainer.parts, self.order
         self._remove_easy()
-        if order.iteration == 0:
+        if not order.left:
             if self.merged and self.context.task.number is None:
                 self.slots = self._memory_slots()
             order.draw(self._kept(), parts.random["order"])
             self._named = 0
-        positions = order.rows(order.iteration)
+        positions = order.rows()
         rows, slots = self._split(positions)
         x = self.data.read(rows)
         self._name_next()
@@ -114,6 +123,7 @@ class TaskLoop:
         self.done += 1
         self._charge(len(rows), result.samples, filled)
         order.done()
+        tell_visited(self.data, rows, whole=not order.left)
         return log
 
     def _charge(self, current: int, samples: int, filled: int) -> None:
@@ -123,9 +133,13 @@ class TaskLoop:
             current = samples if self.merged else current
             self.dense.charge_step(ledger, current, samples - current)
             return
-        progress, held = (order.iteration + 1) / order.steps, self.context.held_out
-        whole = self.n - (0 if held is None else len(held[0])) + (0 if self.slots is None else self.slots.size)
+        progress = (order.iteration + 1) / order.steps
+        whole = self._whole() + (0 if self.slots is None else self.slots.size)
         self.dense.charge(ledger, whole, config.batch, config.drop_last, progress, filled)
+
+    def _whole(self) -> int:
+        """Task samples that are not held out."""
+        return self.n - (0 if self.context.held_out is None else len(self.context.held_out[0]))
 
     def _info(self) -> StepInfo:
         order = self.order
@@ -140,12 +154,12 @@ class TaskLoop:
         )
 
     def _kept(self) -> Array:
-        """Positions of an epoch: task samples, then ``n`` and up for memory slots."""
+        """Positions of an epoch: task samples, then memory slots as ``~slot``."""
         kept = np.arange(self.n) if self.removal is None else self.removal.kept
         if self.context.held_out is not None:
             kept = kept[~np.isin(kept, self.context.held_out[0])]
         if self.slots is not None:
-            kept = np.concatenate([kept, self.n + np.arange(self.slots.size)])
+            kept = np.concatenate([kept, ~self.slots])
         return kept
 
     def _memory_slots(self) -> Array:
@@ -158,20 +172,20 @@ class TaskLoop:
         """(positions within the task, memory slots or None where batches are not merged)."""
         if self.slots is None:
             return positions, None
-        slots = self.slots[positions[positions >= self.n] - self.n]
+        slots = ~positions[positions < 0]
         memory = self.trainer.parts.memory
         if memory is not None:  # emptied since the epoch began
             slots = slots[memory.classes[slots] >= 0]
-        return positions[positions < self.n], slots
+        return positions[positions >= 0], slots
 
     def _name_next(self) -> None:
         """Tell the data which batches of this epoch come next, so that it reads them during the step."""
         order = self.order
-        for iteration in range(max(self._named, order.iteration) + 1, order.iteration + AHEAD + 1):
-            if iteration < order.steps:
-                rows = order.rows(iteration)
-                self.data.expect(rows if self.slots is None else rows[rows < self.n])
-                self._named = iteration
+        for ahead in range(1, AHEAD + 1):
+            at, rows = order.taken + ahead * order.batch, order.rows(ahead)
+            if at > self._named and rows.size:
+                self.data.expect(rows[rows >= 0])
+                self._named = at
 
     def _remove_easy(self) -> None:
         """Run the removal stages that are due before this step."""
@@ -196,6 +210,9 @@ class TaskLoop:
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, over the same data."""
         self.order.load(state)
+        if self.merged and state.get("slots") is not None:  # a saved order of before counted slots from n on
+            old = self.order.positions >= self.n
+            self.order.positions[old] = ~np.array(state["slots"], np.int64)[self.order.positions[old] - self.n]
         self.done = int(state["done"])
         self.planned = state.get("planned", self.planned)  # the memory may have filled since the task began
         if self.merged and state.get("slots") is not None:

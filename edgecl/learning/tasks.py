@@ -22,9 +22,10 @@ class Tasks:
     ----------
     exist : False in a stream without tasks
 
-    number : of the present task, 0-based;  name : as the caller calls it, or None
-    begun : whether method and policy were told of it
-    ending : samples of a task whose end was declared and not completed (its phases were interrupted), or None
+    number : of the task that is trained, 0-based;  begun : whether method and policy were told of it
+    waiting : names of the task that is trained and of those observed after it whose ends were declared
+    name : of the task that is observed, as the caller calls it, or None
+    ending : samples of the task whose end has begun and was not completed (its phases were interrupted), or None
     """
 
     def __init__(self, exist: bool) -> None:
@@ -32,6 +33,7 @@ class Tasks:
         self.number = 0
         self.name: str | None = None
         self.begun = False
+        self.waiting: list[str | None] = []
         self.ending: int | None = None
         self._units: list[Array] = []  # of each task so far
         self._names: list[str | None] = []
@@ -49,11 +51,17 @@ class Tasks:
             self._units.append(np.zeros(0, np.int64))
             self._names.append(None)
         self._units[self.number] = union(self._units[self.number], units)
-        self._names[self.number] = self.name
+        self._names[self.number] = self.waiting[0] if self.waiting else self.name
         return TaskInfo(self.number, self.number == 0, np.asarray(units, np.int64))
 
+    def declare_end(self, name: str | None) -> None:
+        """The task that is observed is over, ``name`` follows."""
+        self.waiting.append(self.name)
+        self.name = name
+
     def ended(self) -> None:
-        """The present task is over."""
+        """The task that was trained is over."""
+        self.waiting.pop(0)
         self.number, self.begun, self.ending = self.number + 1, False, None
 
     def of(self, task: Any) -> tuple[int, Array]:
@@ -76,6 +84,7 @@ class Tasks:
             "task_name": self.name,
             "new_task": not self.begun,
             "ending": self.ending,
+            "waiting": list(self.waiting),
             "task_units": np.concatenate([*self._units, np.zeros(0, np.int64)]),
             "task_sizes": sizes,
             "task_names": list(self._names),
@@ -85,6 +94,7 @@ class Tasks:
         """Continue from `state`, of this version or an earlier one."""
         self.number, self.begun = int(state["task"]), not state["new_task"]
         self.name, self.ending = state.get("task_name"), state.get("ending")
+        self.waiting = list(state.get("waiting", [self.name] if self.ending is not None else ()))
         bounds = np.cumsum([0, *np.array(state.get("task_sizes", ()), np.int64)])
         units = np.array(state.get("task_units", ()), np.int64)
         self._units = [units[a:b] for a, b in pairwise(bounds)]

@@ -43,6 +43,9 @@ class Trainer:
         self.health = Health()
         self._gate = gate(parts.config.gate_name)
         self._foreign = not is_ours(type(parts.method))
+        schema = None if parts.memory is None else parts.memory.schema
+        wide = [f.name for f in parts.method.needs.fields if f.width == "classes"]
+        self._widest = min((schema.fields[n].width for n in wide if schema is not None), default=2**31)
         self._refresh: LogitRefresh | None = None
         if parts.config.refresh_logits and parts.carousel is not None and parts.method.needs.field("logits"):
             assert parts.memory is not None and parts.store is not None
@@ -174,7 +177,7 @@ class Trainer:
 
     def _augmented(self, x: Array) -> Array:
         augment = self.parts.augment
-        return x if augment is None else augment(x, self.parts.random["augment"])
+        return x if augment is None or not len(x) else augment(x, self.parts.random["augment"])
 
     def _draw(self) -> Draw:
         memory, p = self.parts.memory, self.parts
@@ -199,8 +202,8 @@ class Trainer:
 
     @property
     def width(self) -> int:
-        """Head units in use: up to the last one that was seen."""
-        return int(np.flatnonzero(self.seen)[-1]) + 1
+        """Head units whose logits are kept: up to the last one that was seen, and to what the store has room for."""
+        return min(int(np.flatnonzero(self.seen)[-1]) + 1, self._widest)
 
     def _remember(
         self, rows: TaskRows, batch: Batch, c: EventContext, result: StepResult, write_fields: bool

@@ -137,6 +137,7 @@ class ClosedForm(Method):
         for batch in c.stored_samples(mine, c.engine.plan.predict_batch):
             self.add(c.evaluate(batch.x, ("logits", "features"))["features"], batch.y, -1.0)
             left -= len(batch)
+        self.records.discard(mine)
         return exact and left == 0
 
     # -- prediction

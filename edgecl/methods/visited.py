@@ -31,6 +31,14 @@ class Visited:
                 self.base, self._above = self.base + run, self._above[run:].copy()
         return fresh
 
+    def discard(self, numbers: Array) -> None:
+        """Take ``numbers`` [n] out, those that are in."""
+        if numbers.size and numbers.min() < self.base:
+            first = int(numbers.min())
+            self._above, self.base = np.concatenate([np.ones(self.base - first, bool), self._above]), first
+        at = np.asarray(numbers, np.int64) - self.base
+        self._above[at[at < self._above.size]] = False
+
     def has(self, numbers: Array) -> Array:
         """bool [n]"""
         at = np.asarray(numbers, np.int64) - self.base

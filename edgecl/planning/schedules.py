@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from ..config import Config
 from ..data import check_removal, removal_points
+from ..intake.order import steps_of as steps_of
 from ..methods.needs import Passes
 from ..sparsity import SparseTraining
 
 REMOVAL_STAGES = 4
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)  # that `--lr auto` tries
 TRIAL_SHARE, MOST_TRIAL_STEPS, LEAST_TRIAL_STEPS = 0.02, 60, 5  # of each: share of the first task's steps, bounds
-
-
-def steps_of(samples: int, batch: int, drop_last: bool = False) -> int:
-    """Steps of an epoch; dropping the last incomplete batch still leaves one step."""
-    return max(samples // batch, 1) if drop_last else -(-samples // batch)
 
 
 def planned_steps(config: Config, n: int, epochs: int, merged: int = 0) -> int:

@@ -174,6 +174,24 @@ def _front(given: Mapping[str, Any], raw: SampleSpec, value: Any) -> FrontInUse 
     return configured_front(run["front"] or "none", arguments("front", run, given), raw, value)
 
 
+def setup_like(setup: Setup, config: Mapping[str, Any], weights: str | None) -> Setup:
+    """The setup of another learner for the same samples, without a budget.
+
+    config : its configuration, plain values;  weights : the file its network starts from, or None
+    """
+    return make_setup(
+        setup.network,
+        {k: v for k, v in config.items() if k not in OF_RUNS and k != "network" and v is not None},
+        spec=setup.raw,
+        classes=setup.network.graph.classes,
+        buffer=setup.buffer,
+        keep=setup.keep,
+        tasks=setup.tasks,
+        weights=weights,
+        called=str(config["network"]),
+    )
+
+
 def setup_from(saved: Mapping[str, Any], options: Mapping[str, Any], budget: Budget | None = None) -> Setup:
     """The setup of a saved learner (its state's ``learner``). ``options``: of its configuration, as they hold now."""
     about = saved["spec"]

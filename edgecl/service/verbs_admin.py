@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ async def classes(service: Service, request: Request) -> Response:
 
 async def backup(service: Service, request: Request) -> Response:
     await _asked(request, ())
-    folder = service.config.state / "backup"
-    return _accepted(service.job("backup", lambda: service.held.call("backup", folder)))
+    file = service.config.state / f"backup-{time.strftime('%Y%m%d-%H%M%S')}.tar"
+    return _accepted(service.job("backup", lambda: service.held.call("backup", file)))
 
 
 async def export(service: Service, request: Request) -> Response:

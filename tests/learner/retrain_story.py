@@ -46,7 +46,7 @@ def tell(ours: Learner, story=STORY, without=(), between=lambda ours, task: ours
 
 
 VOLATILE = {"train_seconds", "energy", "config", "forgotten", "forgotten_count", "calls", "kept", "keep_checkpoints",
-            "store_id"}  # fmt: skip
+            "store_id", "lineage", "generation"}  # fmt: skip
 
 
 def everything(ours: Learner) -> dict[str, object]:

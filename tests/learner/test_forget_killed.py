@@ -62,7 +62,7 @@ def kill_at(tmp_path, moments) -> None:
         assert checkpoint.load(folder / "saved") is not None, moment
         with Learner.open(folder / "saved", store=folder / "s") as again:
             memory = again.core.parts.memory
-            assert 2 not in memory.subjects and 2 not in again.life.intake.buffer.subjects
+            assert 2 not in memory.subjects and 2 not in again.life.intake.buffer.rows.subjects
             assert mark(2) not in live_bytes(folder), moment
             assert mark(3) in live_bytes(folder) and {1, 3} <= set(memory.subjects.tolist())
             left = sorted(p.name for p in (folder / "saved").iterdir())

@@ -92,7 +92,7 @@ def test_what_the_store_forgot_alone_leaves_the_saved_states_at_the_next_opening
     with SampleStore(tmp_path / "s", root_key=root) as store:
         store.forget(2)
     with Learner.open(tmp_path / "saved", root_key=root) as again:
-        assert 2 not in again.core.parts.memory.subjects and 2 not in again.life.intake.buffer.subjects
+        assert 2 not in again.core.parts.memory.subjects and 2 not in again.life.intake.buffer.rows.subjects
     assert mark(2) not in live_bytes(tmp_path)
 
 

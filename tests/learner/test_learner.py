@@ -322,20 +322,19 @@ def test_a_task_keeps_its_name_in_the_saved_state(tmp_path):
             ours.observe(x, [1.5] * len(x), task="next")
         assert ours.counters["buffered"] == 2 * len(x)  # nothing was taken, no task ended
         ours.observe(x, y, task="next")
-        assert ours.counters["buffered"] == len(x)
+        assert ours.counters["buffered"] == 3 * len(x)  # those of the task before wait to be learned
+        ours.learn()
+        ours.end_task()
+        assert ours.counters["buffered"] == 0 and ours.life.tasks.number == 2
 
 
-def test_more_labels_than_logits_can_be_kept_for_are_refused_before_any_is_taken():
-    x = np.zeros((1024, *SHAPE), np.uint8)
-    with learner(method="der++", classes=2) as ours:
-        ours.observe(x, list(range(1024)))
-        with pytest.raises(BadInput, match="1024"):
-            ours.observe(x[:2], [3, 1024])
-        assert len(ours.labels) == 1024 and ours.learn(epochs=1).stopped is None
-    with learner(method="er", classes=2) as ours:
-        ours.observe(x, list(range(1024)))
-        ours.observe(x[:2], [3, 1024])
-        assert ours.learn(epochs=1).stopped is None
+def test_labels_have_no_end_for_methods_that_keep_logits():
+    x = np.random.default_rng(0).integers(0, 255, (1100, *SHAPE)).astype(np.uint8)
+    with learner(method="der++", classes=2, buffer=1100) as ours:
+        ours.observe(x, list(range(1100)))
+        assert ours.learn(epochs=2).stopped is None and len(ours.labels) == 1100
+        assert ours.parameters["logits.weight"][0] < 1.2 * 1100
+        assert ours.core.parts.memory.fields["logits"].shape[1] == 1024
 
 
 def test_a_budget_stops_learning_in_order(tmp_path):
@@ -474,7 +473,7 @@ def test_of_several_threads_with_a_new_task_one_ends_the_old_one():
                     thread.start()
                 for thread in threads:
                     thread.join()
-                assert ours.counters["buffered"] == 4 * len(x)
+                assert [p.count for p in ours.life.intake.buffer.portions] == [len(x), 4 * len(x)]
     finally:
         sys.setswitchinterval(before)
 

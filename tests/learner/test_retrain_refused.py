@@ -103,7 +103,7 @@ def test_samples_for_which_there_was_no_write_budget(tmp_path):
 
 
 def test_a_day_that_has_no_room_for_the_writes(tmp_path):
-    with make(tmp_path, "ours", budget=Budget(flash_writes_per_day=150_000)) as ours:
+    with make(tmp_path, "ours", budget=Budget(flash_writes_per_day=200_000)) as ours:
         tell(ours)
         refused(ours, 1, "more than the flash may take today")
 

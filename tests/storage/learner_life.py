@@ -1,16 +1,22 @@
-"""A short life of a learner with a store, and what must hold of it afterwards; beside `store_life`."""
+"""A short life of a learner with a store, and what must hold of it afterwards; beside `store_life`.
+
+What the life says: a/w samples are about to come, were acknowledged; t trained on; f/F forgetting, forgotten; r/R
+removing, removed; l/L labelled late, done; s saved; B backed up; e a typed error.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from edgecl.storage import KeyFile, SampleStore
+from edgecl.storage import KeyFile, SampleStore, export_store
 from edgecl.storage.errors import StoreError
 
 from edgecl import EdgeclError, Learner
+from edgecl.learning.trainer import Trainer
 
 SHAPE = (1, 6, 6)
 SUBJECTS = 3
@@ -27,7 +33,8 @@ def pictures(first: int, n: int) -> np.ndarray:
 
 
 class LearnerLife:
-    """Observe, learn, end_task, save, forget, retrain; plain and encrypted."""
+    """Observe with and without labels, learn, end_task, relabel, remove, rename, save, backup, forget, compact, export,
+    retrain; plain and encrypted."""
 
     def __init__(self, sealed: bool) -> None:
         self.name = "learner, encrypted" if sealed else "learner"
@@ -47,9 +54,12 @@ class LearnerLife:
     def live(self, place: Path, say: Say) -> None:
         self._next = 0
         learner = self._opened(place, say)
+        self._place = place
+        self._tell_of_steps(say)  # for good: a life has a process of its own
         begun = (self._observe, self._learn, self._observe, self._save, self._end_task, self._observe, self._learn)
-        gone = (self._save, self._forget(1), self._observe, self._learn, self._retrain(2), self._save)
-        for step in (*begun, *gone):
+        changed = (self._late, self._amend, self._save, self._backup, self._observe, self._end_task)
+        gone = (self._forget(1), self._observe, self._learn, self._tidy, self._retrain(2), self._save)
+        for step in (*begun, *changed, *gone):
             if learner is None:
                 return
             try:
@@ -86,8 +96,59 @@ class LearnerLife:
                 say("w", first, 6, subject)
 
     @staticmethod
+    def _tell_of_steps(say: Say) -> None:
+        """Every step, a learner's that is trained anew too, says which samples it trained on."""
+        step = Trainer.step
+
+        def told(self, rows, *given, **more):  # type: ignore[no-untyped-def]
+            done = step(self, rows, *given, **more)
+            numbers = np.ascontiguousarray(rows.x.reshape(len(rows.x), -1)[:, :4]).view("<u4").ravel()
+            say("t", *numbers.tolist())
+            return done
+
+        Trainer.step = told  # type: ignore[method-assign]
+
+    @staticmethod
     def _learn(learner: Learner, say: Say) -> None:
         learner.learn(steps=2)
+
+    def _late(self, learner: Learner, say: Say) -> None:
+        """Samples whose labels come afterwards, at two times."""
+        first, self._next = self._next, self._next + 6
+        say("a", first, 6, 0)
+        ticket = learner.observe(pictures(first, 6), None, subject=0)
+        if ticket.wait():
+            say("w", first, 6, 0)
+        say("l", first, 6)
+        for rows in (slice(0, 4), slice(4, 6)):
+            learner.relabel(ticket.ids[rows], "late")
+            say("L", first + rows.start, rows.stop - rows.start)
+
+    def _amend(self, learner: Learner, say: Say) -> None:
+        """One sample leaves, one gets another label, a label another name."""
+        first, self._next = self._next, self._next + 2
+        say("a", first, 2, 0)
+        ticket = learner.observe(pictures(first, 2), [0, 1], subject=0)
+        if ticket.wait():
+            say("w", first, 2, 0)
+        learner.relabel(ticket.ids[1:], 0)
+        say("r", first)
+        learner.remove(ticket.ids[:1], erase=True)
+        say("R", first)
+        if "late" in learner.labels:
+            learner.rename_label("late", "later")
+
+    def _backup(self, learner: Learner, say: Say) -> None:
+        (self._place / "b.tar").unlink(missing_ok=True)
+        if self._sealed:  # a backup opens with the root key of its time only
+            shutil.copy(self._place / "root.key", self._place / "old.key")
+        learner.backup(self._place / "b.tar")
+        say("B")
+
+    def _tidy(self, learner: Learner, say: Say) -> None:
+        assert learner.life.store is not None
+        learner.life.store.compact()
+        export_store(learner.life.store, self._place / f"export{self._next}")
 
     @staticmethod
     def _end_task(learner: Learner, say: Say) -> None:
@@ -118,8 +179,16 @@ class LearnerLife:
         """Opens the learner, and the store alone; how much is lost, wrong and leaked."""
         found = {"lost": 0, "wrong": 0, "leaked": 0}
         acked, forgetting, forgotten, saved = self._said(ledger)
+        removing, removed = ({int(w[0]) for what, *w in ledger if what == kind} for kind in "rR")
+        late, labelled = (
+            {int(w[0]) + k for what, *w in ledger if what == kind for k in range(int(w[1]))} for kind in "lL"
+        )
+        unlabelled = late - labelled
+        trained = {int(n) for what, *w in ledger if what == "t" for n in w}
+        new: set[int] = set()
         if saved or (place / "store" / "store.json").exists():
             with self._open(place) as learner:
+                new = self._new(learner)
                 self._observe_one(learner)
                 learner.learn(steps=1)
         with SampleStore(place / "store", root_key=self._key(place)) as store:
@@ -130,14 +199,32 @@ class LearnerLife:
             right = np.concatenate([pictures(0, 0), *(pictures(n, 1) for n in numbers)])
             found["wrong"] += int((held.reshape(-1, *SHAPE) != right).any(axis=(1, 2, 3)).sum())
             found["wrong"] += sum(s != acked.get(n, s) for n, s in there.items())
-            found["lost"] += sum(n not in there and n >= forgetting.get(s, 0) for n, s in acked.items())
+            due = {n for n, s in acked.items() if n >= forgetting.get(s, 0) and n not in removing}
+            found["lost"] += len(due - there.keys())
+            found["lost"] += len(due - trained - new - unlabelled)  # neither learned nor to be
+            found["wrong"] += len(removed & there.keys())
             gone = [n for n, s in acked.items() if n < forgotten.get(s, 0)]
             found["leaked"] += sum(n in there for n in gone)
+        if any(what == "B" for what, *_ in ledger):
+            with Learner.restore(place / "b.tar", place / "restored", root_key=self._old_key(place)) as again:
+                found["lost"] += again.counters["stored"] == 0
         if not self._sealed:
             folders = [place / "store", place / "saved"]
             text = b"".join(p.read_bytes() for f in folders for p in sorted(f.rglob("*")) if p.is_file())
             found["leaked"] += sum(pictures(n, 1).tobytes() in text for n in gone)
         return found
+
+    def _old_key(self, place: Path) -> KeyFile | None:
+        return KeyFile(place / "old.key") if self._sealed else None
+
+    @staticmethod
+    def _new(learner: Learner) -> set[int]:
+        """Numbers of the samples that the next `learn` calls new."""
+        buffer, store = learner.life.intake.buffer, learner.life.store
+        assert store is not None
+        ids = buffer.ids[buffer.rows.visited == 0]
+        samples = store.read(ids)["samples"].reshape(len(ids), -1)
+        return set(np.ascontiguousarray(samples[:, :4]).view("<u4").ravel().tolist())
 
     @staticmethod
     def _observe_one(learner: Learner) -> None:
