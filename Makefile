@@ -30,6 +30,8 @@ test: build-tools
 	$(MAKE) wheel-test
 
 # What a change most likely breaks, in a minute.
+QUICK := $(addprefix tests/,structure learner/test_learner.py engine/test_contract.py kernels/test_layers.py \
+  graph/test_network.py devices/test_profile.py cli/test_output.py storage/test_store.py pins)
 test-quick: build-tools
 	$(PIP) -c constraints.txt --no-build-isolation -e '.[test]' torch
 	$(PY) $(PYTEST) $(QUICK)

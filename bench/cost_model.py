@@ -80,6 +80,20 @@ def errors(ratios: list[float]) -> dict[str, float]:
     return {"median": float(np.median(np.abs(r - 1))), "worst_factor": float(ratio_error(r, np.ones(len(r))).max())}
 
 
+def train_over_forward(rows: list[dict]) -> list[dict]:
+    """Of each network and device: seconds of a training step over those of a forward pass that trains the head."""
+    found = []
+    for train in (r for r in rows if r["mode"] == "train"):
+        for head in rows:
+            if head["mode"] == "head" and all(head[k] == train[k] for k in ("network", "device", "threads")):
+                found.append({
+                    "network": train["network"], "device": train["device"],
+                    "published": train["seconds"] / head["seconds"],
+                    "predicted": train["predicted"] / head["predicted"],
+                })  # fmt: skip
+    return found
+
+
 def refit(family: Family) -> dict[str, float]:
     rows = [r for r in published() if r["family"] == family.name and r["role"] == "fit"]
     found = fit_constants(terms(family, rows), np.array([r["seconds"] for r in rows]))
@@ -175,6 +189,10 @@ def main() -> None:
         table(found, ("family", "network", "device", "mode", "threads", "role", "seconds", "predicted", "ratio",
                       "left_out"))  # fmt: skip
         print({k: v if isinstance(v, int) else round(v, 3) for k, v in results[family.name].items()})
+        ratios = train_over_forward(found)
+        if ratios:
+            table(ratios, ("network", "device", "published", "predicted"))
+            results[family.name]["train_over_forward"] = ratios
     write("cost_model", rows, options.json, summary=results,
           constants={f.name: f.constants for f in FAMILIES.values()})  # fmt: skip
 

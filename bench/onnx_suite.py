@@ -176,6 +176,30 @@ def differs(ours: np.ndarray, expected: np.ndarray, absolute: float) -> str | No
     return f"differs by {np.nanmax(np.abs(a - b)):.3g}"
 
 
+def run_kind(
+    kind: str, every: int = 1, only: str = "", say: bool = False
+) -> tuple[dict[str, int], Counter[str], list[str]]:
+    """(cases by outcome, refusals by reason, a line for each failure) of every ``every``-th case of one kind."""
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    failures = []
+    for i, case in enumerate(cases(kind)):
+        if only not in case.name or i % every:
+            continue
+        try:
+            status, why = run_case(case)
+        except Exception as error:  # a traceback is a failure of ours, whatever it is
+            status, why = "fail", f"{type(error).__name__}: {error}"
+        counts[status] += 1
+        if status == "refused":
+            reasons[short(why)] += 1
+            if say:
+                print(f"refused {case.name}: {why[:300]}", flush=True)
+        if status == "fail":
+            failures.append(f"{case.name}: {why[:300]}")
+    return {k: counts[k] for k in ("pass", "refused", "fail")}, reasons, failures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", metavar="FILE")
@@ -188,22 +212,10 @@ def main() -> None:
     totals: dict[str, Any] = {}
     start = time.time()
     for kind in a.kinds.split(","):
-        counts: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
-        for i, case in enumerate(cases(kind)):
-            if a.only not in case.name or i % a.every:
-                continue
-            try:
-                status, why = run_case(case)
-            except Exception as error:  # a traceback is a failure of ours, whatever it is
-                status, why = "fail", f"{type(error).__name__}: {error}"
-            counts[status] += 1
-            if status == "refused":
-                reasons[short(why)] += 1
-            if status == "fail" or (a.list and status == "refused"):
-                print(f"{status} {case.name}: {why[:300]}", flush=True)
-        totals[kind] = {k: counts[k] for k in ("pass", "refused", "fail")}
-        print(f"{kind}: {counts['pass']} pass, {counts['refused']} refused, {counts['fail']} fail")
+        totals[kind], reasons, failures = run_kind(kind, a.every, a.only, say=a.list)
+        for line in failures:
+            print(f"fail {line}", flush=True)
+        print(", ".join(f"{n} {what}" for what, n in totals[kind].items()) + f" of {kind}")
         for why, n in reasons.most_common(200 if a.list else 12):
             print(f"    {n:4d} {why}")
     print(f"{time.time() - start:.0f} s")

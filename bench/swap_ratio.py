@@ -36,7 +36,17 @@ STREAMS: dict[str, dict[str, Any]] = {
     "hapt-activities": {"network": "cnn1d", "epochs": 5, "lr": 0.1, "memory": 60},
     "noto-glyphs": {"network": "mlp", "epochs": 4, "lr": 0.3, "memory": 1297, "replay_batch": 32},
 }
-METHODS: dict[str, dict[str, Any]] = {"er": {"method": "er"}, "der++": {"method": "der++", "alpha": 0.1, "beta": 0.5}}
+METHODS: dict[str, dict[str, Any]] = {
+    "er": {"method": "er"},
+    "der++": {"method": "der++", "alpha": 0.1, "beta": 0.5},
+    # the rest of CarM's table, each with the memory policy that is part of it; GDumb replays in no step, so that
+    # nothing is exchanged and it stands for what a store alone does
+    "icarl": {"method": "icarl", "memory_policy": "herding"},
+    "tiny-er": {"method": "tiny-er", "epochs": 1},
+    "bic": {"method": "bic"},
+    "gdumb": {"method": "gdumb", "memory_policy": "greedy", "memory_epochs": 64},
+    "rainbow": {"method": "rainbow", "memory_policy": "uncertainty", "memory_epochs": 16},
+}
 SWAPS: dict[str, dict[str, Any]] = {
     "none": {},
     "50 %": {"gate": "hybrid_balanced_p", "swap_ratio": 0.5},
@@ -65,7 +75,8 @@ def keys(streams: Sequence[str], methods: Sequence[str], seeds: int) -> Iterator
             for stream in streams:
                 for method in methods:
                     for swap in arms:
-                        yield stream, method, swap, seed
+                        if swap != MORE or (stream, method) in MORE_SLOTS:
+                            yield stream, method, swap, seed
 
 
 def options(key: Key) -> dict[str, Any]:

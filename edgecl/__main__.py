@@ -17,6 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_closed_streams()
         if usual:  # Ctrl-C among the imports ends us at once, without a traceback
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["serve"]:
+        from .commands.serve import main as serve
+
+        return serve(given[1:])
     try:
         require("typer", "cli")
     except MissingExtra as error:

@@ -108,7 +108,7 @@ def _step(engine: NativeEngine, x: Array) -> float:
         raise EdgeclError(f"A training step makes weights of '{graph.name}' that are not finite.", REMEDY)
     if all(np.array_equal(values[n], before[n]) for n in trained):
         raise BadInput(f"A training step changes no weight of '{graph.name}'.", "Freeze less of it.")
-    still = [n for n, p in graph.parameters.items() if getattr(p, "frozen", False)]
+    still = [n for n, p in graph.parameters.items() if p.frozen]
     if any(not np.array_equal(values[n], before[n]) for n in still):
         raise EdgeclError(f"A training step changes frozen weights of '{graph.name}'.", REMEDY)
     return loss

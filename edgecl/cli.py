@@ -22,6 +22,7 @@ from .commands import (
     plan,
     run,
     serve,
+    service,
     store,
     tune,
 )  # fmt: skip
@@ -36,6 +37,14 @@ def say_version(asked: bool) -> None:
     if asked:
         print(f"edgecl {__version__}")
         raise typer.Exit
+
+
+ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def serve_command(ctx: typer.Context) -> int:
+    """As `edgecl.__main__` calls it before typer is imported; here for the list of commands."""
+    return serve.serve(ctx.args)
 
 
 app = typer.Typer(
@@ -67,8 +76,9 @@ app.command("backup", help=backup.HELP)(backup.command)
 app.command("restore", help=backup.RESTORE)(backup.restore)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("doctor", help=doctor.HELP)(doctor.command)
-app.command("serve", help=serve.HELP)(serve.command)
+app.command("serve", help=serve.HELP, add_help_option=False, context_settings=ANY)(serve_command)
 app.add_typer(ctl.app, name="ctl")
+app.add_typer(service.app, name="service")
 app.add_typer(bench.app, name="bench")
 app.add_typer(devices.app, name="devices")
 app.add_typer(data.app, name="data")

@@ -64,6 +64,7 @@ class Config:
     front: str = _option("none", registered(FRONTS, "none"), "what raw samples pass before the network")
     network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
+    freeze_below: str | None = _option(None, p.text, "a node of the network: it and all it depends on learn nothing")
     method: str = _option("der++", registered(METHODS), "continual-learning method")
     current_loss: str = _option(
         "full",

@@ -18,7 +18,6 @@ import numpy as np
 
 from .acceptance import Accepted, accept
 from .errors import BadInput
-from .graph.freeze import freeze_below as frozen_below
 from .graph.importers import Imported, onnx, onnx_quantised, torch_export
 from .graph.importers.finish import fresh_head
 from .network import Network
@@ -127,11 +126,9 @@ def _network(made: Imported, wishes: Wishes) -> Network:
     else:
         labels = _labels_of(notes.get("metadata", {}), graph.shapes[graph.logits])
         notes["head"] = "kept"
-    if wishes.freeze_below is not None:
-        graph = frozen_below(graph, wishes.freeze_below)
     if labels:
         notes["labels"] = labels
-    return Network(graph, weights, notes)
+    return Network(graph, weights, notes).frozen_below(wishes.freeze_below)
 
 
 def _labels_of(metadata: Mapping[str, str], shape: tuple[int, ...]) -> list[Label] | None:

@@ -22,7 +22,6 @@ from .intake.samples import as_samples, as_subject
 from .intake.spec import SampleSpec
 from .learning.asked import Asked, LearnLog
 from .learning.core import Core
-from .learning.live_model import LiveModel
 from .learning.progress import Listener
 from .learning.stopping import StopFlag
 from .life import Life
@@ -250,11 +249,6 @@ class Learner(Records):
     def core(self) -> Core:
         """The training core. Internal: it changes without notice."""
         return self.life.core
-
-    @property
-    def model(self) -> LiveModel:
-        """The weights as they are now: their version, to keep, to go back to, to take away."""
-        return LiveModel(self.core, self.life.diary, self._work)
 
     @property
     def spec(self) -> SampleSpec:

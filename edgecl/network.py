@@ -19,6 +19,7 @@ from .errors import BadInput, EdgeclError
 from .graph import Graph
 from .graph.builders import build
 from .graph.check import check_graph, graph_from_json
+from .graph.freeze import freeze_below
 from .graph.widen import head_of, head_parameters, widen_graph
 
 Array = np.ndarray
@@ -96,6 +97,10 @@ class Network:
                 values[: len(old)] = old
                 weights[name] = values
         return Network(graph, weights, self.about)
+
+    def frozen_below(self, node: str | None) -> Network:
+        """The same network in which ``node`` and all it depends on learn nothing; None: as it is."""
+        return self if node is None else replace(self, graph=freeze_below(self.graph, node))
 
     def without_head(self) -> Network:
         """The same network whose head starts at random."""

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .backup import archive
 from .errors import EdgeclError
 from .intake.labels import Label
+from .learning.live_model import LiveModel
 from .life import Life
 from .storage.errors import UseAfterFork
 
@@ -27,6 +30,20 @@ class Records:
     def labels(self) -> tuple[Label, ...]:
         """Labels observed so far, in the order of their head units."""
         return self.life.intake.labels.distinct
+
+    @property
+    def model(self) -> LiveModel:
+        """The weights as they are now: their version, to keep, to go back to, to take away."""
+        return LiveModel(self.life.core, self.life.diary, self._work)
+
+    def samples(self, ids: Any) -> dict[int, np.ndarray]:
+        """Stored samples [C, H, W] by id, as the network takes them; an id that is not there is left out."""
+        self._check_open()
+        store, ids = self.life.store, np.asarray(ids, np.int64).reshape(-1)
+        if store is None or not ids.size:
+            return {}
+        found = store.read(ids, ())
+        return {int(i): x for i, x, ok in zip(ids, found["samples"], found["ok"]) if ok}
 
     def flush(self) -> None:
         """Returns when every sample observed so far is on flash."""

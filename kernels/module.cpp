@@ -153,12 +153,13 @@ NB_MODULE(_kernels, m) {
       }, "Bytes of all index lists.")
       .def("scratch_bytes", [](Network &n) { return n.scratch.size() * sizeof(float); },
            "Bytes of sums and gradient accumulators so far.")
-      .def("add_norm", [](Network &n, int channels, int groups, float epsilon, float momentum) {
+      .def("add_norm", [](Network &n, int channels, int groups, float epsilon, float momentum, bool fixed) {
         auto p = std::make_unique<Norm>();
         p->channels = channels;
         p->groups = groups;
         p->epsilon = epsilon;
         p->momentum = momentum;
+        p->fixed = fixed;
         p->mean.resize(channels);
         p->rstd.resize(channels);
         n.norms.push_back(std::move(p));

@@ -43,6 +43,7 @@ struct Norm {
   const float *scale = nullptr, *shift = nullptr;
   float *running_mean = nullptr, *running_var = nullptr; // the model's; null for group norm
   bool frozen_mean = false, frozen_var = false;
+  bool fixed = false; // training passes too take the running statistics
   float *scale_gradient = nullptr, *shift_gradient = nullptr;
   std::vector<float> working_mean, working_var; // committed by step
   std::vector<float> mean, rstd;                // of the latest training forward

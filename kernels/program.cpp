@@ -91,7 +91,7 @@ void Norm::commit() {
 void Norm::scales(From from, double count, Scales &out) {
   out.scale.resize(channels);
   out.shift.resize(channels);
-  if (from == From::RUNNING) {
+  if (from == From::RUNNING || fixed) {
     for (int i = 0; i < channels; i++) {
       out.scale[i] = scale[i] * (1 / std::sqrt(running_var[i] + epsilon));
       out.shift[i] = shift[i] - out.scale[i] * running_mean[i];

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import parsing
 from ..errors import BadInput, require
 from .places import existing_folder, writable_file
 from .show import print_table
@@ -78,6 +79,36 @@ def flash(
 
     folder = existing_folder(disk)
     return _measured("flash", lambda: kinds.flash(folder, n), 1, "none: figures of this disk", n, to, plot)
+
+
+@app.command("serve", help="The service under load, each figure beside its control. Exit status 1 on a miss.")
+def serve(
+    case: Annotated[str, typer.Option("--case", metavar="idle|start|predict|observe", help="what")] = "predict",
+    clients: Annotated[str, typer.Option("--clients", metavar="N,..", help="of predict, at once")] = "1,8",
+    requests: Annotated[int, typer.Option("--requests", metavar="N", help="of predict and observe")] = 2000,
+    learning: Annotated[bool, typer.Option("--learning", help="predict while it learns")] = False,
+    to: Json = "",
+) -> int:
+    require("uvicorn", "service")
+    from ..bench import serving
+    from ..bench.measure import Conditions, record
+
+    if case not in ("idle", "start", "predict", "observe"):
+        raise BadInput(f"There is no case '{case}'.", "Use idle, start, predict or observe.")
+    if to:
+        writable_file(to)
+    conditions = Conditions([])
+    if case == "predict":
+        rows = [serving.predict(parsing.count(1, 64)("clients", n), requests, learning) for n in clients.split(",")]
+    else:
+        rows = [{"idle": serving.idle, "start": serving.start}[case]()] if case != "observe" else [
+            serving.observe(requests)]  # fmt: skip
+    for row in rows:
+        print_table([row["case"], ""], [[k, f"{v:.4g}" if isinstance(v, float) else str(v)] for k, v in row.items()])
+    if to:
+        found = record("serve", _command(), rows, "in each row", conditions.to_json())
+        Path(to).write_text(json.dumps(found, indent=1) + "\n")
+    return 1 if any(row["missed"] for row in rows) else 0
 
 
 @app.command("training", help="The open training benchmark: one fixed task, several seeds, one result file.")

@@ -165,6 +165,22 @@ def export(
     return _show({"file": to, "bytes": len(data)}, as_json)
 
 
+@app.command("metrics", help="Counters as Prometheus reads them; --textfile: to a file, for node_exporter.")
+def metrics(
+    textfile: str = typer.Option(None, "--textfile", metavar="FILE", help="replaced whole; best in /run"),
+    address: str = ADDRESS, token: str = TOKEN,
+) -> int:  # fmt: skip
+    with _client(address, token) as client:
+        text = client.metrics()
+    if textfile is None:
+        print(text, end="")
+    else:
+        from ..storage.whole import write_whole
+
+        write_whole(Path(textfile), text.encode(), 0o644)
+    return 0
+
+
 @app.command("token", help="Make a token: prints it, and the line for the tokens file on stderr.")
 def token_(
     name: str = typer.Argument(..., metavar="NAME", help="for people: whose it is"),

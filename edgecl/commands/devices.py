@@ -15,6 +15,8 @@ from ..devices import Figure, Profile, list_profiles, load_profile
 from .places import existing_folder, writable_file
 from .show import print_table, print_text
 
+HOT_SECONDS = 600.0
+
 app = typer.Typer(help="Device profiles: what a step would take there.", invoke_without_command=True)
 
 
@@ -55,10 +57,16 @@ def kernel_rows(profile: Profile) -> list[list[str]]:
     ]
 
 
-@app.command("calibrate", help="Measure this machine; it is 'host' from then on. Takes 1 to 2 minutes.")
+CALIBRATE = """Measure this machine; it is 'host' from then on. Takes minutes, and half of the RAM at most.
+
+What is not measured (on a board without a power sensor, say) stays as the shipped profile of the board has it."""
+
+
+@app.command("calibrate", help=CALIBRATE)
 def calibrate_command(
     out: str = typer.Option("", "--out", help="also write the profile as a TOML file"),
     folder: str = typer.Option(".", "--disk", help="folder on the disk to measure"),
+    hot: bool = typer.Option(False, "--hot", help="also 10 minutes with all cores busy: what speed is left then"),
 ) -> None:
     from ..devices.calibration.machine import calibrate
 
@@ -67,15 +75,36 @@ def calibrate_command(
     existing_folder(folder)
     start = time.monotonic()
     profile = calibrate(
-        Path(out) if out else None, Path(folder), lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True)
-    )
+        Path(out) if out else None, Path(folder), lambda text: print(f"measuring: {text}", file=sys.stderr, flush=True),
+        HOT_SECONDS if hot else 0.0,
+    )  # fmt: skip
     model = profile.figures["model"]
     print(f"{profile.title}: done in {time.monotonic() - start:.0f} s")
     low, high = model["band_low"].value, model["band_high"].value
     print(f"band of a step's seconds: {low:.2f} to {high:.2f} times the prediction")
-    print(f"power: {'measured' if profile.figures['power'] else 'no sensor here, so joules are unknown'}")
+    marks = {f.mark for f in profile.figures["power"].values() if f.source.startswith("edgecl devices calibrate")}
+    unknown = "no sensor here, so joules are unknown"
+    known = "no sensor here; as the shipped profile of the board has it" if profile.figures["power"] else unknown
+    print(f"power: {'measured' if marks else known}")
+    if hot:
+        print(f"of its speed {profile.figures['thermal']['sustained'].value:.0%} is left after {HOT_SECONDS:.0f} s")
     if out:
         print(f"wrote {out}; use it with --device {out}")
+
+
+@app.command("report", help="Write what this machine is and what was measured on it, to send to others (JSON).")
+def report_command(
+    out: str = typer.Option("device_report.json", "--out", metavar="FILE", help="where to"),
+) -> None:
+    from ..devices.report import device_report
+
+    writable_file(out)
+    found = device_report(plain(load_profile("host")))
+    Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {out}: {found['profile']['title']}")
+    if not found["calibrated"]:
+        print("Its kernels were not timed yet: 'edgecl devices calibrate' first makes it worth more to others.")
+    print("It names no person, folder, network or serial number. How to send it: docs/device_reports.md")
 
 
 @app.command("table", help="Four learning tasks on every device: seconds, joules, RAM, flash. All modelled.")

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from ..config import Config, normalise
+from ..errors import BadInput
 from .fresh import become
 from .options import with_config_options
 from .understood import say_understood
@@ -33,9 +34,17 @@ def command(
     use: list[str],
     context: typer.Context,
     resume: str = typer.Option(None, "--resume", metavar="DIR", help="continue the run whose --out folder this was"),
+    seeds: str = typer.Option(None, "--seeds", metavar="0-4", help="one run for each seed, compared; needs --out"),
     as_json: bool = typer.Option(False, "--json", help="print the run record instead of a table"),
 ) -> int:
     """Check the options, then train: in a fresh image of this process when it is ours."""
+    if seeds is not None:
+        if resume is not None or as_json:
+            raise BadInput("--seeds goes with neither --resume nor --json.", "Drop one.")
+        from .seeds import parse_seeds, run_seeds
+
+        Config.make(options)
+        return run_seeds(parse_seeds(seeds), options, use)
     if resume is None:
         config = Config.make(options)
         if not as_json:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Graph, Node
+from ..graph.freeze import keeps_statistics
 from .buffers import Buffer, forward_halo
 from .fusion import Unit, fuse
 from .operations import AFFINE_AGAIN, HALO, POINT, SPLIT, as_map, fused_code, geometry, weight_nodes
@@ -47,6 +48,8 @@ class Emitter:
         self.norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
         self.weight_index = {n.name: i for i, n in enumerate(self.weights)}
         self.norm_index = {n.name: i for i, n in enumerate(self.norms)}
+        # Batch norms that take statistics of the batch in this pass.
+        self.counting = {n.name for n in self.norms if training and not keeps_statistics(graph, n)}
         # Parameters in graph order, trained ones only: the optimizer's and the flat gradient's order.
         everything = [p.name for p in graph.parameters.values() if p.trained]
         self.trained = everything if trained is None else [n for n in everything if n in trained]

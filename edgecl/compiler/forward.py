@@ -88,7 +88,7 @@ class Forward(Emitter):
                 *forward_halo(b.width, o.width, g[3], g[5], g[7]),
             )
         self.clean_halo(False, x)
-        n = self.norm_index[norm.name] if norm is not None and self.training else -1
+        n = self.norm_index[norm.name] if norm is not None and norm.name in self.counting else -1
         takes_sums = o.height * o.width > 1
         if finish is None:
             self.emit(False, CONV, [w, x, out, n if takes_sums else -1], [x, out])
@@ -121,7 +121,7 @@ class Forward(Emitter):
         """Depthwise and pointwise convolutions, which read through a normalisation."""
         _, n, activation = self.through.get(unit.inputs[0], (x, -1, 0))
         norm = self.statistics.get(unit.output)
-        stats = self.norm_index[norm.name] if norm is not None and self.training else -1
+        stats = self.norm_index[norm.name] if norm is not None and norm.name in self.counting else -1
         args = [self.weight_index[unit.node.name], x, out, stats, n, activation]
         self.emit(False, self.fused[unit.output], args, [x, out])
         self.own_planes[unit.node.name] = [self.scratch_plane(unit), None]
@@ -166,7 +166,7 @@ class Forward(Emitter):
     def own_sums(self, term: Term, b: int) -> None:
         """The sums of a batch norm that no convolution took along."""
         by_conv = self.statistics.get(term.tensor) is term.norm and self.produced_by_conv(term.tensor)
-        if term.norm is not None and self.training and not by_conv:
+        if term.norm is not None and term.norm.name in self.counting and not by_conv:
             self.emit(False, STATS, [self.norm_of(term), b], [b])
 
     def read_through(self, unit: Unit) -> bool:

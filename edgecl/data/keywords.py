@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,11 @@ HINT = "put WORD/SPEAKER-NUMBER.wav files into a folder and run 'edgecl data get
 
 
 def _obtain(work: Path) -> Path:
+    return rendered(work, WORDS)
+
+
+def rendered(work: Path, words: Sequence[str]) -> Path:
+    """A folder WORD/VOICE-NUMBER.wav of ``words`` in every voice and prosody."""
     machine = os.uname().machine
     known = PACKAGES.get(machine)
     if known is None:
@@ -53,7 +59,7 @@ def _obtain(work: Path) -> Path:
         tree = fetch.debian_package(package, sha256, work, HINT)
     libraries = next((tree / "usr/lib").glob("*-linux-gnu"))
     sounds = work / "sounds"
-    for word in WORDS:
+    for word in words:
         (sounds / word).mkdir(parents=True)
         for voice, pitch in VOICES.items():
             for number in range(len(STRETCHES) * len(PITCHES)):

@@ -21,13 +21,13 @@ SIDE = 512  # of the matrices: 3 MB, in cache, large enough for the product to r
 
 
 def main() -> None:
-    """argv: the number of cores, and ``full`` to measure copies of many sizes too."""
-    cores = int(sys.argv[1])
+    """argv: the number of cores, bytes of RAM, and ``full`` for threads between, and copies of many sizes."""
+    cores, ram = int(sys.argv[1]), int(sys.argv[2])
     process = psutil.Process()
     baseline = process.memory_info().rss
-    size = min(128 << 20, psutil.virtual_memory().total // 32)  # beyond the last cache where RAM allows
+    size = min(128 << 20, ram // 32)  # beyond the last cache where RAM allows
     flops, bandwidth = {}, {}
-    for threads in sorted({1, cores}):
+    for threads in range(1, cores + 1) if "full" in sys.argv else sorted({1, cores}):
         flops[threads] = _rate(threads, _products, 2.0 * SIDE**3, np.max)
         bandwidth[threads] = _rate(threads, partial(_copies, size // threads), 2.0 * (size // threads), np.median)
     sizes = {}

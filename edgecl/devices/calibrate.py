@@ -46,10 +46,11 @@ Probe = Callable[[int], Measurements]  # number of cores -> measurements
 
 
 def numpy_probe(cores: int, full: bool = False) -> Measurements:
-    """float32 matrix products and array copies in a child, with 1 and ``cores`` threads; 2 s, ``full`` 5 s."""
+    """float32 matrix products and array copies in a child, with 1 and ``cores`` threads; ``full``: with each number of
+    threads between them, and copies of many sizes. A sixteenth of the RAM at most."""
     code = "from edgecl.devices._probe import main; main()"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(cores), *(["full"] if full else [])],
+        [sys.executable, "-P", "-c", code, str(cores), str(memory_bytes()), *(["full"] if full else [])],
         capture_output=True,
         text=True,
         timeout=60,
@@ -87,7 +88,7 @@ def keep_calibrated(data: dict[str, Any]) -> None:
 
 def _cache_file(name: str) -> Path:
     cores = len(os.sched_getaffinity(0))
-    key = json.dumps([name, SCHEMA, platform.machine(), _cpu_name(), cores, _memory_bytes(), platform.python_version()])
+    key = json.dumps([name, SCHEMA, platform.machine(), _cpu_name(), cores, memory_bytes(), platform.python_version()])
     return cache_folder() / "host" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
@@ -117,7 +118,7 @@ def profile_tables(m: Measurements, cores: int) -> dict[str, Any]:
     ]
     carried = "reference of the shipped kernel rates; measure with: edgecl devices calibrate"
     memory: dict[str, Any] = {
-        "bytes": figure(_memory_bytes(), "measured", "Linux: MemTotal, or the control group's limit", "B"),
+        "bytes": figure(memory_bytes(), "measured", "Linux: MemTotal, or the control group's limit", "B"),
         "bandwidth": [{"threads": t, **figure(v, "measured", m.method, "B/s")} for t, v in sorted(m.bandwidth.items())],
     }
     if m.sizes:
@@ -125,9 +126,6 @@ def profile_tables(m: Measurements, cores: int) -> dict[str, Any]:
             {"bytes": n, **figure(v, "measured", "numpy copy, one thread, source and target together", "B/s")}
             for n, v in sorted(m.sizes.items())
         ]
-    parallel = [{"threads": 1, **figure(1.0, "derived", "by definition")}]
-    if cores > 1:
-        parallel.append({"threads": cores, **figure(0.9, "assumed", carried)})
     return {
         "schema": SCHEMA,
         "name": "host",
@@ -144,7 +142,6 @@ def profile_tables(m: Measurements, cores: int) -> dict[str, Any]:
         "gemm": {"efficiency": efficiency},
         "kernels": {
             **{k: figure(v.value, "assumed", carried) for k, v in loops.items()},
-            "parallel": parallel,
             "step_seconds": figure(5e-5, "assumed", carried, "s"),
             "tensor_seconds": figure(8e-6, "assumed", carried, "s"),
             "feed_bytes_per_s": figure(1.5e9, "assumed", carried, "B/s"),
@@ -173,7 +170,8 @@ def _keep(path: Path, data: dict[str, Any]) -> None:
             work.unlink()
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """RAM that this process may use: that of the machine, or of its control group."""
     total = psutil.virtual_memory().total
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

@@ -1,6 +1,8 @@
 """Cost model: seconds, joules and bytes of a step on a device it does not run on.
 
-Our engine: the sum over operations of `kernel_rates`, plus the update and a fixed part a step. Eager PyTorch and ncnn:
+Our engine: the sum over operations of `kernel_rates`, plus the update and a fixed part a step. Rates that were carried
+over from another machine are held to what memory allows here: an operation moves each of its maps and weights once at
+least (`floor_seconds`), and threads gain what they gain in a large matrix product. Eager PyTorch and ncnn:
 `frameworks`. Joules are power(threads) * seconds: the whole device, idle power included. A device that is hot runs at
 its profile's ``sustained`` share of full speed.
 
@@ -71,6 +73,8 @@ class CostModel:
             seconds = sum(self.operation_seconds(o, touched if o.kind == "optimizer" else space) for o in work)
             if work:
                 seconds += profile.figures["kernels"]["step_seconds"].value
+            if seconds and not self.measured:
+                band = max(band[0], min(1.0, self.floor_seconds(work) / seconds)), band[1]
         seconds /= self.speed
         watts = profile.power(self.threads)
         return StepCost(
@@ -82,6 +86,16 @@ class CostModel:
             label=f"modelled({profile.name})",
         )
 
+    @property
+    def measured(self) -> bool:
+        """Whether our kernels were timed on this device."""
+        return all(r.mark == "measured" for r in self.profile.kernels.values())
+
+    def floor_seconds(self, work: Sequence[Operation]) -> float:
+        """Bytes that ``work`` must move, each map and weight once a pass, over the bandwidth of main memory; what the
+        next convolution takes along moves nothing."""
+        return sum(o.bytes for o in work if not o.absorbed) / self.profile.bandwidth(self.threads)
+
     def operation_seconds(self, operation: Operation, space: float | None = None) -> float:
         """Time of one operation of our engine in a step with maps of ``space`` bytes (an update: its footprint)."""
         o = operation
@@ -92,17 +106,20 @@ class CostModel:
             traffic = fixed["update_traffic"]
             if o.density < 1:  # its lists' values are refreshed too, in another order
                 traffic = fixed.get("sparse_update_traffic", traffic)
-            return o.bytes * traffic.value / bandwidth + fixed["tensor_seconds"].value
+            return o.bytes * max(traffic.value, 1.0) / bandwidth + fixed["tensor_seconds"].value
         if o.absorbed:
             return 0.0
         if kind == "feed":
-            return o.written / fixed["feed_bytes_per_s"].value
+            least = 0.0 if self.measured else o.bytes / bandwidth
+            return max(o.written / fixed["feed_bytes_per_s"].value, least)
         rates = self.profile.kernels[kind, phase]
         work = (o.read + o.written) if kind in ("maps", "pool") else o.flops
         lanes = vectors(o.rows, self.profile.lanes) if kind == "pool" else padding(o.rows, self.profile.lanes)
         compute = lanes * work * rates.reciprocal(kind, o.density, o.positions)
         start = rates.start[0] + (rates.start[1] - rates.start[0]) * self._share
-        return compute / self._rate + rates.traffic * o.bytes / bandwidth + start
+        moved = o.bytes / bandwidth
+        seconds = compute / self._rate + rates.traffic * moved
+        return (seconds if rates.mark == "measured" else max(seconds, moved)) + start
 
 
 def warmed(profile: Profile, seconds: float) -> float:

@@ -73,7 +73,7 @@ class Profile:
     clusters: tuple[Cluster, ...]
     bandwidth_by_threads: Table
     gemm_by_threads: Table
-    parallel_by_threads: Table
+    parallel_by_threads: Table  # empty where nobody measured our kernels
     kernels: Mapping[tuple[str, str], Rates]
     figures: Mapping[str, Mapping[str, Figure]]
     bandwidth_by_size: Table = ()
@@ -130,8 +130,23 @@ class Profile:
         return max(one / largest, 1.0) * (main + own * (threads * alone - main))
 
     def parallel(self, threads: int = 1) -> float:
-        """Share of ``threads`` times one thread's rate that our kernels reach."""
-        return interpolate(self.parallel_by_threads, self._check_threads(threads))
+        """Share of the ``threads`` cores' rates that our kernels reach together, over what they reach on one: measured
+        by a calibration, else that of a large matrix product, which contends for the same memory (`contention`)."""
+        self._check_threads(threads)
+        if not self.parallel_by_threads:
+            return self.contention(threads)
+        return interpolate(self.parallel_by_threads, threads)
+
+    def contention(self, threads: int = 1) -> float:
+        """What is left of one core's efficiency in a large matrix product when ``threads`` cores work on it, 1 at
+        most."""
+        return min(1.0, self.gemm_efficiency(threads) / self.gemm_efficiency(1))
+
+    def scaling(self, threads: int = 1) -> float:
+        """How many times faster ``threads`` cores are than one, at most: by compute or by bandwidth, whichever gains
+        more."""
+        compute = self.peak_flops(threads) * self.contention(threads) / self.peak_flops(1)
+        return max(compute, self.bandwidth(threads) / self.bandwidth(1))
 
     def power(self, threads: int = 1) -> float | None:
         """Watts of the whole device with ``threads`` busy cores, or None when not known."""

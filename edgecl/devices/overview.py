@@ -19,7 +19,7 @@ from ..graph import Graph
 from ..graph.builders import build, builders
 from .cost import CostModel, StepCost, warmed
 from .figures import Profile
-from .frameworks import EAGER_TORCH, Family
+from .frameworks import EAGER_TORCH, NCNN, Family
 from .load import load_profile
 from .workload import FORWARD, operations
 
@@ -49,7 +49,10 @@ measured (`bench/results/step.json`), and 12 times with depthwise convolutions (
 channel by channel: that concerns the keyword task. So the ratios are upper bounds, not claims.
 
 *90 %* is edgecl at density 0.1, gradients for all living weights. Its kernel rates were measured on x86-64 and carried
-over through a simulator of each core (`bench/neon_cycles.py`, within a factor of 2): hence the wide band."""
+over through a simulator of each core (`bench/neon_cycles.py`, within a factor of 2): hence the wide band. No step, and
+no end of a band, is faster than its maps and weights, each moved once a pass, over the board's bandwidth; threads gain
+what they gain in a large matrix product on the board, on both sides of the ratio. What this changed:
+[old against new](device_changes.md)."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def markdown(found: Sequence[dict[str, Any]], command: str) -> str:
         f"Made by `{command}`; raw figures beside it in `devices.json`.",
         *INTRODUCTION.splitlines(),
         "",
+        *_errors(),
     ]
     for task in tasks():
         mine = [r for r in found if r["task"] == task.name]
@@ -204,6 +208,22 @@ def markdown(found: Sequence[dict[str, Any]], command: str) -> str:
             f"| {_millions(r['edgecl_largest_model_weights'])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _errors() -> list[str]:
+    """What the families' predictions of published times came to."""
+    lines = [
+        "## How far the predictions are off", "",
+        "Of published times, by `bench/cost_model.py`: constants fitted over all rows, and over all rows but those of "
+        "the network that is predicted. Of our engine on these boards nobody has published a time.", "",
+        "| family | rows | fitted: median error | worst factor | left out: median error | worst factor |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for family in (EAGER_TORCH, NCNN):
+        (rows, *fitted), (_, *left) = family.errors["fitted"], family.errors["left_out"]
+        figures = " | ".join(f"{median:.0%} | {worst:.2f}x" for median, worst in (fitted, left))
+        lines.append(f"| {family.name} | {rows} | {figures} |")
+    return [*lines, ""]
 
 
 def _line(r: dict[str, Any]) -> str:

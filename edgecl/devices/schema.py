@@ -35,9 +35,8 @@ SECTIONS: dict[str, tuple[set[str], set[str]]] = {
 TABLES = {
     ("memory", "bandwidth"): "threads",
     ("gemm", "efficiency"): "threads",
-    ("kernels", "parallel"): "threads",
 }
-OPTIONAL_TABLES = {("memory", "by_size"): "bytes"}
+OPTIONAL_TABLES = {("memory", "by_size"): "bytes", ("kernels", "parallel"): "threads"}
 
 
 def parse_profile(data: Mapping[str, Any], place: str) -> Profile:

@@ -11,6 +11,7 @@ import numpy as np
 from .. import _kernels
 from ..compiler import Plan
 from ..compiler.operations import dilation, geometry, weight_nodes
+from ..graph.freeze import keeps_statistics
 from .flop_counter import FlopCounter
 from .model import Parameter
 from .sides import Side
@@ -39,6 +40,7 @@ class BoundNetwork:
                 node.attributes.get("groups", 0),
                 node.attributes["eps"],
                 node.attributes.get("momentum", 0.0),
+                keeps_statistics(graph, node),
             )
 
     def bind(

@@ -87,8 +87,10 @@ class Side:
         with self._changing:
             for name, p in self._model.parameters.items():
                 if name in self._gradients and p.trained_count:
-                    at = slice(None) if p.gradient_subset is None else p.gradient_subset
-                    self.parameters[name].values[at] -= np.float32(lr) * self._gradients[name][at].astype(np.float32)
+                    mine, gradient, subset = self.parameters[name].values, self._gradients[name], p.gradient_subset
+                    for i in range(0, p.trained_count, PIECE):  # never a copy of a whole tensor
+                        at = slice(i, i + PIECE) if subset is None else subset[i : i + PIECE]
+                        mine[at] -= np.float32(lr) * gradient[at].astype(np.float32, copy=False)
 
     def _fitting(self, name: str, p: Parameter) -> Parameter:
         """The own parameter with the pattern of ``p``; its arrays stay where they fit."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..compiler import Plan, weight_costs
 from ..errors import BadInput, require, unknown_name
 from ..graph import Graph, Node, operator
+from ..graph.freeze import keeps_statistics
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
 from .engine_state import EngineState, check_parameter
@@ -171,7 +172,8 @@ class TorchEngine:
             if node.op == "dropout" and training:
                 keep = draw_mask(self.rng, tuple(inputs[0].shape), node.attributes["p"])
                 params["keep"] = self._torch.from_numpy(keep).to(self._dtype)
-            tensors[node.output] = operator(node.op, node.name).torch(inputs, params, node.attributes, training)
+            learns = training and not keeps_statistics(self._graph, node)
+            tensors[node.output] = operator(node.op, node.name).torch(inputs, params, node.attributes, learns)
             ran.append(node)
         return tensors, ran
 

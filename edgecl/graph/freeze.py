@@ -21,7 +21,10 @@ def freeze_below(graph: Graph, name: str) -> Graph:
         if node.output in needed:
             needed.update(node.inputs)
             frozen.update(node.parameters)
-    parameters = {n: replace(p, frozen=True) if n in frozen else p for n, p in graph.parameters.items()}
+    # A frozen weight is no longer one that moves between living and dead.
+    parameters = {
+        n: replace(p, frozen=True, prunable=False) if n in frozen else p for n, p in graph.parameters.items()
+    }
     if not any(p.trained for p in parameters.values()):
         raise BadInput(f"Below '{name}' lies all that could learn in '{graph.name}'.", "Freeze below an earlier node.")
     return replace(graph, parameters=parameters)

@@ -12,7 +12,7 @@ from ..parsing import count, fraction, real
 from .context import Context
 from .losses import Array, cross_entropy, log_softmax
 from .needs import Needs
-from .penalty import Quadratic
+from .penalty import Quadratic, pieces
 from .phase import Phase
 
 GROUP = 8  # rows whose gradients are squared together, whatever the run's batch
@@ -39,23 +39,26 @@ class OnlineEWC(Quadratic):
 
     @property
     def needs(self) -> Needs:
-        return Needs(per_weight=("fisher", "anchor"))
+        return Needs(per_weight=("fisher", "anchor"), gradient_copies=1)
 
     def end_task(self, c: Context) -> Sequence[Phase]:
         engine, batches = c.engine, 0
-        found = np.zeros_like(engine.gradients.flat, np.float64)
+        engine.discard()
+        found = engine.gradients.copy()  # zero: the squares are summed here
         for batch in c.task_samples(GROUP, self.samples):
             engine.discard()
             for start in range(0, len(batch), engine.plan.batch):
                 rows = batch.x[start : start + engine.plan.batch]
                 c.backward(rows, lambda logits: self._drawn(logits, c) * np.float32(len(logits) / len(batch)))  # noqa: B023
-            found += len(batch) * engine.gradients.flat.astype(np.float64) ** 2
+            for at in pieces(found.size):
+                found[at] += np.float32(len(batch)) * engine.gradients.flat[at] ** 2
             batches += 1
         engine.discard()
         if not batches or not found.any():
             return ()
-        fisher = engine.per_weight("fisher")
-        fisher.flat[:] = self.decay * fisher.flat + (found / found.mean()).astype(np.float32)
+        fisher, scale = engine.per_weight("fisher").flat, np.float32(1 / found.mean(dtype=np.float64))
+        for at in pieces(found.size):
+            fisher[at] = np.float32(self.decay) * fisher[at] + scale * found[at]
         self.anchor_here(engine)
         return ()
 

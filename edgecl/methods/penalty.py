@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,13 @@ from ..engine.base import Engine
 from .base import Method, Work
 from .batch import Array, Batch, Replay
 from .context import Context
+
+PIECE = 32768  # weights at a time: arithmetic on whole tensors would take copies of them
+
+
+def pieces(size: int) -> Iterator[slice]:
+    """Slices that cover ``size`` values one after another."""
+    return (slice(i, i + PIECE) for i in range(0, size, PIECE))
 
 
 class Quadratic(Method):
@@ -36,9 +44,10 @@ class Quadratic(Method):
         for name, p in engine.model.parameters.items():
             if name not in engine.gradients:  # type: ignore[operator]
                 continue
-            pull, g = weight * importance[name], engine.gradients[name]
-            g += pull * (p.values - anchor[name])
-            g /= 1 + np.float32(lr) * pull
+            for at in pieces(p.values.size):
+                pull, g = weight * importance[name][at], engine.gradients[name][at]
+                g += pull * (p.values[at] - anchor[name][at])
+                g /= 1 + np.float32(lr) * pull
 
     def anchor_here(self, engine: Engine) -> None:
         """th* <- th."""

@@ -12,7 +12,7 @@ from ..options import option
 from ..parsing import real
 from .context import Context
 from .needs import Needs
-from .penalty import Quadratic
+from .penalty import Quadratic, pieces
 from .phase import Phase
 
 
@@ -47,15 +47,18 @@ class SI(Quadratic):
         np.clip(flat, -np.float32(self.clip), np.float32(self.clip), out=flat)
         own = engine.gradients.copy()
         super().penalise(engine, lr)
-        engine.per_weight("path").flat[:] += np.float32(lr) * own * flat
+        path = engine.per_weight("path").flat
+        for at in pieces(path.size):
+            path[at] += np.float32(lr) * own[at] * flat[at]
 
     def end_task(self, c: Context) -> Sequence[Phase]:
         engine = c.engine
         omega, anchor, path = (engine.per_weight(n) for n in ("omega", "anchor", "path"))
         for name, p in engine.model.parameters.items():
             if name in engine.gradients:  # type: ignore[operator]
-                moved = (p.values - anchor[name]) ** 2 + np.float32(self.xi)
-                omega[name][:] += np.maximum(path[name], 0) / moved
+                for at in pieces(p.values.size):
+                    moved = (p.values[at] - anchor[name][at]) ** 2 + np.float32(self.xi)
+                    omega[name][at] += np.maximum(path[name][at], 0) / moved
                 path[name][:] = 0
         self.anchor_here(engine)
         return ()

@@ -80,6 +80,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     rng = np.random.default_rng(config.seed)  # rows of a head that is too narrow
     network = resolve_network(config.network, spec, stream.class_count, config.norm, rng)
+    network = network.frozen_below(config.freeze_below)
     graph = network.graph
     method = configured_method(config)
     memory_slots(config, method)

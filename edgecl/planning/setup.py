@@ -158,7 +158,7 @@ def make_setup(
             f"Method '{config.method}' works at the ends of tasks, and this stream has none.",
             "Drop tasks=False, or use a method for streams without tasks, such as er.",
         )
-    own = own or resolve_network(network, spec, classes, config.norm, rng)
+    own = (own or resolve_network(network, spec, classes, config.norm, rng)).frozen_below(config.freeze_below)
     if weights is not None:
         found = read_weights(weights, own.graph)
         own = Network(own.graph, {n: v.reshape(own.graph.parameters[n].shape) for n, v in found.items()}, own.about)

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from ..errors import BadInput
 from ..graph import Graph
+from ..graph.widen import head_parameters
 
 
 def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
@@ -22,7 +23,7 @@ def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
         raise BadInput(f"The weights '{path}' cannot be read: {error}.", "Give a safetensors file.") from error
-    head = {n for node in graph.nodes if node.output == graph.logits for n in node.parameters}
+    head = set(head_parameters(graph))
     found: dict[str, np.ndarray] = {}
     for name, spec in graph.parameters.items():
         tensor = tensors.get(name)

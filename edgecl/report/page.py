@@ -19,7 +19,7 @@ MB = 1e6
 def run_page(record: Mapping[str, Any]) -> str:
     """One self-contained HTML page; the record is inside it (`record_in`)."""
     config, charts = record["config"], Charts()
-    stream = Path(str(record["stream"]["name"])).name
+    stream = Path(str(record["stream"]["name"])).stem
     title = f"{stream}: {config['network']}, {config['method']}"
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -74,6 +74,15 @@ def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def with_unit(limit: str, value: float | None) -> str:
+    """A figure of a budget by the limit's name."""
+    if value is None:
+        return "–"
+    if limit in ("ram", "flash_writes_per_day"):
+        return f"{value / MB:.1f} MB"
+    return f"{value:.4g} {({'seconds': 's', 'energy': 'J', 'flops': 'FLOPs'}).get(limit, '')}".strip()
 
 
 def duration(seconds: float) -> str:
@@ -220,8 +229,8 @@ def _costs(record: Mapping[str, Any]) -> list[str]:
         rows.append(["exchanges done of those asked for", f"{c['swaps_done']} of {c['swaps_requested']}"])
     for name, limit in (record.get("budget") or {}).items():
         if limit is not None:
-            used = "–" if limit["used"] is None else f"{limit['used']:.4g}"
-            rows.append([f"limit on {name.replace('_', ' ')}, {limit['source']}", f"{used} of {limit['limit']:.4g}"])
+            used, most = (with_unit(name, limit[key]) for key in ("used", "limit"))
+            rows.append([f"limit on {name.replace('_', ' ')}, {limit['source']}", f"{used} of {most}"])
     return ["<h2>Costs</h2>", table(["what", "figure"], rows)]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .access import GRANTS, Gate
+from .metrics import Metrics
 from .reading import drop_body
 from .refusals import Refused, problem, status_of
 from .service import Service
@@ -32,11 +33,18 @@ async def openapi(service: Service, request: Request) -> Response:
     return Response(DOCUMENT.read_bytes(), media_type="application/json")
 
 
+async def metrics(service: Service, request: Request) -> Response:
+    text: Metrics = request.app.state.metrics
+    return Response(text.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+METRICS = Verb("GET", "/metrics", "metrics", "metrics", "Counters, as Prometheus reads them.", metrics,
+               (200, "text format 0.0.4"), returns="text/plain")  # fmt: skip
 OPENAPI = Verb("GET", "/v1/openapi.json", "metrics", "openapi", "This document.", openapi, (200, "OpenAPI 3.1"))
-VERBS: tuple[Verb, ...] = (*USE_VERBS, *ADMIN_VERBS, OPENAPI)
+VERBS: tuple[Verb, ...] = (*USE_VERBS, *ADMIN_VERBS, METRICS, OPENAPI)
 
 
-def make_app(service: Service, role: str | None, gate: Gate | None = None) -> Starlette:
+def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | None = None) -> Starlette:
     """The application of one socket. ``role``: of whoever reaches it; None: what ``gate`` says of each request."""
 
     def roles(request: Request) -> frozenset[str]:
@@ -47,6 +55,7 @@ def make_app(service: Service, role: str | None, gate: Gate | None = None) -> St
 
     routes = [Route(v.path, _endpoint(service, v, roles), methods=[v.method]) for v in VERBS]
     app = Starlette(routes=routes)
+    app.state.metrics = metrics
     app.router.redirect_slashes = False
 
     async def not_found(request: Request, error: Exception) -> Response:
@@ -76,7 +85,7 @@ def _endpoint(
             if status_of(error) == 500:
                 LOG.exception("%s failed", verb.name, extra={"event": "failure"})
             response = _refusal(error, name, None if await drop_body(request) else {"Connection": "close"})
-        service.answered(verb.name, response.status_code)
+        request.app.state.metrics.answered(verb.name, response.status_code)
         return response
 
     return endpoint

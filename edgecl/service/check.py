@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
-from ..budget import Budget
-from ..learner import Learner
 from .config import ServiceConfig
+from .held import new_learner
 
 
 def checked(config: ServiceConfig, use: tuple[str, ...] = ()) -> dict[str, Any]:
     """The learner is made in a folder that goes again; nothing of the state folder is touched. Raises `BadInput`."""
-    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
     with (
         tempfile.TemporaryDirectory(prefix="edgecl-check-") as place,
-        Learner(**options, store=f"{place}/store", budget=Budget(**config.budget), use=use) as learner,
+        new_learner(config, Path(place) / "store", use) as learner,
     ):
         plan = learner.plan
         peak = int(plan.peak_bytes)

@@ -7,7 +7,6 @@ import http.client
 import json
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,27 +15,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
 
-from ..errors import BadInput, EdgeclError, NothingLearned
+from ..errors import BadInput, EdgeclError
 from ..intake.labels import plain_labels
+from .wire import Json, framed, read, refusal, whole
 
-Json = dict[str, Any]
 RETRIES = 2
-
-
-class ServiceError(EdgeclError):
-    """The service refused: ``status`` of its answer, cause and remedy as it said them."""
-
-    def __init__(self, status: int, cause: str, remedy: str, retry_after: float | None) -> None:
-        super().__init__(cause, remedy)
-        self.status, self.retry_after = status, retry_after
-
-
-class Unsuitable(ServiceError, BadInput):
-    """The service could not use what was sent (422)."""
-
-
-class NotLearned(ServiceError, NothingLearned):
-    """The service has not learned anything yet (409)."""
 
 
 class Observed:
@@ -130,12 +113,12 @@ class Client:
     def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The JSON that answers a JSON body. Raises `ServiceError`."""
         text = None if body is None else json.dumps(body).encode()
-        return _read(*self.request(method, path, text, **query))
+        return read(*self.request(method, path, text, **query))
 
     @staticmethod
     def answer(status: int, body: bytes) -> Any:
         """The JSON of an answer. Raises `ServiceError`."""
-        return _read(status, body, {})
+        return read(status, body, {})
 
     def close(self) -> None:
         self._connection.close()
@@ -157,21 +140,21 @@ class Client:
         x, _ = self._batch(x)
         about: Json = {"shape": list(x.shape), "dtype": x.dtype.name, "labels": plain_labels(y, len(x))}
         about |= {k: v for k, v in (("task", task), ("subject", subject)) if v is not None}
-        answer = _read(*self.request("POST", "/v1/observe", _framed(about, x), "application/x-edgecl"))
+        answer = read(*self.request("POST", "/v1/observe", framed(about, x), "application/x-edgecl"))
         return Observed(answer["ids"], answer["durable"], self.flush)
 
     def predict(self, x: Any, proba: bool = False) -> Any:
         """See `Learner.predict`."""
         x, one = self._batch(x)
-        body = _framed({"shape": list(x.shape), "dtype": x.dtype.name}, x)
+        body = framed({"shape": list(x.shape), "dtype": x.dtype.name}, x)
         more = {"proba": 1} if proba else {}
-        answer = _read(*self.request("POST", "/v1/predict", body, "application/x-edgecl", **more))
+        answer = read(*self.request("POST", "/v1/predict", body, "application/x-edgecl", **more))
         found = np.array(answer["probabilities"], np.float32) if proba else answer["labels"]
         return found[0] if one else found
 
     def flush(self) -> bool:
         """Returns when every sample observed so far is on flash; whether there is a store."""
-        return bool(_read(*self.request("POST", "/v1/labels", b"[]", wait="durable"))["durable"])
+        return bool(read(*self.request("POST", "/v1/labels", b"[]", wait="durable"))["durable"])
 
     def learn(self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None) -> Json:
         """See `Learner.learn`; the log as a dictionary."""
@@ -222,8 +205,8 @@ class Client:
     def predict_kept(self, x: Any) -> Json:
         """The whole answer of a prediction whose samples are kept for a label: ``labels``, ``confidence``, ``ids``."""
         x, _ = self._batch(x)
-        body = _framed({"shape": list(x.shape), "dtype": x.dtype.name}, x)
-        return _read(*self.request("POST", "/v1/predict", body, "application/x-edgecl", keep=1))
+        body = framed({"shape": list(x.shape), "dtype": x.dtype.name}, x)
+        return read(*self.request("POST", "/v1/predict", body, "application/x-edgecl", keep=1))
 
     def label(self, labels: Mapping[str, Any] | Sequence[Json]) -> list[Json]:
         """Labels for samples that were kept, by id; a status for each."""
@@ -235,14 +218,18 @@ class Client:
 
     def picture(self, name: str) -> bytes:
         """A kept sample as PNG."""
-        return _whole(*self.request("GET", f"/v1/pool/{quote(name, safe='')}"))
+        return whole(*self.request("GET", f"/v1/pool/{quote(name, safe='')}"))
 
     def decisions(self, since: int = 0) -> list[Json]:
         return self.ask("GET", "/v1/decisions", since=since)["decisions"]
 
     def export(self, what: str = "model") -> bytes:
         """The model (a `.edgecl` file) or the samples (a tar of safetensors files)."""
-        return _whole(*self.request("GET", "/v1/export", what=what))
+        return whole(*self.request("GET", "/v1/export", what=what))
+
+    def metrics(self) -> str:
+        """Counters in Prometheus' text format."""
+        return whole(*self.request("GET", "/metrics")).decode()
 
     def verb(self, name: str, **body: Any) -> Any:
         """Any other verb of the admin socket: pause, resume, rollback, backup, classes."""
@@ -255,7 +242,7 @@ class Client:
         while True:
             found = self.ask("GET", f"/v1/jobs/{number}", wait=20)
             if found["state"] == "failed":
-                raise _error(found["problem"])
+                raise refusal(found["problem"])
             if found["state"] == "done":
                 return found["result"]
 
@@ -278,34 +265,6 @@ class Client:
             self._shape = tuple(self.status()["input"]["shape"])
         one = x.shape == self._shape
         return (x[None] if one else x), one
-
-
-def _framed(about: Json, x: np.ndarray) -> bytes:
-    text = json.dumps(about).encode()
-    return struct.pack("<I", len(text)) + text + x.astype(x.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _read(status: int, body: bytes, headers: Mapping[str, str]) -> Any:
-    return json.loads(_whole(status, body, headers))
-
-
-def _whole(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
-    if status < 400:
-        return body
-    try:
-        error = _error(json.loads(body))
-    except (ValueError, KeyError, AttributeError, TypeError):
-        error = ServiceError(status, f"The service answered {status}.", "See its log.", None)
-    raise error
-
-
-def _error(found: Json) -> ServiceError:
-    kind = ServiceError
-    if found["status"] == 422:
-        kind = Unsuitable
-    elif found["status"] == 409 and found["cause"].startswith("Nothing has been learned"):
-        kind = NotLearned
-    return kind(found["status"], found["cause"], found["remedy"], found.get("retry_after"))
 
 
 def events(client: Client) -> Iterator[tuple[str, Json]]:

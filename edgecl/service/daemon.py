@@ -24,6 +24,7 @@ from .journal import Journal
 from .life import Life
 from .listening import ADMIN, API, Server, bind_tcp, bind_unix, hosts, make_server, systemd_sockets, tls
 from .logs import set_level
+from .metrics import Metrics
 from .notify import notify
 from .service import Service
 
@@ -100,9 +101,9 @@ class Daemon:
         self.service.events.begin(loop)
         self.service.start()
         roles = {"api": "use", "admin": "admin", "tcp": None}
-        running = []
+        running, metrics = [], Metrics(self.service)
         for name, sock in sockets.items():
-            app = make_app(self.service, roles.get(name, "use"), self._gate)
+            app = make_app(self.service, metrics, roles.get(name, "use"), self._gate)
             server = make_server(app, self.config.serve, self._tls if name == "tcp" else None)
             self._servers.append(server)
             running.append(asyncio.create_task(server.serve(sockets=[sock])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from math import prod
 from pathlib import Path
@@ -22,10 +22,15 @@ from ..learning.root_key import root_key
 from ..network import Network
 from .bodies import Samples
 from .config import ServiceConfig
-from .refusals import Refused
 
 LOG = logging.getLogger("edgecl.service")
 PIECE = 32  # rows of a prediction that nobody waits for
+
+
+def new_learner(config: ServiceConfig, store: Path, use: tuple[str, ...] = (), **more: Any) -> Learner:
+    """The configured learner over a store."""
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
+    return Learner(**options, store=str(store), budget=Budget(**config.budget), use=use, **more)
 
 
 def open_learner(config: ServiceConfig, use: tuple[str, ...] = ()) -> Learner:
@@ -45,8 +50,7 @@ def open_learner(config: ServiceConfig, use: tuple[str, ...] = ()) -> Learner:
             learner.close()
             raise BadInput(f"The saved learner takes {found}, [learner] says {list(wanted)}.", "Use another state.")
         return learner
-    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.learner.items()}
-    learner = Learner(**options, path=saved, store=str(store), budget=budget, root_key=key, use=use)
+    learner = new_learner(config, store, use, path=saved, root_key=key)
     try:
         learner.save()
     except BaseException:
@@ -138,6 +142,16 @@ class Held:
             self.unsaved = True
         return [int(i) for i in ticket.ids]
 
+    def store_only(self, x: np.ndarray, subject: int | None) -> list[int]:
+        """Ids of samples that the store keeps and nothing trains on."""
+        ticket = self.learner.observe(x, None, subject=subject)
+        self.unsaved = True
+        return [int(i) for i in ticket.ids]
+
+    def relabel(self, ids: list[int], labels: Any) -> None:
+        self.unsaved = True
+        self.learner.relabel(ids, labels)
+
     @property
     def durable(self) -> bool:
         """Whether there is a store that makes samples durable."""
@@ -191,14 +205,6 @@ class Held:
     def network(self) -> Network:
         """Graph and weights as they are now."""
         return self.learner.model.network()
-
-    def call(self, verb: str, *args: Any, **named: Any) -> Any:
-        """A verb that not every learner has yet."""
-        method: Callable[..., Any] | None = getattr(self.learner, verb, None)
-        if method is None:
-            raise Refused(501, f"This edgecl's Learner has no '{verb}'.", "Use a newer one.")
-        self.unsaved = True
-        return plain(method(*args, **named))
 
     def close(self) -> None:
         self.learner.close()

@@ -24,6 +24,7 @@ class Schedule:
     ) -> None:
         self._held, self.config = held, config
         self._after_slice, self._checkpoint = after_slice, checkpoint
+        self.before_slice: Callable[[], None] = lambda: None
         self.paused = False
         self.held_by: str | None = None  # why nothing is learned, for people
         self._not_before, self._wait = 0.0, 0.0
@@ -54,6 +55,7 @@ class Schedule:
         return True if when == "idle" else _within(when, time.localtime())
 
     def slice(self) -> dict[str, Any]:
+        self.before_slice()
         log = self._held.learn(seconds=self.config.slice)
         if log["stopped"] is not None and "stop()" not in log["stopped"]:
             self.wait_longer()  # a budget, or a loss that was not finite: not again at once

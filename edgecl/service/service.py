@@ -15,6 +15,7 @@ from ..storage.errors import StoreError, StoreFull
 from .bodies import Samples, check_label
 from .boots import Boots
 from .config import RELOADABLE, ServiceConfig
+from .corrections import Corrections
 from .events import Events
 from .held import Held
 from .journal import Journal
@@ -25,10 +26,10 @@ from .repeats import Repeats
 from .reserve import Reserve, no_space
 from .schedule import Schedule
 from .taking import IntakeThread
+from .watching import Watching
 from .work import Job, WorkThread
 
 LOG = logging.getLogger("edgecl.service")
-GUESSED = 8  # samples of a request that are predicted before they are learned
 
 
 class Service:
@@ -42,6 +43,8 @@ class Service:
     ) -> None:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
         self.boots, self.full = boots, False
+        self.loss: float | None = None
+        self.saves = {"good": 0, "failed": 0}
         self.reserve = Reserve(config.state, config.serve.reserve or held.state_bytes)
         self.reserve.keep()
         self.began = time.monotonic()
@@ -53,7 +56,10 @@ class Service:
         self.schedule.held_by = safe
         self.work = WorkThread(self.schedule)
         self.predicting = PredictThread(held, held.predict_batch, config.serve.waiting_rows)
-        self.intake = IntakeThread(held.flush)
+        self.watching = Watching(config, held, journal)
+        self.schedule.before_slice = self.watching.before_slice
+        self.corrections = Corrections(config.state, held, self.watching)
+        self.intake = IntakeThread(self.watching.flush)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
     def start(self) -> None:
@@ -83,7 +89,7 @@ class Service:
             if known is not None:
                 return known
             samples = decode()
-            self._judge(samples)
+            self.watching.guess(samples)
             ids = self._take(samples)
             answer = {"taken": len(ids), "ids": ids}
             self.repeats.keep(key, answer)
@@ -108,15 +114,12 @@ class Service:
 
     def _take(self, samples: Samples) -> list[int]:
         if self.held.changes_task(samples):  # it ends a task, which excludes what trains
-            ids = self.work.submit("task", lambda: self.held.observe(samples)).future.result()
+            ids = self.work.submit("task", lambda: self.watching.observe(samples)).future.result()
         else:
-            ids = self.held.observe(samples)
+            ids = self.watching.observe(samples)
         if self.schedule.wants_to_learn():
             self.work.wake()
         return ids
-
-    def _judge(self, samples: Samples) -> None:
-        """Predict labelled samples before they are learned."""
 
     def label(self, given: list[dict[str, Any]], durable: bool) -> Future[Any]:
         """Labels for samples of the pool: one row each, with the status of a request for it alone."""
@@ -143,6 +146,7 @@ class Service:
         return self.work.submit("learn", lambda: self._learn(asked))
 
     def _learn(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.watching.before_slice()
         log = self.held.learn(**(asked or {"seconds": self.schedule.config.slice}))
         self._after_slice(log)
         return log
@@ -152,6 +156,9 @@ class Service:
             about = {k: log[k] for k in ("steps", "loss", "seconds", "stopped")}
             self.journal.write("slice", self.held.steps, **about)
             self.events.tell("step", {"steps": self.held.steps, "loss": log["loss"]})
+            self.loss = log["loss"]
+            self.watching.after_slice(log["steps"], self.schedule)
+            self.events.tell("accuracy", self.watching.facts())
 
     def job(self, kind: str, work: Callable[[], Any]) -> Job:
         """A verb of the learner on the work thread, noted in the journal when it is done."""
@@ -174,17 +181,21 @@ class Service:
                     raise
                 self.reserve.give_up()
                 folder = self.held.save()
+            self.watching.save()
             self.repeats.save()
         except (OSError, EdgeclError, StoreError) as error:
+            self.saves["failed"] += 1
             self.journal.write("not saved", self.held.steps, cause=getattr(error, "cause", str(error)))
             raise
         self.schedule.saved_now()
+        self.saves["good"] += 1
         self.journal.write("saved", self.held.steps)
         return {"folder": str(folder)}
 
     def forget(self, subject: int) -> Job:
         def work() -> Any:
             receipt = self.held.forget(subject)
+            self.watching.forgot(subject)
             self.pool.clear()
             return receipt
 
@@ -206,8 +217,10 @@ class Service:
 
     # -- what there is to know
 
-    def answered(self, verb: str, status: int) -> None:
-        """Count a request."""
+    @property
+    def idle_seconds(self) -> float:
+        """Since the work thread last began something, while it is at it; 0 while it rests."""
+        return time.monotonic() - self.work.since if self.work.busy else 0.0
 
     def check_learns(self) -> None:
         """Raise `Refused` (503) in safe mode."""
@@ -238,6 +251,7 @@ class Service:
                 "waits_seconds": round(schedule.waits, 1), "fresh": held.fresh,
                 "failure": None if self.work.failure is None else str(self.work.failure),
             },
+            "accuracy": self.watching.facts(),
             "pool": {"samples": len(self.pool), "bytes": self.pool.bytes},
             "saved_seconds_ago": round(schedule.since_saved, 1),
             "unsaved": held.unsaved,
@@ -255,6 +269,7 @@ class Service:
                  for section in ("serve", "learn", "holdout")}  # fmt: skip
         self.config = replace(self.config, **{s: replace(getattr(self.config, s), **v) for s, v in taken.items()})
         self.schedule.config = self.config.learn
+        self.watching.holdout.options = self.config.holdout
         self.journal.write("reloaded", self.held.steps, changed=changed, needs_a_restart=later)
         self.work.wake()
         return later
@@ -277,7 +292,7 @@ class Service:
 
     def _flush(self) -> None:
         try:
-            self.held.flush()
-        except (EdgeclError, StoreError) as error:
+            self.watching.flush()
+        except (OSError, EdgeclError, StoreError) as error:
             LOG.error("samples that nobody waited for may be lost: %s", error, extra={"event": "failure"})
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,12 @@ from .work import Job
 JSON = ("application/json",)
 MOST = 1 << 20
 SUBJECT = {"type": "object", "required": ["subject"], "properties": {"subject": {"type": "integer"}}}
+
+
+async def rollback(service: Service, request: Request) -> Response:
+    await _asked(request, ())
+    service.check_learns()
+    return _accepted(service.work.submit("rollback", service.watching.rollback))
 
 
 async def _asked(request: Request, names: tuple[str, ...]) -> dict[str, Any]:
@@ -106,7 +111,7 @@ async def relabel(service: Service, request: Request) -> Response:
     ids, labels = _ids(asked), asked.get("labels")
     for label in labels if isinstance(labels, list) else [labels]:
         check_label(label)
-    return _accepted(service.job("relabel", lambda: service.held.call("relabel", ids, labels)))
+    return _accepted(service.job("relabel", lambda: service.corrections.relabel(ids, labels)))
 
 
 async def remove(service: Service, request: Request) -> Response:
@@ -115,9 +120,9 @@ async def remove(service: Service, request: Request) -> Response:
         raise BadInput("remove takes ids or a label.", "Send one of them.")
     if "label" in asked:
         check_label(asked["label"])
-        return _accepted(service.job("remove", lambda: service.held.call("remove", label=asked["label"])))
+        return _accepted(service.job("remove", lambda: service.corrections.remove(None, asked["label"])))
     ids = _ids(asked)
-    return _accepted(service.job("remove", lambda: service.held.call("remove", ids)))
+    return _accepted(service.job("remove", lambda: service.corrections.remove(ids, None)))
 
 
 async def classes(service: Service, request: Request) -> Response:
@@ -127,14 +132,12 @@ async def classes(service: Service, request: Request) -> Response:
     verb = "rename" if "rename" in asked else "merge"
     for label in (asked[verb], asked["into"]):
         check_label(label)
-    work: Callable[[], Any] = lambda: service.held.call(f"{verb}_label", asked[verb], asked["into"])  # noqa: E731
-    return _accepted(service.job(verb, work))
+    return _accepted(service.job(verb, lambda: service.corrections.rename(asked[verb], asked["into"])))
 
 
 async def backup(service: Service, request: Request) -> Response:
     await _asked(request, ())
-    file = service.config.state / f"backup-{time.strftime('%Y%m%d-%H%M%S')}.tar"
-    return _accepted(service.job("backup", lambda: service.held.call("backup", file)))
+    return _accepted(service.job("backup", service.corrections.backup))
 
 
 async def export(service: Service, request: Request) -> Response:
@@ -181,6 +184,7 @@ ADMIN_VERBS = (
     _verb("/v1/end-task", "end_task", "The present task is over.", end_task, _JOB),
     _verb("/v1/finish", "finish", "The last task is over.", finish, _JOB),
     _verb("/v1/checkpoint", "checkpoint", "Save the state.", checkpoint, _JOB),
+    _verb("/v1/rollback", "rollback", "Go back to the model before the last good one.", rollback, _JOB),
     _verb("/v1/forget", "forget", "Forget a subject; the job's result is the receipt.", forget, _JOB, SUBJECT),
     _verb("/v1/retrain", "retrain", "Forget a subject and make the weights again without it.", retrain, _JOB, SUBJECT),
     _verb("/v1/relabel", "relabel", "Other labels for stored samples.", relabel, _JOB,

@@ -60,9 +60,37 @@ def test_the_band_holds_most_rows_left_out(rows, name):
     assert np.mean([low <= 1 / ratio <= high for ratio in left]) >= 0.9
 
 
+@pytest.mark.parametrize("name", cost_model.FAMILIES)
+def test_the_errors_that_pages_print_are_those_of_the_fit(rows, name):
+    family = cost_model.FAMILIES[name]
+    found = cost_model.summary(rows[name], len(family.constants))
+    for key, prefix in (("fitted", ""), ("left_out", "left_out_")):
+        count, median, worst = family.errors[key]
+        assert count == found["rows"]
+        assert median == pytest.approx(found[f"{prefix}median"], abs=0.006)
+        assert worst == pytest.approx(found[f"{prefix}worst_factor"], abs=0.02)
+
+
+def test_a_training_step_over_a_forward_pass_is_as_published(rows):
+    """Whole steps against forward passes with the head's training, by network and board; no constant is a network's."""
+    ratios = cost_model.train_over_forward(rows["eager PyTorch"])
+    assert len(ratios) == 12
+    predicted, published = (np.median([r[k] for r in ratios]) for k in ("predicted", "published"))
+    assert predicted == pytest.approx(published, rel=0.15)
+    assert all(0.8 < r["predicted"] / r["published"] < 1.2 for r in ratios)
+    assert np.median([abs(r["predicted"] / r["published"] - 1) for r in ratios]) <= 0.15
+
+
+def test_rows_left_out_one_network_at_a_time(rows):
+    found = cost_model.summary(rows["eager PyTorch"], 5)
+    assert found["left_out_median"] <= 0.2 and found["left_out_worst_factor"] <= 1.6
+
+
 def test_no_constant_names_a_network_or_a_device():
     for family in cost_model.FAMILIES.values():
-        assert set(family.constants) <= {"compute", "maps", "conv_maps", "group_calls", "winograd"}
+        assert set(family.constants) <= {
+            "compute", "maps", "conv_forward", "conv_backward", "group_calls", "winograd"
+        }
 
 
 def test_a_fit_finds_the_constants_that_made_the_times():

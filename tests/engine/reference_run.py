@@ -3,6 +3,7 @@
 import numpy as np
 
 from edgecl.graph import operator
+from edgecl.graph.freeze import keeps_statistics
 
 
 def reference_pass(graph, model, x, seed=None, keeps=None, dtype=np.float64):
@@ -15,9 +16,10 @@ def reference_pass(graph, model, x, seed=None, keeps=None, dtype=np.float64):
     for node in graph.nodes:
         local = _local(node, params, keeps)
         inputs = [tensors[i] for i in node.inputs]
-        y, contexts[node.name] = operator(node.op).forward(inputs, local, node.attributes, True)
+        learns = not keeps_statistics(graph, node)
+        y, contexts[node.name] = operator(node.op).forward(inputs, local, node.attributes, learns)
         tensors[node.output] = y
-        if node.op == "batch_norm":
+        if node.op == "batch_norm" and learns:
             stats[node.name] = {k: contexts[node.name][k] for k in ("mean", "var", "count")}
     if seed is None:
         return tensors, {}, stats

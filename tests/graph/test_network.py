@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from edgecl.checkpoint import checksum
+from edgecl.compiler.extras import trained_parameters
 from edgecl.engine.model import Model
 from edgecl.errors import BadInput
 from edgecl.graph import Graph, GraphBuilder
 from edgecl.graph.builders import build, builders
 from edgecl.graph.check import check_graph, graph_from_json
 from edgecl.graph.widen import head_of, head_parameters, widen_graph
+from edgecl.learner import Learner
 from edgecl.network import Network, resolve_network
 
 SERIES = dict.fromkeys(("cnn1d", "gru", "tcn", "inceptiontime"), (3, 1, 32))
@@ -72,6 +74,22 @@ def test_a_widened_built_in_network_is_the_one_built_with_more_classes(name, nor
     assert widen_graph(graph_of(name, 4, norm=norm), 9) == graph_of(name, 9, norm=norm)
     assert widen_graph(graph_of(name, 4), 4) == graph_of(name, 4)
     assert head_parameters(graph_of(name)) == ("logits.weight", "logits.bias")
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet20", "gru", "kwt_tiny"])
+def test_a_cosine_head_grows_by_rows_and_can_be_trained_alone(name):
+    graph = graph_of(name, 4, head="cosine")
+    assert widen_graph(graph, 9) == graph_of(name, 9, head="cosine")
+    assert head_parameters(graph) == ("logits_weight.value",)
+    assert trained_parameters(graph, "head") == ("logits_weight.value", "logits_scale.value")
+
+
+def test_a_learner_of_a_cosine_head_takes_more_classes_than_it_began_with():
+    x = np.random.default_rng(0).integers(0, 256, (12, 1, 12, 12), np.uint8)
+    with Learner(graph_of("cnn", 2, head="cosine"), memory=8) as learner:
+        learner.observe(x, list("abcdef") * 2)
+        learner.learn(epochs=1)
+        assert learner.core.classes >= 6 and set(learner.predict(x)) <= set("abcdef")
 
 
 def test_the_head_of_a_network_of_ones_own_may_be_a_convolution_with_more_behind_it():

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from edgecl.errors import BadInput
+from edgecl.report.page import record_in, run_page
 from edgecl.report.record import check_record, read_record, record_schema, write_record
 from edgecl.report.table import comparison, plain_table, run_table
 
@@ -139,12 +140,16 @@ def test_tables_show_what_people_look_for():
     assert plain_table(["a", "bb"], []).splitlines()[0] == "a  bb"
 
 
-def test_the_page_holds_its_pictures():
-    pytest.importorskip("matplotlib")
-    from edgecl.report.html import page
-
-    text = page(RECORD)
-    assert text.count("data:image/png;base64,") == 3 and "Class-IL" in text
+def test_the_page_holds_the_record_and_asks_nobody_for_anything(tmp_path):
+    evil = {**RECORD, "command": "edgecl run --out '</script><script>alert(1)</script>'"}
+    text = run_page(evil)
+    (tmp_path / "report.html").write_text(text)
+    assert record_in(tmp_path / "report.html") == evil
+    assert "<script>alert" not in text and "http://" not in text.split("uPlot=function")[0]
+    assert "src=" not in text and "@import" not in text and "url(" not in text
+    (tmp_path / "other.html").write_text("<html></html>")
+    with pytest.raises(BadInput, match="no page of a run"):
+        record_in(tmp_path / "other.html")
 
 
 def test_a_long_stream_gets_a_line_per_task_instead_of_a_matrix_wider_than_a_terminal():

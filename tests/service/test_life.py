@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from daemons import samples, until
 
-from edgecl.service.client import ServiceError
+from edgecl.service.wire import ServiceError
 
 SLEEPY = Path(__file__).with_name("sleepy.py")
 

@@ -14,7 +14,8 @@ from daemons import SHAPE, samples, until
 from edgecl.errors import BadInput
 from edgecl.learner import Learner
 from edgecl.service import Client
-from edgecl.service.client import ServiceError, events
+from edgecl.service.client import events
+from edgecl.service.wire import ServiceError
 
 
 def test_the_client_is_a_learner_in_another_process(daemon, tmp_path):

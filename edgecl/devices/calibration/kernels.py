@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...graph import Graph
 from ..cost import footprint, padding, vectors, working_set
 from ..fit import fit_constants
 from ..kernel_rates import CLASSES, KNOTS, Rates, classify, neighbours, weights_at
 from ..workload import Operation, operations
-from .networks import NETWORKS
+from .effort import LEAST as LEAST_SECONDS
+from .effort import ROUNDS, Case
 from .steps import TimedStep, time_step
 
 SMOOTHNESS = 0.05  # pull between adjacent knots, against 1 for a row that takes a tenth of its step
@@ -33,23 +35,26 @@ class KernelFit:
     parallel: float
 
 
-def timed_steps(threads: int, progress: Callable[[str], None] = lambda name: None, passes: int = 2) -> list[TimedStep]:
-    """Steps of every calibration network at several densities and batches, with one and with all threads.
+def timed_steps(
+    cases: Sequence[Case],
+    graphs: Mapping[str, Graph],
+    passes: int = 2,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[TimedStep]:
+    """A timed step of every case.
 
     Each is timed in ``passes`` passes well apart and the faster kept: a neighbour's burst does not last that long.
     """
-    graphs = {name: make() for name, make in NETWORKS.items()}
-    cases = [(32, 1.0, 1), (32, 0.25, threads), (32, 0.1, 1), (32, 0.1, threads), (32, 0.05, threads),
-             (8, 1.0, threads), (8, 0.1, 1), (8, 0.1, threads), (16, 0.15, 1), (16, 0.5, threads)]  # fmt: skip
-    best: dict[tuple[str, int, float, int], TimedStep] = {}
+    best: dict[Case, TimedStep] = {}
     for turn in range(passes):
         for name, graph in graphs.items():
-            progress(f"{name}, pass {turn + 1} of {passes}")
-            for case in dict.fromkeys(cases):
-                step = time_step(graph, *case, seconds=0.06, rounds=3)
-                key = (name, *case)
-                if key not in best or step.seconds < best[key].seconds:
-                    best[key] = step
+            mine = [c for c in cases if c.network == name]
+            if mine:
+                progress(f"{name}, pass {turn + 1} of {passes}")
+            for case in mine:
+                step = time_step(graph, case.batch, case.density, case.threads, seconds=LEAST_SECONDS, rounds=ROUNDS)
+                if case not in best or step.seconds < best[case].seconds:
+                    best[case] = step
     return list(best.values())
 
 

@@ -1,4 +1,4 @@
-"""calibrate: a whole profile of this machine, in less than two minutes."""
+"""calibrate: a whole profile of this machine, in minutes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,51 @@ from typing import Any
 
 import numpy as np
 
+from ...budget.meters import resident
 from ...errors import EdgeclError
-from ..calibrate import figure, keep_calibrated, numpy_probe, profile_tables
+from ..calibrate import figure, keep_calibrated, memory_bytes, numpy_probe, profile_tables
 from ..cost import CostModel
 from ..profile import Profile
 from ..schema import parse_profile
 from ..sensors import EnergyMeter, SensorError, open_energy_sensor
 from ..workload import operations
+from .effort import chosen
 from .flash import measure_flash
+from .heat import add_heat, busy_step, heated
 from .kernels import fastest, fit_kernels, timed_steps
-from .steps import TimedStep
+from .networks import NETWORKS
+from .start import keep_what_is_known
+from .steps import TimedStep, time_step
 from .toml import to_toml
 
 HELD_OUT = 5  # folds of networks, each left out once for the band
 Say = Callable[[str], None]
 
 
-def calibrate(out: Path | None = None, folder: Path | None = None, say: Say = lambda text: None) -> Profile:
-    """Measure and return this machine's profile; from now on it is 'host'.
+def calibrate(
+    out: Path | None = None, folder: Path | None = None, say: Say = lambda text: None, hot_seconds: float = 0.0
+) -> Profile:
+    """Measure and return this machine's profile; from now on it is 'host'. What is not measured here stays as the
+    shipped profile of the board has it. At most half of the RAM is taken, and a few minutes (`effort`).
 
     out : TOML file to write as well;  folder : on the disk to measure, default the working directory
+    hot_seconds : afterwards keep all cores busy for so long, and note how much of the speed is left
     Raises `EdgeclError` when a probe cannot run.
     """
     cores = len(os.sched_getaffinity(0))
     say("matrix products and copies")
     found = numpy_probe(cores, full=True)
     data = profile_tables(found, cores)
-    steps = timed_steps(cores, lambda network: say(f"kernels: {network}"))
+    board = keep_what_is_known(data)
+    say(f"board: {data['title']}" if board else "board: none that a shipped profile knows")
+    graphs = {name: make() for name, make in NETWORKS.items()}
+    room = memory_bytes() // 2 - resident()
+    cases, passes, left_out = chosen(graphs, cores, parse_profile(data, "host"), room)
+    for text in left_out:
+        say(f"left out: {text}")
+    if not cases:
+        raise EdgeclError(f"Half of the RAM leaves {room / 1e6:.0f} MB, which holds no engine.", "Free some RAM.")
+    steps = timed_steps(cases, graphs, passes, lambda network: say(f"kernels: {network}"))
     raise_peak(data, fastest(steps), found.flops)
     rough = parse_profile(data, "host")
     networks = list(dict.fromkeys(id(s.graph) for s in steps))
@@ -49,10 +67,14 @@ def calibrate(out: Path | None = None, folder: Path | None = None, say: Say = la
         ratios += measured_over_predicted([s for s in steps if id(s.graph) in out_of_fit], parse_profile(data, "host"))
     add_band(data, ratios)
     add_kernels(data, steps, rough)  # with all of them, now that the band is known
+    add_scaling(data, steps, cores)
     say("disk")
     add_flash(data, folder or Path.cwd())
     say("power")
     add_power(data, cores)
+    if hot_seconds:
+        say(f"all cores busy for {hot_seconds:g} s")
+        add_heat(data, heated(busy_step(graphs, cores), hot_seconds))
     profile = parse_profile(data, "host")
     if out is not None:
         try:
@@ -61,6 +83,21 @@ def calibrate(out: Path | None = None, folder: Path | None = None, say: Say = la
             raise EdgeclError(f"{out} cannot be written: {error.strerror}.", "Name another file.") from error
     keep_calibrated(data)
     return profile
+
+
+def add_scaling(data: dict[str, Any], steps: list[TimedStep], cores: int) -> None:
+    """How our kernels share the cores at the numbers of threads between one and all, from the largest net timed so."""
+    alone = [s for s in steps if s.threads == 1 and s.batch == 32] or [s for s in steps if s.threads == 1]
+    if cores < 3 or not alone:
+        return
+    base = max(alone, key=lambda s: s.seconds)
+    source = "edgecl devices calibrate, one training step with so many threads"
+    table = {int(e["threads"]): e for e in data["kernels"]["parallel"]}
+    for threads in range(2, cores):
+        step = time_step(base.graph, base.batch, base.density, threads, seconds=0.1, rounds=3)
+        gained = min(base.seconds / (threads * step.seconds), 1.0)
+        table[threads] = {"threads": threads, **figure(gained, "measured", source)}
+    data["kernels"]["parallel"] = [table[t] for t in sorted(table)]
 
 
 def raise_peak(data: dict[str, Any], fastest_kernel: float, products: dict[int, float]) -> None:
@@ -120,7 +157,8 @@ def add_flash(data: dict[str, Any], folder: Path) -> None:
         return
     source = "edgecl devices calibrate: 64 MB file, 4 KB random"
     units = {"write_bytes_per_s": "B/s", "read_bytes_per_s": "B/s", "fsync_seconds": "s"}
-    data["flash"] = {k: figure(v, "measured", source, units.get(k, "")) for k, v in found.items()}
+    measured = {k: figure(v, "measured", source, units.get(k, "")) for k, v in found.items()}
+    data["flash"] = {**data.get("flash", {}), **measured}
 
 
 def add_power(data: dict[str, Any], cores: int, seconds: float = 3.0) -> None:

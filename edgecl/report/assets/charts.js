@@ -9,7 +9,12 @@
     share: v => v == null ? "–" : v.toFixed(3),
     number: v => v == null ? "–" : Number(v.toPrecision(4)).toString(),
     megabytes: v => v == null ? "–" : v.toFixed(1) + " MB",
-    count: v => v == null ? "–" : v >= 1e6 ? (v / 1e6).toPrecision(4) + " M" : String(Math.round(v)),
+    count: v => {
+      if (v == null) return "–";
+      for (const [size, letter] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"]])
+        if (v >= size) return Number((v / size).toPrecision(4)) + " " + letter;
+      return String(Math.round(v));
+    },
   };
   function draw(box) {
     const spec = specs[box.dataset.chart], show = formats[spec.format] || formats.number, width = box.clientWidth;
@@ -27,7 +32,7 @@
       ],
       series: [{label: spec.xlabel, value: (u, v) => v == null ? "–" : formats.count(v)}].concat(spec.series.map((s, i) => ({
         label: s.label, stroke: css("--c" + (s.color == null ? i % 8 : s.color)), width: s.dash ? 1.5 : 2,
-        dash: s.dash ? [6, 4] : i >= 8 ? [2, 3] : undefined, points: {show: !!s.points, size: 6}, spanGaps: true,
+        dash: s.dash ? [6, 4] : i >= 8 ? [2, 3] : undefined, points: {show: !!s.points && spec.x.length <= 40, size: 6}, spanGaps: true,
         value: (u, v) => show(v),
       }))),
     };

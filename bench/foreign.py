@@ -1,0 +1,232 @@
+"""Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, every gradient
+no further from float64 than three times torch's own float32, and out as ONNX again.
+
+Needs torch, onnx, onnxscript, onnxruntime, and for all of them torchvision, timm and pytorchcv (their code only:
+torchvision's wheel installs without its dependencies). Weights are random: nothing is fetched. The 17 of
+`tests/graph/foreign_nets.py` stand beside them. Each runs in a process of its own.
+
+    python bench/foreign.py [--nets NAME,..] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OTHERS = {  # name -> (library, what to build, size of a side)
+    "efficientnet_b0": ("torchvision", "efficientnet_b0", 64),
+    "mobilenet_v2": ("torchvision", "mobilenet_v2", 64),
+    "mobilenet_v3_small": ("torchvision", "mobilenet_v3_small", 64),
+    "resnet18": ("torchvision", "resnet18", 64),
+    "shufflenet_v2_x0_5": ("torchvision", "shufflenet_v2_x0_5", 64),
+    "squeezenet1_1": ("torchvision", "squeezenet1_1", 64),
+    "ghostnet_100": ("timm", "ghostnet_100", 64),
+    "mobilenetv4_conv_small": ("timm", "mobilenetv4_conv_small", 64),
+    "mobilevit_xxs": ("timm", "mobilevit_xxs", 64),
+    "repvgg_a0": ("timm", "repvgg_a0", 64),
+    "tf_efficientnet_lite0": ("timm", "tf_efficientnet_lite0", 64),
+    "tiny_vit_5m_224": ("timm", "tiny_vit_5m_224", 224),
+    "vit_tiny_patch16_224": ("timm", "vit_tiny_patch16_224", 224),
+    "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 224),
+}
+ROWS = 4
+
+
+def own_nets() -> Any:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "graph"))
+    import foreign_nets
+
+    return foreign_nets
+
+
+def build(name: str) -> tuple[Any, tuple[int, ...]]:
+    """(module with random weights and statistics, shape of a sample)."""
+    import torch
+
+    if name not in OTHERS:
+        return own_nets().build(name)
+    library, what, side = OTHERS[name]
+    torch.manual_seed(0)
+    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+    if library == "torchvision":
+        import torchvision.models as zoo
+
+        module = getattr(zoo, what)(weights=None)
+    elif library == "timm":
+        import timm
+
+        module = timm.create_model(what, pretrained=False)
+    else:
+        from pytorchcv.model_provider import get_model
+
+        module = get_model(what, pretrained=False)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_((0.1 if p.ndim < 2 else 0.003) * torch.randn_like(p))
+        for key, buffer in module.named_buffers():
+            if key.endswith("running_mean"):
+                buffer.copy_(0.1 * torch.randn_like(buffer))
+            elif key.endswith("running_var"):
+                buffer.copy_(0.5 + torch.rand_like(buffer))
+    return module, (3, side, side)
+
+
+def try_net(name: str) -> dict[str, Any]:
+    """What one network showed."""
+    import torch
+
+    import edgecl
+    from edgecl.errors import EdgeclError
+
+    torch.set_num_threads(1)
+    module, shape = build(name)
+    for m in module.modules():  # no two frameworks draw alike
+        for draws in ("p", "drop_prob"):
+            if "Drop" in type(m).__name__ or "Stochastic" in type(m).__name__:
+                setattr(m, draws, 0.0)
+    row: dict[str, Any] = {"name": name, "input": list(shape)}
+    for way in ("torch", "onnx"):
+        try:
+            if way == "torch":
+                network = edgecl.from_torch(module, torch.zeros(1, *shape))
+            else:
+                network = edgecl.from_onnx(exported(torch, module, shape))
+        except EdgeclError as error:
+            row[way] = {"refused": error.cause[:500]}
+            continue
+        tried = network.about["accepted"]
+        row[way] = {"max_abs": tried["max_abs"], "against": tried["runtime"], "nodes": len(network.graph.nodes)}
+        if way == "torch":
+            row["gradients"] = gradients(torch, module, network, shape)
+            row["export"] = out_and_in(network)
+    return row
+
+
+def exported(torch: Any, module: Any, shape: tuple[int, ...]) -> bytes:
+    """By torch's exporter, by its older one where that fails."""
+    file, x = io.BytesIO(), torch.zeros(2, *shape)
+    try:
+        torch.onnx.export(module.eval(), (x,), dynamo=True, dynamic_shapes=({0: "batch"},), verbose=False).save(file)
+    except Exception:
+        file = io.BytesIO()
+        torch.onnx.export(module.eval(), (x,), file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
+    return file.getvalue()
+
+
+def gradients(torch: Any, module: Any, network: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Over all parameters, dense and with a tenth of the prunable weights living: the largest distance from float64 as
+    a multiple of the allowed one. Each parameter counts by the best of three draws of the samples: a unit whose sign
+    float32 decides moves all before it, in any implementation.
+    """
+    return {str(d): worst_of(torch, copy.deepcopy(module), network, shape, d) for d in (1.0, 0.1)}
+
+
+def worst_of(torch: Any, module: Any, network: Any, shape: tuple[int, ...], density: float) -> dict[str, Any]:
+    from edgecl.compiler import Optimizer, compile_plan
+    from edgecl.engine.model import Model
+    from edgecl.engine.native import NativeEngine
+
+    graph, rng = network.graph, np.random.default_rng(0)
+    model = Model(graph, rng)
+    theirs = {n: p.detach().numpy().ravel() for n, p in module.named_parameters()}
+    pairs = {}
+    for ours, p in model.parameters.items():
+        p.values[:] = network.weights[ours].ravel()
+        if p.spec.trained:
+            pairs[ours] = next((n for n, v in theirs.items() if np.array_equal(v, p.values)), None)
+        if p.spec.prunable and density < 1:
+            p.set_pattern(np.sort(rng.choice(p.spec.size, max(1, int(p.spec.size * density)), replace=False)))
+    named = dict(module.named_parameters())
+    with torch.no_grad():
+        for ours, there in pairs.items():
+            if there is not None:
+                named[there].copy_(torch.tensor(model[ours].dense()).reshape(named[there].shape))
+    engine = NativeEngine(model, compile_plan(graph, batch=ROWS, densities=model.densities(), optimizer=Optimizer()))
+    best: dict[str, float] = {}
+    for draw in range(3):
+        x = np.random.default_rng(draw).normal(size=(ROWS, *shape)).astype(np.float32)
+        engine.discard()
+        found = engine.forward({graph.input: x})["logits"]
+        seed = np.random.default_rng(5).normal(size=found.shape).astype(np.float32)
+        engine.backward({"logits": seed})
+        exact, single = (torch_gradients(torch, module, x, seed, d) for d in (torch.float64, torch.float32))
+        for ours, there in pairs.items():
+            if there is None or there not in exact:
+                continue
+            pattern = model[ours].pattern
+            truth, plain = (g[there] if pattern is None else g[there][pattern] for g in (exact, single))
+            allowed = 3 * np.abs(plain - truth).max() + 1e-5 * np.abs(truth).max() + 1e-6
+            off = float(np.abs(engine.gradients[ours] - truth).max() / allowed)
+            best[ours] = min(best.get(ours, np.inf), off)
+    name = max(best, key=lambda n: best[n])
+    unpaired = sorted(n for n, there in pairs.items() if there is None)
+    return {"parameters": len(best), "unpaired": len(unpaired), "largest": round(best[name], 3), "at": name}
+
+
+def torch_gradients(torch: Any, module: Any, x: np.ndarray, seed: np.ndarray, dtype: Any) -> dict[str, np.ndarray]:
+    twin = copy.deepcopy(module).to(dtype).train()
+    found = twin(torch.tensor(x).to(dtype))
+    found = found[0] if isinstance(found, (tuple, list)) else found
+    found.backward(torch.tensor(seed).reshape(found.shape).to(dtype))
+    return {n: p.grad.double().numpy().ravel() for n, p in twin.named_parameters() if p.grad is not None}
+
+
+def out_and_in(network: Any) -> dict[str, Any]:
+    """A few steps, then out as ONNX, compared with onnxruntime, and in again."""
+    import edgecl
+    from edgecl.acceptance import engine_of, samples
+    from edgecl.network import Network
+
+    engine = engine_of(network)
+    x = samples(network, 3)
+    for _ in range(2):
+        logits = engine.forward({network.graph.input: x})["logits"]
+        engine.backward({"logits": (logits / logits.size).astype(np.float32)})
+        engine.step(1e-3)
+    trained = Network(network.graph, {n: engine.model[n].dense() for n in network.graph.parameters}, network.about)
+    with tempfile.TemporaryDirectory() as folder:
+        done = edgecl.to_onnx(trained, Path(folder) / "o.onnx")
+        again = edgecl.from_onnx(done.path)
+    return {"out": done.max_abs, "in": again.about["accepted"]["max_abs"], "runtime": done.runtime}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", default="")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if a.one:
+        print(json.dumps(try_net(a.one)))
+        return
+    names = a.nets.split(",") if a.nets else [*own_nets().NETS, *OTHERS]
+    rows: list[dict[str, Any]] = []
+    if a.json and Path(a.json).exists():
+        rows = [r for r in json.loads(Path(a.json).read_text())["rows"] if r["name"] not in names]
+    for name in names:
+        done = subprocess.run([sys.executable, "-P", __file__, "--one", name], capture_output=True, text=True)
+        lines = done.stdout.strip().splitlines()
+        row = json.loads(lines[-1]) if done.returncode == 0 and lines else {
+            "name": name, "failed": (done.stderr.strip().splitlines() or ["?"])[-1][:300]
+        }  # fmt: skip
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+        if a.json:
+            about = {"command": f"python bench/foreign.py --json {a.json}", "rows": rows}
+            Path(a.json).write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
