@@ -102,7 +102,7 @@ class LearnerLife:
 
         def told(self, rows, *given, **more):  # type: ignore[no-untyped-def]
             done = step(self, rows, *given, **more)
-            numbers = np.ascontiguousarray(rows.x.reshape(len(rows.x), -1)[:, :4]).view("<u4").ravel()
+            numbers = np.ascontiguousarray(rows.x.reshape(len(rows.x), 36)[:, :4]).view("<u4").ravel()
             say("t", *numbers.tolist())
             return done
 
@@ -223,7 +223,7 @@ class LearnerLife:
         buffer, store = learner.life.intake.buffer, learner.life.store
         assert store is not None
         ids = buffer.ids[buffer.rows.visited == 0]
-        samples = store.read(ids)["samples"].reshape(len(ids), -1)
+        samples = store.read(ids)["samples"].reshape(len(ids), 36)
         return set(np.ascontiguousarray(samples[:, :4]).view("<u4").ravel().tolist())
 
     @staticmethod
