@@ -48,7 +48,7 @@ wheel-test: build-tools
 
 # The compiled parts with AddressSanitizer and UndefinedBehaviorSanitizer, under their tests.
 sanitize: $(PY)
-	$(PIP) -c constraints.txt cmake ninja 'nanobind>=2.4' numpy lmdb psutil safetensors pytest hypothesis jsonschema
+	$(PIP) -c constraints.txt cmake ninja 'nanobind>=2.4' numpy lmdb psutil safetensors pytest pytest-xdist hypothesis jsonschema
 	PATH=$(VENV)/bin:$$PATH .ci/sanitize $(PY)
 
 # The tables of docs/performance.md, in pieces of at most a minute each, merged into bench/results. In an environment
