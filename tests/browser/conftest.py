@@ -60,7 +60,7 @@ def records(tmp_path_factory):
     def of(tasks):
         if tasks not in made:
             options = {"stream": stream_of(folder, tasks), "network": "mlp", "method": "er", "epochs": 2, "memory": 100,
-                       "batch": 8, "ram": "200MB"}  # fmt: skip
+                       "batch": 8, "ram": "2GB"}  # fmt: skip
             made[tasks] = run({k: str(v) for k, v in options.items()}, command="edgecl run --stream photos")
         return made[tasks]
 
