@@ -24,6 +24,9 @@ demo: $(PY)
 # stand in the environment, so that the wheel is made of what the first build compiled.
 BUILD := 'scikit-build-core>=0.10' 'nanobind>=2.4' cmake ninja
 PYTEST := -m pytest -n logical
+# Hundreds of tests start processes: each would compile the package anew where the environment forbids to keep it.
+test test-quick wheel-test: export PYTHONDONTWRITEBYTECODE :=
+test test-quick wheel-test: export PYTHONPYCACHEPREFIX := $(OUT)/pycache
 test: build-tools
 	$(PIP) -c constraints.txt --no-build-isolation -e '.[test]' torch
 	$(PY) $(PYTEST)

@@ -22,12 +22,19 @@ def outside():
 NAMES = ("SETOutside", "RigLOutside", "SNIP", "PackNet")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.campaign) for n in NAMES[:2]] + list(NAMES[2:]))
 def test_each_is_one_class_in_one_file_that_keeps_the_contract_on_both_engines(outside, name):
     from edgecl.testing import check_policy
 
     pytest.importorskip("torch")
     check_policy(outside(name))
+
+
+@pytest.mark.parametrize("name", NAMES[:2])  # as the built-in ones, which are checked on both
+def test_each_keeps_the_contract_on_the_native_engine(outside, name):
+    from edgecl.testing import check_policy
+
+    check_policy(outside(name), engines=("native",))
 
 
 @pytest.mark.campaign  # bytes of a whole process, on a machine that does nothing else

@@ -53,8 +53,15 @@ def same(one: dict, other: dict) -> None:
         np.testing.assert_array_equal(values, theirs[name], err_msg=name)
 
 
-@pytest.mark.parametrize("sparse", [{}, SPARSE], ids=["dense", "sparse"])
-@pytest.mark.parametrize("method", made_up_methods.ALL, ids=lambda m: m.name)
+# Each of them dense, two of them sparse every time, all in a campaign.
+EVERY_TIME = ("phased", "most-interfered")
+CASES = [pytest.param(m, {}, id=f"{m.name}-dense") for m in made_up_methods.ALL] + [
+    pytest.param(m, SPARSE, id=f"{m.name}-sparse", marks=() if m.name in EVERY_TIME else pytest.mark.campaign)
+    for m in made_up_methods.ALL
+]
+
+
+@pytest.mark.parametrize(("method", "sparse"), CASES)
 def test_run_and_learner_give_the_same_bits_and_a_run_goes_on_as_if_never_stopped(stream, tmp_path, method, sparse):
     options = {**COMMON, **sparse, "stream": stream, "method": method, "epochs": 10 if sparse else 3}
     whole = run({**options, "out": str(tmp_path / "whole")})
