@@ -69,9 +69,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_planned_growth_is_the_measured_one(case, stream, peak_of, tmp_path):
     model, batch, stored = CASES[case]
-    options = ["--stream", stream, "--model", model, "--batch", batch, "--sparsity", 0.9]
-    options += ["--epochs", 1 if model == "resnet18" else 2, "--memory", 200]
-    options += ["--limit-train", 80 if model == "resnet18" else 480]
+    options = ["--stream", stream, "--model", model, "--batch", batch, "--sparsity", 0.9, "--epochs", 2]
+    options += ["--memory", 200, "--limit-train", 200 if model == "resnet18" else 480]
     record, peak = peak_of(*options, *(("--store", tmp_path / "store") if stored else ()))
     memory = record["memory"]
     # The watcher may miss the last moments, the process cannot: both look at the same mark.
