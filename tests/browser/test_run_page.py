@@ -10,7 +10,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize(
-    ("tasks", "width", "dark"), [(1, 1200, False), (10, 1200, True), (10, 390, False), (100, 1200, False)]
+    ("tasks", "width", "dark"), [(1, 1200, False), (10, 1200, True), (10, 390, False),
+     pytest.param(100, 1200, False, marks=pytest.mark.campaign)]
 )
 def test_a_page_is_drawn_without_overlaps_and_without_requests(tasks, width, dark, pages, measure):
     found = measure(pages(tasks), width, dark)

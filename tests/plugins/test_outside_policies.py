@@ -22,7 +22,7 @@ def outside():
 NAMES = ("SETOutside", "RigLOutside", "SNIP", "PackNet")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.campaign) for n in NAMES[:2]] + list(NAMES[2:]))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.campaign) for n in NAMES[:3]] + list(NAMES[3:]))
 def test_each_is_one_class_in_one_file_that_keeps_the_contract_on_both_engines(outside, name):
     from edgecl.testing import check_policy
 
@@ -30,7 +30,7 @@ def test_each_is_one_class_in_one_file_that_keeps_the_contract_on_both_engines(o
     check_policy(outside(name))
 
 
-@pytest.mark.parametrize("name", NAMES[:2])  # as the built-in ones, which are checked on both
+@pytest.mark.parametrize("name", NAMES[:3])
 def test_each_keeps_the_contract_on_the_native_engine(outside, name):
     from edgecl.testing import check_policy
 
