@@ -66,7 +66,7 @@ CASES = {
 }
 
 
-OPEN = pytest.mark.xfail(reason="open: the plan of ResNet-18 is 12 % above what was measured, by about its predict arena")
+OPEN = pytest.mark.xfail(reason="open: the plan of ResNet-18 is 12 % above what was measured")
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=OPEN if c == "resnet18" else ()) for c in CASES])
