@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .learning.progress import Listener, progress_of
 from .learning.resuming import check_resumable, joined, readable_store_errors, resumed_options, with_saved_front
 from .learning.root_key import root_key
 from .learning.session import Session
+from .learning.stopping import StopFlag, Stopping
 from .learning.stream_store import StreamStore
 from .learning.task_data import SourceData
 from .learning.task_loop import StepLog, TaskLoop
@@ -40,7 +40,7 @@ def run(
     *,
     command: str = "edgecl run",
     listen: Listener | None = None,
-    stop: Event | None = None,
+    stop: Stopping | None = None,
     resume: str | Path | None = None,
     use: str | Path | Sequence[str | Path] = (),
 ) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def run(
 class Run:
     """One run of what is ``prepared``. A context manager: leaving it stops movers and closes store and stream."""
 
-    def __init__(self, prepared: Prepared, command: str, listen: Listener | None = None, stop: Event | None = None):
+    def __init__(self, prepared: Prepared, command: str, listen: Listener | None = None, stop: Stopping | None = None):
         self.prepared, self.command, self.listen = prepared, command, listen
         self.began = time.monotonic()
-        config, stop = prepared.config, stop or Event()
+        config, stop = prepared.config, stop or StopFlag()
         self.folder = None if config.out is None else OutFolder(Path(config.out), config.to_json())
         self.warnings: list[str] = prepared.warnings()
         try:

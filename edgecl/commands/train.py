@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event
 from typing import Any
 
+from ..learning.stopping import StopFlag
 from ..report.table import run_table
 from ..run import run
 from .progress import make_listener
@@ -56,9 +56,9 @@ def write_page(record: Mapping[str, Any]) -> Path | None:
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Event]:
-    """An event that the first Ctrl-C sets; the second one interrupts at once."""
-    stop = Event()
+def stop_on_interrupt() -> Iterator[StopFlag]:
+    """A flag that the first Ctrl-C sets; the second one interrupts at once."""
+    stop = StopFlag()
 
     def handle(number: int, frame: object) -> None:
         if stop.is_set():
