@@ -41,6 +41,7 @@ def build(commit: str) -> Path:
 def environment(folder: Path | None) -> dict[str, str]:
     """Of a process that imports edgecl from ``folder``; None: the one that this process would import."""
     found = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles the package anew
     if folder is not None:
         found["PYTHONPATH"] = str(folder)
     return found
