@@ -14,6 +14,7 @@ from . import plugins
 from .backup import restore
 from .budget import Budget, resident
 from .closing import close_at_exit
+from .engine.select import import_engine
 from .erasure.forgetting import Receipt
 from .erasure.retrain import Retrained
 from .graph import Graph
@@ -98,6 +99,7 @@ class Learner(Records):
         self._work = threading.RLock()  # learn, end_task, finish, save, close
         self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
+        import_engine(setup.config.engine)
         self.life = Life(setup, saves, self._stop, resident() - own)
         close_at_exit(self)
 

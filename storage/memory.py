@@ -42,7 +42,17 @@ class EpisodicMemory:
         self.fields = {n: np.zeros((slots, 0), f.dtype) for n, f in schema.fields.items()}
         self.widths = {n: np.zeros(slots, np.int32) for n in schema.fields}
         self.edits = np.zeros(1, np.int64)  # how often slots were changed from here; swaps do not count
-        self.places = Places(self.classes, self.order)
+        self._places = Places(self.classes, self.order)
+        self._changing = False  # a change began; after it ended, only an exception in its middle leaves this
+
+    @property
+    def places(self) -> Places:
+        """Where the occupied slots are; found anew after a change that did not come to its end."""
+        if self._changing:
+            self.edits += 1
+            self._places = Places(self.classes, self.order)
+            self._changing = False
+        return self._places
 
     @property
     def filled(self) -> int:
@@ -96,18 +106,17 @@ class EpisodicMemory:
         if labels.size and labels.min() < 0:
             raise BadRecord("A sample without a class cannot enter the memory.", "Give classes >= 0.")
         labels = ints_of(labels, len(where), "classes", 0, 2**31 - 1) if labels.size else labels
+        self._leave(where)  # empty until everything is there: an interrupt leaves no sample with another's label
         self.samples[where] = rows
-        self._set_classes(where, np.asarray(labels, np.int32))
         self.ids[where] = -1 if ids is None else ids
         self.subjects[where] = -1 if subjects is None else subjects
         self.order[where] = self.offered
-        self.places.put(where)
-        np.add.at(self.versions, where, 1)
         for name in self.fields:
             self.widths[name][where] = 0
             self.fields[name][where] = 0
             if fields and name in fields:
                 self._set_field(where, name, fields[name])
+        self._fill(where, labels)
 
     def _set_field(self, where: np.ndarray, name: str, value: Any) -> None:
         values, widths = value if isinstance(value, tuple) else (np.asarray(value), None)
@@ -133,26 +142,35 @@ class EpisodicMemory:
         if width > old.shape[1]:
             new = np.zeros((self.slots, width), old.dtype)
             new[:, : old.shape[1]] = old
-            self.fields[name] = new
             self.generation += 1
+            self.fields[name] = new
 
     def clear(self, slots: Any) -> None:
         """Empties slots."""
         where = np.atleast_1d(np.asarray(slots, np.int64))
+        self._leave(where)
         self.samples[where] = 0
-        self._set_classes(where, np.full(len(where), -1, np.int32))
         self.ids[where] = -1
         self.subjects[where] = -1
         self.order[where] = -1
-        np.add.at(self.versions, where, 1)
         for name in self.fields:
             self.fields[name][where] = 0
             self.widths[name][where] = 0
+        self._changing = False
 
-    def _set_classes(self, where: np.ndarray, classes: np.ndarray) -> None:
-        self.places.leave(where)
-        self.classes[where] = classes
+    def _leave(self, where: np.ndarray) -> None:
+        """Begin to change slots: they are empty, and no swap on its way fits them."""
+        places = self.places
+        self._changing = True
         self.edits += 1
+        places.leave(where)
+        np.add.at(self.versions, where, 1)
+
+    def _fill(self, where: np.ndarray, classes: np.ndarray) -> None:
+        """End a change: the slots hold samples of ``classes``."""
+        self.classes[where] = classes
+        self._places.put(where)
+        self._changing = False
 
     def relabel(self, ids: Any, classes: Any) -> int:
         """Gives slots that hold samples ``ids`` [n] (of the store) the classes [n], and empties those whose class is
@@ -167,9 +185,8 @@ class EpisodicMemory:
         new = labels[np.searchsorted(which, self.ids[slots])]
         self.clear(slots[new < 0])
         kept = slots[new >= 0]
-        self._set_classes(kept, new[new >= 0])
-        self.places.put(kept)
-        np.add.at(self.versions, kept, 1)
+        self._leave(kept)
+        self._fill(kept, new[new >= 0])
         return len(slots)
 
     def remove(self, ids: Any) -> int:
@@ -199,31 +216,21 @@ class EpisodicMemory:
         occupied = np.flatnonzero(self.classes >= 0)
         if len(occupied) > slots:
             occupied = np.sort(rng.choice(occupied, slots, replace=False))
-        versions = self.versions.max(initial=0) + 1  # no pending swap may match a moved slot
+        arrays = {}
         for name, array in self._arrays():
             new = np.zeros((slots, *array.shape[1:]), array.dtype)
             if name in ("classes", "ids", "subjects", "order"):
                 new[:] = -1
             new[: len(occupied)] = array[occupied]
-            self._set_array(name, new)
-        self.versions[:] = versions
-        self.slots = slots
-        self._replaced()
+            arrays[name] = new
+        arrays["versions"][:] = self.versions.max(initial=0) + 1  # no pending swap may match a moved slot
+        self._replace(arrays, slots, self.offered)
 
     def _arrays(self) -> list[tuple[str, np.ndarray]]:
         plain = ("samples", "classes", "ids", "subjects", "versions", "order")
         out = [(n, getattr(self, n)) for n in plain]
         out += [(f"field.{n}", a) for n, a in self.fields.items()]
         return out + [(f"width.{n}", a) for n, a in self.widths.items()]
-
-    def _set_array(self, name: str, value: np.ndarray) -> None:
-        kind, _, field = name.partition(".")
-        if kind == "field":
-            self.fields[field] = value
-        elif kind == "width":
-            self.widths[field] = value
-        else:
-            setattr(self, name, value)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as plain arrays, for a checkpoint."""
@@ -232,13 +239,20 @@ class EpisodicMemory:
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes a `state` of a memory of the same stream; `BadRecord` when it does not fit."""
         slots = memory_state(state, self.schema, dict(self._arrays()))
-        for name, _ in self._arrays():
-            self._set_array(name, np.array(state[name], order="C"))
-        self.offered = int(state["offered"])
-        self.slots = slots
-        self._replaced()
+        arrays = {n: np.array(state[n], order="C") for n, _ in self._arrays()}
+        self._replace(arrays, slots, int(state["offered"]))
 
-    def _replaced(self) -> None:
+    def _replace(self, arrays: dict[str, np.ndarray], slots: int, offered: int) -> None:
+        """All arrays by others, at one moment."""
+        plain = {n: a for n, a in arrays.items() if "." not in n}
         self.generation += 1
         self.edits += 1
-        self.places = Places(self.classes, self.order)
+        self.__dict__.update(
+            **plain,
+            fields={n: arrays[f"field.{n}"] for n in self.fields},
+            widths={n: arrays[f"width.{n}"] for n in self.widths},
+            slots=slots,
+            offered=offered,
+            _places=Places(plain["classes"], plain["order"]),
+            _changing=False,
+        )

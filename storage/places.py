@@ -32,8 +32,8 @@ class Places:
     def leave(self, slots: np.ndarray) -> None:
         """``slots`` [n] are about to be emptied or filled anew."""
         for slot, cls in zip(slots.tolist(), self._classes[slots].tolist()):
-            if cls >= 0:
-                self._classes[slot] = -1  # of two mentions of a slot the first counts
+            if cls >= 0 and self._classes[slot] >= 0:  # of two mentions of a slot the first counts
+                self._classes[slot] = -1
                 left = self.counts[cls] - 1
                 if left:
                     self.counts[cls] = left

@@ -6,6 +6,7 @@ import json
 import sys
 
 from ..budget.meters import peak_resident, resident
+from ..engine.warm import warm
 from .work import TORCH, Case, make_call
 
 
@@ -16,6 +17,8 @@ def main() -> int:
     if case.engine == TORCH:
         import torch  # noqa: F401 - the library is not the step's
 
+    else:
+        warm()
     baseline = resident()
     call = make_call(case, job["threads"])
     for _ in range(10):

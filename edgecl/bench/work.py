@@ -14,7 +14,7 @@ from ..engine import Model
 from ..engine.native import NativeEngine
 from ..errors import BadInput, unknown_name
 from ..graph import Graph
-from ..graph.builders import build, builders
+from ..graph.builders import NETWORKS, build, builders
 from ..methods.losses import cross_entropy
 
 SHAPES = {"mlp": (1, 28, 28), "cnn": (1, 28, 28), "cnn1d": (6, 1, 128)}
@@ -47,7 +47,7 @@ class Case:
 
 def graph_of(net: str) -> Graph:
     """The network as the benches use it: 10 classes, float32 input."""
-    if net not in builders():
+    if net not in NETWORKS:
         raise unknown_name("network", net, builders())
     return build(net, SHAPES.get(net, IMAGE), CLASSES, input_dtype="float32")
 

@@ -19,9 +19,11 @@ ENGINES = ("native", "torch")
 
 
 def import_engine(engine: str) -> None:
-    """Import what ``engine`` runs on, so that a baseline taken afterwards holds it."""
+    """Import and touch what ``engine`` runs on, so that a baseline taken afterwards holds it."""
     if engine == "native":
-        from . import native  # noqa: F401
+        from .warm import warm
+
+        warm()
     elif engine == "torch":
         require("torch", "torch")
         from . import torch  # noqa: F401

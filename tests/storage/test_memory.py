@@ -1,6 +1,8 @@
+import sys
+
 import numpy as np
 import pytest
-from edgecl.storage import EpisodicMemory
+from edgecl.storage import EpisodicMemory, StreamSchema
 from edgecl.storage.errors import BadRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,3 +110,61 @@ def test_bytes_are_those_of_the_arrays():
     assert memory.bytes == 10 * (36 + 4 + 8 + 4 + 8 + 8 + 4 + 4)
     memory.grow_field("logits", 10)
     assert memory.bytes == 10 * (36 + 4 + 8 + 4 + 8 + 8 + 4 + 4 + 20)
+
+
+def _interrupted(work, n: int) -> bool:
+    """Do ``work``, stopped by an exception before the ``n``-th line that it runs below ``storage``; whether it was."""
+    left = n
+
+    def at_line(frame, event, _):
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return at_line
+
+    def at_call(frame, event, _):
+        return at_line if frame.f_code.co_filename.endswith(("memory.py", "places.py")) else None
+
+    before = sys.gettrace()
+    sys.settrace(at_call)
+    try:
+        work()
+        return False
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+
+
+LABELS = np.array([7, 8, 9, 3], np.uint8)
+CHANGES = {
+    "put_many": lambda m: m.put_many([1, 4, 6, 1], np.repeat(LABELS[:, None], 2, axis=1), LABELS, LABELS),
+    "clear": lambda m: m.clear([0, 2, 5]),
+    "relabel": lambda m: m.relabel([0, 1, 2], [4, -1, 4]),
+    "fewer": lambda m: m.resize(3, np.random.default_rng(0)),
+    "more": lambda m: m.resize(12, np.random.default_rng(0)),
+    "load": lambda m: m.load(m.state()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_interrupt_before_any_line_leaves_whole_slots_that_are_counted_right(change):
+    n, stopped = 0, True
+    while stopped:
+        memory = EpisodicMemory(8, StreamSchema((2,), "uint8"))
+        first = np.array([0, 1, 2, 0, 1], np.uint8)
+        memory.put_many(np.arange(5), np.repeat(first[:, None], 2, axis=1), first, first)
+        stopped = _interrupted(lambda: CHANGES[change](memory), n)  # noqa: B023 - called at once
+        held = memory.classes[memory.classes >= 0]
+        assert memory.class_histogram() == {int(c): int((held == c).sum()) for c in np.unique(held)}
+        assert memory.filled == len(held) and len(memory.samples) == memory.slots
+        if change != "relabel":
+            assert (memory.samples[memory.classes >= 0] == held[:, None]).all()
+        memory.put(0, np.full(2, 5, np.uint8), 5)
+        assert memory.places.oldest(5) == 0 and set(memory.draw(np.random.default_rng(1), 20)) == set(
+            np.flatnonzero(memory.classes >= 0)
+        )
+        n += 1
+    assert n > 5
