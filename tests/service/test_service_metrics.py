@@ -55,6 +55,7 @@ def test_what_is_counted_is_what_happened(running):
 
 def test_dashboard_and_alerts_name_what_there_is(running):
     with running.client() as client:
+        client.predict(samples(1)[0])
         there = set(read(client.metrics())) | NOT_OF_A_QUIET_LIFE
     dashboard = json.loads((DEPLOY / "grafana" / "edgecl.json").read_text())
     in_panels = named(json.dumps(dashboard))
