@@ -23,6 +23,8 @@ from .protocol import LimitedProtocol
 
 LOG = logging.getLogger("edgecl.service")
 IDLE_SECONDS, GRACE_SECONDS = 120, 2
+WAITING = 128  # connections that wait in the kernel
+ACCEPTED = 8  # that asyncio accepts in one turn of its loop, which answers nobody meanwhile
 FIRST_FD = 3
 API, ADMIN = "api.sock", "admin.sock"
 
@@ -54,7 +56,7 @@ def bind_unix(path: Path, group: str | None) -> socket.socket:
             os.umask(old)
         if group is not None:
             os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        made.listen(128)
+        made.listen(WAITING)
         made.setblocking(False)
         return made
     except KeyError:
@@ -93,7 +95,7 @@ def bind_tcp(listen: str) -> socket.socket:
         made = socket.socket(found[0], found[1])
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(found[4])
-        made.listen(128)
+        made.listen(WAITING)
         made.setblocking(False)
         return made
     except OSError as error:
@@ -126,6 +128,11 @@ def tls(serve: Serve) -> ssl.SSLContext | None:
 class Server(uvicorn.Server):
     """uvicorn's server without signals of its own: several run in one loop."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(WAITING)  # asyncio has said ACCEPTED to the kernel, too
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -136,7 +143,7 @@ def make_server(app: Any, serve: Serve, context: ssl.SSLContext | None = None) -
     protocol = type("Protocol", (LimitedProtocol,), {"most": serve.connections})
     config = uvicorn.Config(
         app, loop="none", http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, date_header=False,
+        proxy_headers=False, server_header=False, backlog=ACCEPTED, date_header=False,
         timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     config.load()

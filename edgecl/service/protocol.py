@@ -56,6 +56,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_ended()
+        self._unset_keepalive_if_required()  # uvicorn leaves it where the peer reset, and it holds all of this
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
