@@ -116,11 +116,11 @@ def main() -> None:
         say(f"figure seconds until active {time.monotonic() - began:.1f}")
     users, admins = group_number("edgecl-use"), group_number("edgecl-admin")
     with claim("a member of edgecl-use is served on the use socket"):
-        assert as_user(4001, [users], API) == "served"
+        assert (answer := as_user(4001, [users], API)) == "served", answer
     with claim("and refused on the admin socket"):
         assert "ermission" in (answer := as_user(4001, [users], ADMIN)), answer
     with claim("a member of edgecl-admin is served on the admin socket"):
-        assert as_user(4002, [admins], ADMIN) == "served"
+        assert (answer := as_user(4002, [admins], ADMIN)) == "served", answer
     with claim("a stranger is refused on both"):
         for path in (API, ADMIN):
             assert "ermission" in (answer := as_user(4003, [], path)), answer
