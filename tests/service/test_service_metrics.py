@@ -11,8 +11,10 @@ from daemons import samples
 
 parser = pytest.importorskip("prometheus_client.parser")
 DEPLOY = Path(__file__).parents[2] / "deploy"
-NOT_OF_A_QUIET_LIFE = {"edgecl_energy_joules_total", "edgecl_temperature_celsius", "edgecl_budget_used",
-                       "edgecl_budget_limit", "edgecl_class_accuracy", "edgecl_flash_years", "edgecl_rejected_total"}  # fmt: skip
+NOT_OF_A_QUIET_LIFE = {
+    "edgecl_energy_joules_total", "edgecl_temperature_celsius", "edgecl_budget_used", "edgecl_budget_limit",
+    "edgecl_class_accuracy", "edgecl_flash_years", "edgecl_rejected_total",
+}  # fmt: skip
 
 
 def read(text: str) -> dict[str, list]:
