@@ -34,10 +34,10 @@ MIB = 1 << 20
 class Daemon:
     """`edgecl serve` of the small network in a folder of its own; ``ready``: seconds from its start to READY=1."""
 
-    def __init__(self, folder: Path, when: str = "manual") -> None:
+    def __init__(self, folder: Path, when: str = "manual", learner: str = LEARNER) -> None:
         self.folder = folder
         config = folder / "edgecl.toml"
-        config.write_text(f'[learner]\n{LEARNER}[learn]\nwhen = "{when}"\nslice = "10s"\n')
+        config.write_text(f'[learner]\n{learner}[learn]\nwhen = "{when}"\nslice = "10s"\n')
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
             listening.bind(str(folder / "notify"))
             listening.settimeout(120)
@@ -76,9 +76,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(when: str = "manual") -> Iterator[Daemon]:
+def daemon(when: str = "manual", learner: str = LEARNER) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="edgecl-bench-") as place:
-        made = Daemon(Path(place), when)
+        made = Daemon(Path(place), when, learner)
         try:
             yield made
         finally:
