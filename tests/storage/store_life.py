@@ -15,6 +15,7 @@ from store_samples import logits_of, sample_of
 
 SCHEMA = StreamSchema((1, 10, 20), "uint8", {"logits": FieldSpec("float16", 12), "weight": FieldSpec("float32", 1)})
 SUBJECTS = 5
+TYPED = (StoreError, MemoryError)  # the latter where an allocation fails, and only there
 Say = Callable[..., None]
 
 
@@ -57,9 +58,9 @@ class StoreLife:
                 return
             try:
                 step(store, place, say)
-            except StoreError as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
-                with contextlib.suppress(StoreError):
+                with contextlib.suppress(*TYPED):
                     self._append(store, place, say)
                 self._close(store, say)
                 store = self._opened(place, say)
@@ -69,14 +70,14 @@ class StoreLife:
             with self.open(place, "second") as second:
                 import_store(second, place / "export")
                 say("i", second.count)
-        except StoreError as error:
+        except TYPED as error:
             say("e", type(error).__name__)
 
     def _opened(self, place: Path, say: Say) -> SampleStore | None:
         for _ in range(3):
             try:
                 return self.open(place)
-            except StoreError as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
         return None
 
@@ -84,7 +85,7 @@ class StoreLife:
     def _close(store: SampleStore, say: Say) -> None:
         try:
             store.close()
-        except StoreError as error:
+        except TYPED as error:
             say("e", type(error).__name__)
 
     @staticmethod
