@@ -103,6 +103,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
             raise
         self._closed = False
 
+    @typed
     def stats(self) -> dict[str, Any]:
         """Counts and bytes; ``bytes_written`` and ``payload_written`` cover the store's whole life."""
         self._check()
