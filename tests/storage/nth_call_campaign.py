@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from edgecl.storage import _storage
 from failing_calls import CALLS, KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
-from store_life import StoreLife
+from store_life import ForgetLife, StoreLife
 
 WORKERS = 2
 PATIENCE = 20  # seconds a life or its check may take
@@ -35,6 +35,8 @@ OURS = ("_storage.cpython", "_kernels.cpython")  # modules whose allocations fai
 def lives_of(which: str) -> list[Any]:
     """Lives to live; a learner's are imported only where they are wanted."""
     found: list[Any] = [StoreLife(False), StoreLife(True)] if which in ("store", "all") else []
+    if which == "forget":
+        found.append(ForgetLife())
     if which in ("learner", "all"):
         from edgecl.engine.warm import warm
         from learner_life import LearnerLife

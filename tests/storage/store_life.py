@@ -66,6 +66,10 @@ class StoreLife:
                 store = self._opened(place, say)
         if store is not None:
             self._close(store, say)
+        self._import(place, say)
+
+    def _import(self, place: Path, say: Say) -> None:
+        """What was exported, into a second store."""
         try:
             with self.open(place, "second") as second:
                 import_store(second, place / "export")
@@ -181,6 +185,20 @@ class StoreLife:
         old, new = classes == ids % 4, classes == 9
         asked, done = np.isin(ids, list(said.labelling)), np.isin(ids, list(said.labelled))
         return int((~(old | (new & asked)) | (done & ~new)).sum())
+
+
+class ForgetLife(StoreLife):
+    """Forgetting alone: samples of several subjects, one of them forgotten, more samples on the same handle."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+        self.name = "forgetting"
+
+    def steps(self) -> list[Callable[[SampleStore, Path, Say], Any]]:
+        return [self._append, self._append, self._forget(1), self._append]
+
+    def _import(self, place: Path, say: Say) -> None:
+        pass
 
 
 def _weight(ids: np.ndarray) -> np.ndarray:

@@ -32,6 +32,11 @@ def test_a_call_that_fails_loses_nothing_and_leaks_nothing(place):
     assert row["typed_errors"]["StoreDamaged"] and row["typed_errors"]["StoreFull"]
 
 
+def test_a_call_that_fails_while_a_subject_is_forgotten_costs_nobody_elses_sample(place):
+    """A read, a write or a full card in `forget`: what it leaves is whole, and the handle goes on or refuses."""
+    holds(nth_call(place, 5, 2, "forget"), 100)
+
+
 def test_a_kill_before_or_after_any_call_loses_nothing_and_leaks_nothing(place):
     holds(placed_kills(place, 60, 1, "store"), 60)
 
