@@ -4,8 +4,9 @@ import os
 
 
 def cache_path() -> str:
-    """$EDGECL_CACHE, else $XDG_CACHE_HOME/edgecl, else ~/.cache/edgecl (not created); absolute. A process without a home
-    has none: what it is told then cannot be made, and who tries says so.
+    """$EDGECL_CACHE, else $XDG_CACHE_HOME/edgecl, else ~/.cache/edgecl (not created); absolute.
+
+    A process without a home has none: what it is told then cannot be made, and who tries says so.
     """
     if own := os.environ.get("EDGECL_CACHE"):
         return os.path.abspath(own)

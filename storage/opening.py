@@ -36,9 +36,7 @@ POLICIES = ("balanced", "reservoir", "oldest")  # by number in the index
 class Opening(Forgetting):
     """Brings a store on flash into use."""
 
-    def _prepare(
-        self, schema: StreamSchema | None, limit_bytes: int | None, limit_samples: int | None
-    ) -> Description:
+    def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None, limit_samples: int | None) -> Description:
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own.")
         if self.read_only:

@@ -133,8 +133,9 @@ class CallLog:
         self.first, self.next_id = int(state["first"]), int(state["next_id"])
         self.subjects = set(state["subjects"].tolist())
         columns = entries_of(state)
-        bounds = [(v.min(), v.max(), np.iinfo(t)) for v, t in zip(columns, (np.int8, np.int64, np.int32, np.int32)) if v.size]
-        require(all(low >= t.min and high <= t.max for low, high, t in bounds), "'calls' has values out of bounds")
+        kinds = (np.iinfo(t) for t in (np.int8, np.int64, np.int32, np.int32))
+        within = [k.min <= v.min() and v.max() <= k.max for v, k in zip(columns, kinds) if v.size]
+        require(all(within), "'calls' has values out of bounds")
         self._columns = tuple(array(kind, column.tolist()) for kind, column in zip(_COLUMNS, columns))
 
 

@@ -38,17 +38,16 @@ def lives_of(which: str) -> list[Any]:
     if which == "forget":
         found.append(ForgetLife())
     if which in ("learner", "all"):
-        from edgecl.engine.warm import warm
         from learner_life import LearnerLife
+
+        from edgecl.engine.warm import warm
 
         warm()  # once, not in every child
         found += [LearnerLife(False), LearnerLife(True)]
     return found
 
 
-def nth_call(
-    place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None
-) -> dict[str, Any]:
+def nth_call(place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None) -> dict[str, Any]:
     """Failing calls; one in ``rounds`` points is tried, drawn with the seed. lives: ``store``, ``learner`` or ``all``.
 
     progress: folder that notes what is done; points noted there are not tried again.
@@ -245,7 +244,8 @@ class Worker:
 
 def main() -> int:
     what, every, seed, place, part, which, notes = sys.argv[1:8]
-    worker = Worker(Path(place), what, int(every), int(seed), int(part), lives_of(which), Path(notes) if notes else None)
+    noted = Path(notes) if notes else None
+    worker = Worker(Path(place), what, int(every), int(seed), int(part), lives_of(which), noted)
     print(json.dumps(worker.run()))
     return 0
 
