@@ -315,7 +315,10 @@ def forged(place: Path, rounds: int, seed: int) -> dict[str, Any]:
             shutil.rmtree(folder)
             return found
 
-        for (name, _), (status, text, growth) in zip(chosen, _shared(tried, len(chosen))):
+        for k, (status, text, growth) in enumerate(_shared(tried, len(chosen))):
+            if status == -signal.SIGALRM:
+                status, text, growth = tried(k)  # alone: the clock also counts what others take of a busy machine
+            name = chosen[k][0]
             counts["points"] += 1
             most = max(most, growth)
             bad = "hangs" if status == -signal.SIGALRM else "died" if status < 0 else "untyped" if status else ""
