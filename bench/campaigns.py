@@ -1,7 +1,7 @@
 """What the sample store survives: long campaigns of crashes (tests/storage has a short slice of each).
 
     python bench/campaigns.py kills|power_cuts|damage|stress|nth_call|placed_kills|forged --json FILE
-        [--quick] [--rounds N] [--seed N] [--place DIR]
+        [--quick] [--rounds N] [--seed N] [--place DIR] [--progress DIR]
 
 kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
 shutdown on a loop device; root). Rounds: crashes. damage: cuts and bit flips at every record boundary of the newest
@@ -37,12 +37,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--place", help="folder for the stores (default: a temporary one)")
+    parser.add_argument("--progress", type=Path, help="folder that keeps what nth_call or placed_kills has done so far")
     options = parser.parse_args()
     run = getattr(importlib.import_module(HOMES[options.campaign] + "_campaign"), options.campaign)
     usual = (QUICK if options.quick else ROUNDS)[options.campaign]
     rounds = usual if options.rounds is None else options.rounds
+    more = {"progress": options.progress} if options.progress else {}
     with tempfile.TemporaryDirectory(dir=options.place) as place:
-        row = {"campaign": options.campaign, "seed": options.seed, **run(Path(place), rounds, options.seed)}
+        row = {"campaign": options.campaign, "seed": options.seed, **run(Path(place), rounds, options.seed, **more)}
     for name, value in row.items():
         print(f"{name}: {value}")
     write("campaigns", [row], options.json, key=("campaign",))

@@ -195,6 +195,28 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
 
 
+def read_sound(path: Path) -> dict[str, Any] | None:
+    """The state in one file; None for one that is damaged. Raises `EdgeclError` when the device does not give it: what
+    could not be read may be sound, and nobody may remove it for that.
+    """
+    try:
+        return read(path)
+    except EdgeclError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+        return read(path)
+    except OSError as error:
+        raise EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.") from error
+    except EdgeclError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        return None
+
+
 def generations(folder: Path) -> list[Path]:
     """The files in ``folder`` that may hold a state."""
     return [path for path in (folder / n for n in _NAMES) if path.exists()]

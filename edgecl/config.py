@@ -160,7 +160,7 @@ class Config:
         None, p.text, "a run record: slow down and pause at the steps where that run did, whatever the sensors say"
     )
     device: str | None = _option(None, p.text, "device profile for modelled time and energy")
-    threads: int = _option(1, p.count(1), "kernel threads")
+    threads: int = _option(1, p.count(1, 1024), "kernel threads")
     seed: int = _option(0, p.count(0), "seed of everything random")
     engine: str = _option("native", p.choice(("native", "torch")), "compiled kernels, or the torch oracle")
     out: str | None = _option(None, p.text, "folder for run.json and checkpoints")

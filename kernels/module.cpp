@@ -1,11 +1,5 @@
 // The Python face of the kernels. Arrays passed to bind and build calls are kept alive by the caller.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
+#include "casters.h"
 #include "point.h"
 #include "program.h"
 #include "reference.h"

@@ -20,7 +20,7 @@ import numpy as np
 from ._storage import crc32c
 from .arguments import ids_of, ints_of
 from .errors import BadRecord, CannotRead
-from .files import Writer, changes
+from .files import Writer, changes, typed
 from .layout import CHANGES, HEADER_BYTES, MAX_CLASS, Description, Header
 from .scrub import Scrub
 from .sets import distinct
@@ -161,6 +161,7 @@ class Amending(Writing):
                 Scrub(self, lambda ids, _: np.isin(ids, given)).run()
         return len(which)
 
+    @typed
     def amended(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids, ascending, and what they are now, of the samples on flash that were ever relabelled (their class) or
         removed (-2)."""

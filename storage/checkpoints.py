@@ -69,6 +69,7 @@ class Checkpoints(Writing):
             if len(self._pins) == 2:
                 self._index.release(*self._pins[0])
             self._commit()
+            self._cleaner.tidy()  # what was released goes now: where states come often, no seal would ask for it
             return {
                 "next_id": self._index.next_id,
                 "count": self._index.count,

@@ -104,7 +104,7 @@ class Cleaner:
             self._busy = self._asked = False
         return before - self._used()
 
-    def after_seal(self) -> None:
+    def tidy(self) -> None:
         """Keeps dead space in bounds when no byte limit forces it."""
         s = self._store
         self._drop_dead()

@@ -121,7 +121,7 @@ class Forgetting(Amending):
         sweep(self.path, "*")
         if self._sealing is not None:
             self._sealing.keys.drop(subject)
-            self._cleaner.after_seal()
+            self._cleaner.tidy()
             return KEY_DROPPED, _NO_IDS, []
         ids, names = Scrub(self, lambda ids, subjects: (subjects == subject) & (ids < below)).run()
         return OVERWRITTEN, ids, names + blank(self.path, self._codec.variable, subject, below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .schema import StreamSchema
 from .trusted import memory_state
 
 Values = Mapping[str, Any]
+_SLOT_BYTES = 32  # of a slot beside its sample
 
 
 class EpisodicMemory:
@@ -29,6 +31,11 @@ class EpisodicMemory:
     def __init__(self, slots: int, schema: StreamSchema) -> None:
         if slots < 1:
             raise BadRecord(f"A memory of {slots} slots.", "Use at least 1.")
+        takes = slots * (schema.sample_bytes + _SLOT_BYTES)
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+        if takes > there:
+            what = f"A memory of {slots:,} slots takes {takes:,} bytes; this machine has {there:,}."
+            raise BadRecord(what, "Use fewer slots.")
         self.schema = schema
         self.slots = slots
         self.offered = 0

@@ -36,7 +36,7 @@ POLICIES = ("balanced", "reservoir", "oldest")  # by number in the index
 class Opening(Forgetting):
     """Brings a store on flash into use."""
 
-    def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None) -> Description:
+    def _prepare(self, schema: StreamSchema | None, limit_bytes: int | None, limit_samples: int | None) -> Description:
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"'{self.path}' is a file, not a directory.", "Give the store a directory of its own.")
         if self.read_only:
@@ -58,7 +58,7 @@ class Opening(Forgetting):
                     if schema is None:
                         raise StoreError(f"There is no store in '{self.path}'.", "Give a schema to make one.")
                     probe(self.path)
-                    size = FILE_BYTES if limit_bytes is None else min(FILE_BYTES, max(1 << 16, limit_bytes // 32))
+                    size = min(_part(limit_bytes, 32), _part(_payload(schema, limit_samples), 32))
                     sealed = self._root is not None
                     description = Description(secrets.token_bytes(16), schema, size // 8 * 8, sealed=sealed)
                     description.write(self.path)
@@ -84,10 +84,10 @@ class Opening(Forgetting):
             raise WrongStream(f"The store '{self.path}' is not encrypted.", "Open it without a root key.")
         return description
 
-    def _segment_size(self, limit_bytes: int | None) -> int:
-        size = self._description.file_bytes
-        if limit_bytes is not None:
-            size = min(size, max(1 << 16, limit_bytes // 256))
+    def _segment_size(self, limit_bytes: int | None, limit_samples: int | None) -> int:
+        """Space comes back segment by segment, so what a bounded store holds beside its samples is a part of them."""
+        by_samples = None if limit_samples is None else limit_samples * self._stride
+        size = min(self._description.file_bytes, _part(limit_bytes, 256), _part(by_samples, 32))
         return max(size, HEADER_BYTES + 8 * self._stride)
 
     def _capacity(self, limit_bytes: int | None, limit_samples: int | None) -> int:
@@ -346,3 +346,13 @@ def _view_since(commit: Commit, log: Log) -> tuple[np.ndarray, np.ndarray]:
         first = int(log.ids[fresh & (log.classes == cls)][0])
         view[-cls - 10] = min(view.get(-cls - 10, first), first)
     return np.array(list(view), np.int32), np.array(list(view.values()), np.int64)
+
+
+def _part(limit: int | None, parts: int) -> int:
+    """Bytes of a file in a store of ``limit`` bytes that is to have many of them; None: without a limit."""
+    return FILE_BYTES if limit is None else min(FILE_BYTES, max(1 << 16, limit // parts))
+
+
+def _payload(schema: StreamSchema, samples: int | None) -> int | None:
+    """Bytes of so many samples and their values."""
+    return None if samples is None else samples * (schema.sample_bytes + sum(f.bytes for f in schema.fields.values()))

@@ -11,6 +11,7 @@ from .access import Access
 from .arguments import ids_of
 from .core import DAMAGED, UNREAD
 from .errors import BadRecord
+from .files import typed
 
 Batch = dict[str, Any]
 
@@ -39,6 +40,7 @@ class Reading(Access):
             self._take_out(id_, status)
             return True
 
+    @typed
     def read(self, ids: Any, fields: Iterable[str] | None = None) -> Batch:
         """The samples ``ids`` as one batch.
 

@@ -82,14 +82,14 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self._listeners = []
         self._log_writer = None
         self._directory = self.path / "segments"
-        description = self._prepare(schema, limit_bytes)
+        description = self._prepare(schema, limit_bytes, limit_samples)
         self.schema = description.schema
         self._description = description
         self._names = list(self.schema.fields)
         self._codec = description.codec
         self._sealing = None
         self._stride = _storage.RECORD_HEAD + (self._codec.stored or self.schema.sample_bytes + description.seal + 8)
-        self._segment_bytes = self._segment_size(limit_bytes)
+        self._segment_bytes = self._segment_size(limit_bytes, limit_samples)
         self.capacity = self._capacity(limit_bytes, limit_samples)
         try:
             if root_key is not None:
@@ -103,6 +103,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
             raise
         self._closed = False
 
+    @typed
     def stats(self) -> dict[str, Any]:
         """Counts and bytes; ``bytes_written`` and ``payload_written`` cover the store's whole life."""
         self._check()

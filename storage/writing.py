@@ -203,7 +203,7 @@ class Writing(FieldFiles):
         if len(self._pending) >= _SEGMENTS_PER_COMMIT:
             with settling(self):
                 self._commit()
-                self._cleaner.after_seal()
+                self._cleaner.tidy()
 
     def _make_tail(self, first_id: int) -> Writer:
         """An empty segment, which is not in use yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from .. import _kernels
 from ..compiler import Plan
 from ..compiler.operations import dilation, geometry, weight_nodes
+from ..errors import EdgeclError
 from ..graph.freeze import keeps_statistics
 from .flop_counter import FlopCounter
 from .model import Parameter
@@ -91,6 +93,10 @@ class BoundNetwork:
 def open_session(plan: Plan, network: BoundNetwork, entry: str, own_thread: bool) -> tuple[Any, Any]:
     """A session of one entry point of the plan, with its arena, and the feed of its samples."""
     e = plan.program[entry]
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    if e["arena_bytes"] > there:
+        what = f"A step of batch {plan.batch:,} takes {e['arena_bytes']:,} bytes; this machine has {there:,}."
+        raise EdgeclError(what, "Use a smaller batch, replay_batch or network.")
     node = next(n for n in plan.graph.nodes if n.op == "normalise")
     feed = _kernels.Feed(
         e["feed"],

@@ -13,9 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..storage.trusted import require
+
 OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED, FOUND, LABELLED, REMOVED = range(9)
 OF_IDS = (OBSERVED, STORED, FOUND)  # in the order of their ids
-MOST = 65_536  # entries; beyond it the older half goes (32 bytes each, in RAM and in every saved state)
+MOST = 65_536  # entries; beyond it the older half goes (17 bytes each in RAM, about 8 in every saved state)
+_COLUMNS = "bqii"  # array types of kind, a, b, c
+_LONGEST = 2**31 - 1  # samples of one entry
 NOT_DURING = TO_ITS_END = -1
 
 
@@ -54,12 +58,12 @@ class CallLog:
         self.next_id = 0
         self.subjects: set[int] = set()
         self._closed = 0  # calls below this number grow no more
-        self._entries = array("q")
+        self._columns = _empty()
 
     @property
     def end(self) -> int:
         """The number of the next call."""
-        return self.first + len(self._entries) // 4
+        return self.first + len(self._columns[0])
 
     def add(self, call: Call) -> int:
         """Its number. Samples that follow on those of the call before become part of it."""
@@ -67,24 +71,29 @@ class CallLog:
             self.next_id = call.a + call.b
             if self.end > max(self.first, self._closed):
                 last = self[self.end - 1]
-                if (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a):
-                    self._entries[-2] += call.b
+                follows = (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a)
+                if follows and last.b + call.b <= _LONGEST:
+                    self._columns[2][-1] += call.b
                     return self.end - 1
-        self._entries.extend(array("q", call))
-        if len(self._entries) > 4 * MOST:
+        self._append(call)
+        if len(self._columns[0]) > MOST:
             gone = MOST // 2
-            del self._entries[: 4 * gone]
+            for column in self._columns:
+                del column[:gone]
             self.first += gone
         return self.end - 1
+
+    def _append(self, call: Call) -> None:
+        for column, value in zip(self._columns, call):
+            column.append(value)
 
     def ended_after(self, number: int, steps: int) -> None:
         """A `learn` that was ended early, after so many steps."""
         if number >= self.first:
-            self._entries[4 * (number - self.first) + 3] = steps
+            self._columns[3][number - self.first] = steps
 
     def __getitem__(self, number: int) -> Call:
-        at = 4 * (number - self.first)
-        return Call(*self._entries[at : at + 4])
+        return Call(*(column[number - self.first] for column in self._columns))
 
     def since(self, number: int) -> list[Call]:
         """The calls from ``number`` on, which it must still hold; none of them grows any more."""
@@ -95,17 +104,17 @@ class CallLog:
         """Samples have other ids from now on: ``ids``, ascending, were the ones that are 0, 1, 2 ... now. Samples
         that are none of these leave the log.
         """
-        old, self._entries = [self[n] for n in range(self.first, self.end)], array("q")
+        old, self._columns = [self[n] for n in range(self.first, self.end)], _empty()
         for call in old:
             if call.kind in (*OF_IDS, LABELLED):
                 low, high = (int(k) for k in np.searchsorted(ids, (call.a, call.a + call.b)))
                 call = Call(call.kind, low, high - low, call.c)
-            self._entries.extend(call)
+            self._append(call)
         self.next_id = len(ids)
 
     def cut(self) -> None:
         """Hold no call so far: what they name is no longer there."""
-        self.first, self._entries = self.end, array("q")
+        self.first, self._columns = self.end, _empty()
 
     def state(self) -> dict[str, Any]:
         return {
@@ -115,7 +124,7 @@ class CallLog:
             "first": self.first,
             "next_id": self.next_id,
             "subjects": np.array(sorted(self.subjects), np.int32),
-            "entries": np.array(self._entries, np.int64),
+            **{f"entries_{name}": _narrow(column) for name, column in zip(Call._fields, self._columns)},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -123,4 +132,30 @@ class CallLog:
         self.weights = None if state["weights"] is None else (state["weights"][0], state["weights"][1])
         self.first, self.next_id = int(state["first"]), int(state["next_id"])
         self.subjects = set(state["subjects"].tolist())
-        self._entries = array("q", state["entries"].tobytes())
+        columns = entries_of(state)
+        kinds = (np.iinfo(t) for t in (np.int8, np.int64, np.int32, np.int32))
+        within = [k.min <= v.min() and v.max() <= k.max for v, k in zip(columns, kinds) if v.size]
+        require(all(within), "'calls' has values out of bounds")
+        self._columns = tuple(array(kind, column.tolist()) for kind, column in zip(_COLUMNS, columns))
+
+
+def entries_of(state: Mapping[str, Any]) -> list[np.ndarray]:
+    """kind, a, b and c of the calls in a saved log, of this version or an earlier one."""
+    if "entries" in state:
+        return list(np.asarray(state["entries"], np.int64).reshape(-1, 4).T)
+    columns = [np.asarray(state[f"entries_{name}"]) for name in Call._fields]
+    fits = all(c.ndim == 1 and c.dtype.kind in "iu" and len(c) == len(columns[0]) for c in columns)
+    require(fits, "'calls' is of several lengths")
+    return columns
+
+
+def _empty() -> tuple[array[int], ...]:
+    return tuple(array(kind) for kind in _COLUMNS)
+
+
+def _narrow(column: array[int]) -> np.ndarray:
+    """As an array of the smallest type that holds every value: it is a part of every saved state."""
+    values = np.array(column, np.int64)
+    ends = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    kinds = (np.int8, np.int16, np.int32, np.int64)
+    return values.astype(next(k for k in kinds if np.iinfo(k).min <= ends[0] and ends[1] <= np.iinfo(k).max))

@@ -85,6 +85,10 @@ def forget(subject: int, store: SampleStore | None, holders: Sequence[Holder], k
     for holder in holders:
         counts.update(holder.forget(subject, ids))
     for keeper in keepers:
-        files += keeper.forget_in_files(subject)
+        try:
+            files += keeper.forget_in_files(subject)
+        except OSError as error:
+            what = f"Files that hold something of subject {subject} cannot be rewritten: {error.strerror}."
+            raise EdgeclError(what, "Check the device and its space, then forget the subject again.") from error
     slots, buffered, swaps = (counts.get(k, 0) for k in ("slots", "buffered", "swaps"))
     return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps, **where)

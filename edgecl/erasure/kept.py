@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,10 @@ class KeptStates:
             return []
         gone = []
         for path in sorted(self.folder.glob("kept-*")):  # half-written ones too
-            try:
-                state = checkpoint.read(path)
-                if subject not in state["learner"]["calls"]["subjects"]:
+            state = checkpoint.read_sound(path)  # None: damaged, whatever is in it goes
+            with contextlib.suppress(KeyError, TypeError):
+                if state is not None and subject not in state["learner"]["calls"]["subjects"]:
                     continue
-            except (EdgeclError, KeyError):  # damaged: whatever is in it goes
-                pass
             overwrite(path)
             gone.append(str(path))
         self.tasks = [t for t in self.tasks if kept_file(self.folder, t).exists()]

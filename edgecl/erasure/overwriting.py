@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import checkpoint
-from ..errors import EdgeclError
 from ..storage.whole import overwrite
 from .sealing import without
 
@@ -18,9 +17,8 @@ def rewrite_saved(folders: Iterable[Path], subject: int) -> list[str]:
     folders = list(folders)
     files = [str(path) for folder in folders for path in checkpoint.sweep(folder)]
     for path in (p for folder in folders for p in checkpoint.generations(folder)):
-        try:
-            state = checkpoint.read(path)
-        except EdgeclError:  # damaged: whatever is in it goes
+        state = checkpoint.read_sound(path)
+        if state is None:  # damaged: whatever is in it goes
             overwrite(path)
             files.append(str(path))
             continue

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import BadInput
 from ..methods.context import TaskInfo
 from ..storage.sets import union
+from ..storage.trusted import require
 
 Array = np.ndarray
 
@@ -36,6 +37,7 @@ class Tasks:
         self.waiting: list[str | None] = []
         self.ending: int | None = None
         self._units: list[Array] = []  # of each task so far
+        self._sets: dict[bytes, Array] = {}  # those that some task had
         self._names: list[str | None] = []
 
     def check(self) -> None:
@@ -50,9 +52,13 @@ class Tasks:
         while len(self._units) <= self.number:
             self._units.append(np.zeros(0, np.int64))
             self._names.append(None)
-        self._units[self.number] = union(self._units[self.number], units)
+        self._units[self.number] = self._one(union(self._units[self.number], units))
         self._names[self.number] = self.waiting[0] if self.waiting else self.name
         return TaskInfo(self.number, self.number == 0, np.asarray(units, np.int64))
+
+    def _one(self, units: Array) -> Array:
+        """The array that stands for these units wherever tasks have them: tasks that come again cost a number each."""
+        return self._sets.setdefault(units.tobytes(), units)
 
     def declare_end(self, name: str | None) -> None:
         """The task that is observed is over, ``name`` follows."""
@@ -77,7 +83,9 @@ class Tasks:
         return number, self._units[number]
 
     def state(self) -> dict[str, Any]:
-        sizes = np.array([len(u) for u in self._units], np.int64)
+        sets = {id(units): units for units in self._units}
+        self._sets = {units.tobytes(): units for units in sets.values()}  # what no task has any more goes
+        places = {key: place for place, key in enumerate(sets)}
         return {
             "tasks": self.exist,
             "task": self.number,
@@ -85,8 +93,9 @@ class Tasks:
             "new_task": not self.begun,
             "ending": self.ending,
             "waiting": list(self.waiting),
-            "task_units": np.concatenate([*self._units, np.zeros(0, np.int64)]),
-            "task_sizes": sizes,
+            "task_units": np.concatenate([*sets.values(), np.zeros(0, np.int64)]),
+            "task_sizes": np.array([len(u) for u in sets.values()], np.int64),
+            "task_sets": np.array([places[id(u)] for u in self._units], np.int32),
             "task_names": list(self._names),
         }
 
@@ -97,5 +106,9 @@ class Tasks:
         self.waiting = list(state.get("waiting", [self.name] if self.ending is not None else ()))
         bounds = np.cumsum([0, *np.array(state.get("task_sizes", ()), np.int64)])
         units = np.array(state.get("task_units", ()), np.int64)
-        self._units = [units[a:b] for a, b in pairwise(bounds)]
+        self._sets = {}
+        sets = [self._one(units[a:b]) for a, b in pairwise(bounds)]
+        of_task = np.asarray(state.get("task_sets", np.arange(len(sets))))
+        require(not len(of_task) or (of_task.min() >= 0 and of_task.max() < len(sets)), "'task_sets' names no set")
+        self._units = [sets[k] for k in of_task.tolist()]
         self._names = list(state.get("task_names", ()))

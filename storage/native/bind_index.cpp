@@ -2,8 +2,6 @@
 #include "bindings.h"
 #include "index.h"
 #include <fcntl.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 using namespace edgecl;
 using Bytes = nb::ndarray<const uint8_t, nb::c_contig, nb::device::cpu>;

@@ -1,8 +1,6 @@
 // What the binding files share: array types, and arrays handed over without a copy.
 #pragma once
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <vector>
+#include "../../kernels/casters.h"
 
 namespace nb = nanobind;
 using nb::gil_scoped_release;

@@ -4,9 +4,6 @@
 #include "crc32c.h"
 #include "mover.h"
 #include <cstring>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
 
 using namespace edgecl;
 static BitGenerator &generator(const nb::capsule &c) { // `bit_generator.capsule`

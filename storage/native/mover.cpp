@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -146,7 +147,12 @@ bool Mover::read(Job &j, bool cached_only) {
 }
 
 void Mover::fetch(Job &j) {
-    read(j, false);
+    try {
+        read(j, false);
+    } catch (const std::bad_alloc &) { // on a thread of its own nobody would catch it: as if the device had not read
+        j.status = kUnread;
+        j.state.store(kFailed);
+    }
     if (waiting_.load()) {
         { std::lock_guard<std::mutex> lock(mutex_); }
         signals_->done.notify_all();

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecl.data.source import ArraySource, FileSource
-from edgecl.errors import BadInput
+from edgecl.errors import BadInput, EdgeclError
 
 
 def both(folder, n=20, shape=(2, 3, 4), dtype="uint8", seed=0):
@@ -124,3 +124,25 @@ def test_close_releases_the_file(tmp_path):
     source.subset(np.arange(3)).close()
     with pytest.raises(OSError):
         source.read(np.array([0]))
+
+
+def test_a_process_without_a_home_is_told_where_it_cannot_write(tmp_path, monkeypatch):
+    import pwd
+
+    from edgecl.data.cache import cache_folder, new_folder
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "EDGECL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgeclError, match="cache folder") as caught, new_folder(cache_folder() / "data" / "x"):
+        pass
+    assert "EDGECL_CACHE" in caught.value.remedy and not list(tmp_path.iterdir())
+    monkeypatch.setenv("EDGECL_CACHE", "here")
+    before = cache_folder()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert before == tmp_path / "here"

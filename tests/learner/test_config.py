@@ -6,12 +6,14 @@ import json
 import warnings
 
 import pytest
+from edgecl.storage.errors import BadRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecl import Learner
 from edgecl.budget import Budget
 from edgecl.config import Config, normalise, read_config_file
-from edgecl.errors import BadInput
+from edgecl.errors import BadInput, EdgeclError
 from edgecl.former_names import FORMER, _said
 from edgecl.methods import ER, METHODS, DERpp
 
@@ -221,3 +223,19 @@ def test_no_file_names_code_to_import(tmp_path):
         read_config_file(path)
     with pytest.raises(BadInput, match="Unknown option 'use'"):
         normalise({"use": "evil.py"})
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("memory", 2**31 - 1),
+        ("memory", 2**63 - 1),
+        ("threads", 2**31 - 1),
+        ("batch", 2**31 - 1),
+        ("replay_batch", 2**63 - 1),
+    ],
+)
+def test_a_size_that_no_machine_has_is_refused_by_name(option, value):
+    with pytest.raises((EdgeclError, BadRecord), match=r"machine|whole number") as caught:
+        Learner("mlp", input_shape=(1, 8, 8), **{"method": "er", option: value})
+    assert caught.value.remedy

@@ -108,3 +108,25 @@ def test_a_saved_state_is_its_owners_alone(saved):
         path = saved / "saved" / missing
         path.rename(path.with_name(missing + ".gone"))
         assert checkpoint.load(saved / "saved") is not None and path.exists()
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_state_that_the_device_does_not_give_is_not_taken_for_a_damaged_one(saved, monkeypatch, times):
+    """`forget` overwrites damaged states; one that cannot be read may be the only sound one."""
+    left, real = [times], checkpoint.safe_open
+
+    def open_(*given):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(5, "Input/output error")
+        return real(*given)
+
+    with Learner.open(saved / "saved", store=saved / "s") as learner:
+        before = {p.name for p in (saved / "saved").iterdir()}
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "safe_open", open_)
+            with pytest.raises(EdgeclError) as caught:
+                learner.forget(1)
+        assert caught.value.remedy and {p.name for p in (saved / "saved").iterdir()} == before
+        assert learner.forget(1).files
+    Learner.open(saved / "saved", store=saved / "s").close()

@@ -1,5 +1,6 @@
 // Preloaded: one call of a kind, or every one from it on, fails below given folders, or the process is killed at it.
-//   kinds   write pwrite fsync fdatasync rename unlink ftruncate open pread mmap (each with its relatives)
+//   kinds   write pwrite fsync fdatasync rename unlink ftruncate open pread mmap (each with its relatives), and
+//           allocations by given modules, `operator new` of the C++ library included
 //   mode    0 fails with `err`; 1, 2 SIGKILL before, after the call
 // Counts only while armed, so what comes before (imports) has no number.
 #define _GNU_SOURCE
@@ -16,12 +17,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum Kind { WRITE, PWRITE, FSYNC, FDATASYNC, RENAME, UNLINK, FTRUNCATE, OPEN, PREAD, MMAP, KINDS };
+enum Kind { WRITE, PWRITE, FSYNC, FDATASYNC, RENAME, UNLINK, FTRUNCATE, OPEN, PREAD, MMAP, ALLOC, KINDS };
 static atomic_long seen[KINDS];
 static int armed, kind = -1, err = EIO, sticky, mode;
 static long nth = -1;
 static char roots[8][512];
 static int n_roots;
+static struct { char *from, *to; } code[8];
+static int n_code;
 
 void failing_roots(const char *list) { // separated by ':'
     n_roots = 0;
@@ -30,6 +33,9 @@ void failing_roots(const char *list) { // separated by ':'
         snprintf(roots[n_roots++], sizeof roots[0], "%.*s", (int)n, list);
         list += n + (list[n] == ':');
     }
+}
+void failing_code(char *from, char *to) { // allocations called for from there count
+    if (n_code < 8) code[n_code].from = from, code[n_code++].to = to;
 }
 void failing_arm(int k, long n, int e, int s, int m) {
     kind = k, nth = n, err = e, sticky = s, mode = m;
@@ -95,3 +101,39 @@ PRV(preadv2, off_t) PRV(preadv64v2, off64_t)
 ssize_t read(int fd, void *b, size_t n) { REAL(ssize_t, read, int, void *, size_t); CALL(PREAD, ours(fd), -1, real(fd, b, n)); }
 #define MM(name, off) void *name(void *a, size_t n, int p, int f, int fd, off o) { REAL(void *, name, void *, size_t, int, int, int, off); CALL(MMAP, fd >= 0 && ours(fd), MAP_FAILED, real(a, n, p, f, fd, o)); }
 MM(mmap, off_t) MM(mmap64, off64_t)
+
+// Allocations. glibc's own names do the work: dlsym would allocate. A failing `operator new` throws by itself.
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+static __thread int starved;
+static int no_memory(void *caller) {
+    if (starved) { starved = 0; return 1; }
+    if (!armed) return 0;
+    for (int i = 0; i < n_code; ++i)
+        if ((char *)caller >= code[i].from && (char *)caller < code[i].to) return hit(ALLOC) == 1;
+    return 0;
+}
+#define CALLER __builtin_return_address(0)
+#define ALLOCATE(call) do { if (no_memory(CALLER)) { errno = ENOMEM; return NULL; } return call; } while (0)
+void *malloc(size_t n) { ALLOCATE(__libc_malloc(n)); }
+void *calloc(size_t n, size_t m) { ALLOCATE(__libc_calloc(n, m)); }
+void *realloc(void *p, size_t n) { ALLOCATE(__libc_realloc(p, n)); }
+void *aligned_alloc(size_t a, size_t n) { ALLOCATE(__libc_memalign(a, n)); }
+void *memalign(size_t a, size_t n) { ALLOCATE(__libc_memalign(a, n)); }
+int posix_memalign(void **p, size_t a, size_t n) {
+    if (no_memory(CALLER)) return ENOMEM;
+    void *got = __libc_memalign(a, n);
+    if (!got) return ENOMEM;
+    *p = got;
+    return 0;
+}
+#define NEW(name, args, given, ...) \
+    void *name args { REAL(void *, name, __VA_ARGS__); if (no_memory(CALLER)) starved = 1; void *p = real given; starved = 0; return p; }
+NEW(_Znwm, (size_t n), (n), size_t)
+NEW(_Znam, (size_t n), (n), size_t)
+NEW(_ZnwmSt11align_val_t, (size_t n, size_t a), (n, a), size_t, size_t)
+NEW(_ZnamSt11align_val_t, (size_t n, size_t a), (n, a), size_t, size_t)
+NEW(_ZnwmRKSt9nothrow_t, (size_t n, const void *t), (n, t), size_t, const void *)
+NEW(_ZnamRKSt9nothrow_t, (size_t n, const void *t), (n, t), size_t, const void *)

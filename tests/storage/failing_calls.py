@@ -8,7 +8,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-KINDS = ("write", "pwrite", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "open", "pread", "mmap")
+CALLS = ("write", "pwrite", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "open", "pread", "mmap")
+KINDS = (*CALLS, "allocation")
 FAIL, KILL_BEFORE, KILL_AFTER = 0, 1, 2
 
 
@@ -16,7 +17,9 @@ def build(folder: Path) -> Path:
     """The library, compiled into ``folder``. Needs gcc; `FileNotFoundError` without one."""
     library = folder / "failing_calls.so"
     source = Path(__file__).with_name("failing_calls.c")
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True, capture_output=True)
+    options = ["-O1", "-fexceptions", "-shared", "-fPIC", "-o", library, source, "-ldl"]
+    libraries = ["-Wl,--no-as-needed", "-lstdc++"]  # there before a module asks for it, so that its `new` is found
+    subprocess.run(["gcc", *options, *libraries], check=True, capture_output=True)
     return library
 
 
@@ -49,6 +52,16 @@ class Calls:
     def roots(self, *folders: Path) -> None:
         """Calls on files below these folders count."""
         self._library.failing_roots(":".join(f"{f}/" for f in folders).encode())
+
+    def modules(self, *names: str) -> None:
+        """Allocations of these libraries count, which are loaded by now."""
+        spans: dict[str, list[int]] = {}
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            span, *_, path = line.split(maxsplit=5)
+            if any(Path(path).name.startswith(name) for name in names):
+                spans.setdefault(path, []).extend(int(end, 16) for end in span.split("-"))
+        for ends in spans.values():
+            self._library.failing_code(ctypes.c_void_p(min(ends)), ctypes.c_void_p(max(ends)))
 
     def arm(self, point: Point | None) -> None:
         """From here on calls count; None: none fails."""

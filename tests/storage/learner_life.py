@@ -12,14 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from edgecl.storage import KeyFile, SampleStore, export_store
+from edgecl.storage import KeyFile, SampleStore, export_store, opening
 from edgecl.storage.errors import StoreError
 
 from edgecl import EdgeclError, Learner
+from edgecl.graph.builders import build
 from edgecl.learning.trainer import Trainer
 
 SHAPE = (1, 6, 6)
 SUBJECTS = 3
+TYPED = (EdgeclError, StoreError, MemoryError)  # the latter where an allocation fails, and only there
 Say = Callable[..., None]
 
 
@@ -44,10 +46,11 @@ class LearnerLife:
         return KeyFile(place / "root.key") if self._sealed else None
 
     def _open(self, place: Path) -> Learner:
+        opening.FILE_BYTES = 1 << 13  # several files in a short life
         if list((place / "saved").glob("checkpoint-*.safetensors")):
             return Learner.open(place / "saved", store=place / "store", root_key=self._key(place))
         return Learner(
-            "mlp", input_shape=SHAPE, method="der++", memory=12, batch=4, classes=4, buffer=200, gate="none",
+            build("mlp", SHAPE, 4, hidden=(8,)), method="der++", memory=12, batch=4, classes=4, buffer=200, gate="none",
             store=str(place / "store"), path=str(place / "saved"), root_key=self._key(place), durability="durable",
         )  # fmt: skip
 
@@ -64,9 +67,9 @@ class LearnerLife:
                 return
             try:
                 step(learner, say)
-            except (EdgeclError, StoreError) as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
-                with contextlib.suppress(EdgeclError, StoreError):
+                with contextlib.suppress(*TYPED):
                     self._observe(learner, say)
                 self._close(learner, say)
                 learner = self._opened(place, say)
@@ -77,7 +80,7 @@ class LearnerLife:
         for _ in range(3):
             try:
                 return self._open(place)
-            except (EdgeclError, StoreError) as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
         return None
 
@@ -85,7 +88,7 @@ class LearnerLife:
     def _close(learner: Learner, say: Say) -> None:
         try:
             learner.close()
-        except (EdgeclError, StoreError) as error:
+        except TYPED as error:
             say("e", type(error).__name__)
 
     def _observe(self, learner: Learner, say: Say) -> None:
@@ -141,7 +144,10 @@ class LearnerLife:
     def _backup(self, learner: Learner, say: Say) -> None:
         (self._place / "b.tar").unlink(missing_ok=True)
         if self._sealed:  # a backup opens with the root key of its time only
-            shutil.copy(self._place / "root.key", self._place / "old.key")
+            try:
+                shutil.copy(self._place / "root.key", self._place / "old.key")
+            except OSError as error:  # the life's own call, not the learner's
+                raise StoreError(f"The key cannot be copied: {error}.") from error
         learner.backup(self._place / "b.tar")
         say("B")
 
@@ -186,7 +192,10 @@ class LearnerLife:
         unlabelled = late - labelled
         trained = {int(n) for what, *w in ledger if what == "t" for n in w}
         new: set[int] = set()
-        if saved or (place / "store" / "store.json").exists():
+        begun = (place / "store" / "store.json").exists()
+        if not begun and not acked and not saved:  # the life ended before there was a store
+            return found
+        if saved or begun:
             with self._open(place) as learner:
                 new = self._new(learner)
                 self._observe_one(learner)

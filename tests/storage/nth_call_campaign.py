@@ -6,8 +6,10 @@ Run as a program it is the worker, with the library of failing_calls.c preloaded
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -20,37 +22,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from failing_calls import KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
-from store_life import StoreLife
+from edgecl.storage import _storage
+from failing_calls import CALLS, KILL_AFTER, KILL_BEFORE, KINDS, Calls, Point, build
+from store_life import ForgetLife, StoreLife
 
 WORKERS = 2
 PATIENCE = 20  # seconds a life or its check may take
 COUNTS = ("lost", "wrong", "leaked", "untyped", "died", "hangs")
+OURS = ("_storage.cpython", "_kernels.cpython")  # modules whose allocations fail
 
 
 def lives_of(which: str) -> list[Any]:
     """Lives to live; a learner's are imported only where they are wanted."""
     found: list[Any] = [StoreLife(False), StoreLife(True)] if which in ("store", "all") else []
+    if which == "forget":
+        found.append(ForgetLife())
     if which in ("learner", "all"):
         from learner_life import LearnerLife
 
+        from edgecl.engine.warm import warm
+
+        warm()  # once, not in every child
         found += [LearnerLife(False), LearnerLife(True)]
     return found
 
 
-def nth_call(place: Path, rounds: int, seed: int, lives: str = "all") -> dict[str, Any]:
+def nth_call(place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None) -> dict[str, Any]:
     """Failing calls; one in ``rounds`` points is tried, drawn with the seed. lives: ``store``, ``learner`` or ``all``.
-    
+
+    progress: folder that notes what is done; points noted there are not tried again.
     """
-    return _campaign(place, "fail", rounds, seed, lives)
+    return _campaign(place, "fail", rounds, seed, lives, progress)
 
 
-def placed_kills(place: Path, rounds: int, seed: int, lives: str = "all") -> dict[str, Any]:
+def placed_kills(
+    place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None
+) -> dict[str, Any]:
     """SIGKILL before and after each call; likewise."""
-    return _campaign(place, "kill", rounds, seed, lives)
+    return _campaign(place, "kill", rounds, seed, lives, progress)
 
 
-def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str) -> dict[str, Any]:
+def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str, progress: Path | None) -> dict[str, Any]:
     began = time.perf_counter()
     library = build(place)
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
@@ -59,10 +71,11 @@ def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str) -> dic
     for part in range(WORKERS):
         folder = place / f"worker{part}"
         folder.mkdir()
-        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part), lives]
+        notes = "" if progress is None else str(progress / f"{what}-{part}.jsonl")
+        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part), lives, notes]
         pipe = subprocess.PIPE
         workers.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
-    total: Counter[str] = Counter(dict.fromkeys(("points", *COUNTS), 0))
+    total: Counter[str] = Counter(dict.fromkeys(("points", "memory_errors", "seconds", *COUNTS), 0))
     typed: Counter[str] = Counter()
     failures: list[str] = []
     for worker in workers:
@@ -73,7 +86,7 @@ def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str) -> dic
         typed.update(row["typed_errors"])
         failures += row["failures"]
         total.update({k: row[k] for k in total})
-    seconds = round(time.perf_counter() - began, 1)
+    seconds = round(max(time.perf_counter() - began, total["seconds"] / WORKERS), 1)  # earlier sittings included
     told = {"typed_errors": dict(sorted(typed.items())), "failures": failures[:50]}
     return {**total, "of": row["of"], **told, "seconds": seconds}
 
@@ -83,43 +96,69 @@ def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str) -> dic
 
 def points(counts: dict[str, int], what: str) -> list[Point]:
     """All points of a life that makes so many calls of each kind."""
-    every = [(kind, n) for kind in KINDS for n in range(counts[kind])]
+    every = [(kind, n) for kind in CALLS for n in range(counts[kind])]
     if what == "kill":
         return [Point(k, n, mode=m) for k, n in every for m in (KILL_BEFORE, KILL_AFTER)]
-    return [Point(k, n, e, s) for k, n in every for e in (errno.EIO, errno.ENOSPC) for s in (False, True)]
+    calls = [Point(k, n, e, s) for k, n in every for e in (errno.EIO, errno.ENOSPC) for s in (False, True)]
+    return calls + [Point("allocation", n, errno.ENOMEM, s) for n in range(counts["allocation"]) for s in (False, True)]
 
 
 class Worker:
-    def __init__(self, place: Path, what: str, every: int, seed: int, part: int, lives: list[Any]) -> None:
-        self.lives = lives
+    """Tries every ``WORKERS``-th of the chosen points, from ``part`` on. notes: a file that says which are done."""
+
+    def __init__(
+        self, place: Path, what: str, every: int, seed: int, part: int, lives: list[Any], notes: Path | None = None
+    ) -> None:
+        self.lives, self.notes = lives, notes
         self.place, self.what, self.every, self.seed, self.part = place, what, every, seed, part
         self.calls = Calls()
-        self.totals = Counter(dict.fromkeys(COUNTS, 0))
-        self.failures: list[str] = []
-        self.errors: Counter[str] = Counter()
+        self.calls.modules(*OURS)
+        # A third party's abort, which is not what is tried: nanobind cannot go on when its table of objects cannot
+        # grow. It is large enough beforehand.
+        _ = [_storage.SlotSet(1) for _ in range(256)]
         self.number = 0
 
     def run(self) -> dict[str, Any]:
-        total = tried = 0
+        noted = [] if self.notes is None or not self.notes.exists() else self.notes.read_text().splitlines()
+        done = {row["point"]: row for row in map(json.loads, noted)}
+        total, tried = 0, []
         for life in self.lives:
-            counts = self._dry(life)
-            found = points(counts, self.what)
+            found = points(self._dry(life), self.what)
             order = np.random.default_rng([self.seed, total]).permutation(len(found))
             chosen = [found[i] for i in order[: -(-len(found) // self.every)]][self.part :: WORKERS]
-            total, tried = total + len(found), tried + len(chosen)
+            total += len(found)
             for point in chosen:
-                self._try(life, point)
-        row = {"points": tried, "of": total, **{k: self.totals[k] for k in COUNTS}}
-        return {**row, "typed_errors": dict(sorted(self.errors.items())), "failures": self.failures[:50]}
+                name = f"{life.name}, {point.name}"
+                tried.append(done.get(name) or self._noted({"point": name, **self._try(life, point)}))
+        errors: Counter[str] = Counter()
+        for row in tried:
+            errors.update(row["errors"])
+        sums = {k: sum(row["bad"].get(k, 0) for row in tried) for k in COUNTS}
+        failures = [f"{row['point']}: {row['bad']} {row['told']}"[:600] for row in tried if any(row["bad"].values())]
+        row = {"points": len(tried), "of": total, **sums, "seconds": sum(row["seconds"] for row in tried)}
+        row["memory_errors"] = errors.pop("MemoryError", 0)
+        return {**row, "typed_errors": dict(sorted(errors.items())), "failures": failures[:50]}
+
+    def _noted(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.notes is not None:
+            with self.notes.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        return row
 
     def _dry(self, life: Any) -> dict[str, int]:
         ledger, status = self._child(life, None, lambda folder: None)
         counts = [words for what, *words in ledger if what == "seen"]
         if status or not counts or any(what in ("e", "x") for what, *_ in ledger):
             raise RuntimeError(f"The life '{life.name}' fails by itself: {ledger[-3:]}, status {status}")
+        for name in next((words for what, *words in ledger if what == "modules"), []):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)  # once, not in every child
+        gc.freeze()  # what is there is not looked at again, and so not copied, in every child
         return dict(zip(KINDS, map(int, counts[0])))
 
-    def _try(self, life: Any, point: Point) -> None:
+    def _try(self, life: Any, point: Point) -> dict[str, Any]:
+        """What was bad at a point, which errors it gave, and what was told of it."""
+        began = time.perf_counter()
         bad: Counter[str] = Counter()
         told: list[str] = []
 
@@ -135,16 +174,16 @@ class Worker:
 
         ledger_of: list[Any] = [None]
         ledger, status = self._child(life, point, look, ledger_of)
-        self.errors.update(words[0] for what, *words in ledger if what == "e")
+        errors = Counter(words[0] for what, *words in ledger if what == "e")
         untyped = [" ".join(words) for what, *words in ledger if what == "x"]
+        if "MemoryError" in errors and point.kind != "allocation":
+            untyped.append("MemoryError")
         bad["untyped"] += len(untyped)
         bad["hangs"] += status == "hang"
         killed = self.what == "kill" and status == -signal.SIGKILL
         bad["died"] += status != "hang" and bool(status) and not killed
-        self.totals.update({k: bad[k] for k in COUNTS})
-        if any(bad[k] for k in COUNTS):
-            what = {k: bad[k] for k in COUNTS if bad[k]}
-            self.failures.append(f"{life.name}, {point.name}: {what} {untyped[:1]} {told}"[:600])
+        seconds = round(time.perf_counter() - began, 4)
+        return {"bad": +bad, "errors": errors, "told": [*untyped[:1], *told], "seconds": seconds}
 
     def _child(self, life: Any, point: Point | None, then: Any, ledger_of: list[Any] | None = None) -> Any:
         """A life in a process and a folder of its own, then ``then`` of the folder; what it said and its status."""
@@ -160,6 +199,8 @@ class Worker:
             finally:
                 self.calls.disarm()
                 say("seen", *self.calls.seen().values())
+                if point is None:
+                    say("modules", *sys.modules)
 
         ledger, status = self._fork(live, PATIENCE)
         if ledger_of is not None:
@@ -202,10 +243,10 @@ class Worker:
 
 
 def main() -> int:
-    what, every, seed, place, part, which = sys.argv[1:7]
-    lives = lives_of(which)
-    gc.freeze()  # what is there is not looked at again, and so not copied, in every child
-    print(json.dumps(Worker(Path(place), what, int(every), int(seed), int(part), lives).run()))
+    what, every, seed, place, part, which, notes = sys.argv[1:8]
+    noted = Path(notes) if notes else None
+    worker = Worker(Path(place), what, int(every), int(seed), int(part), lives_of(which), noted)
+    print(json.dumps(worker.run()))
     return 0
 
 

@@ -15,6 +15,7 @@ from store_samples import logits_of, sample_of
 
 SCHEMA = StreamSchema((1, 10, 20), "uint8", {"logits": FieldSpec("float16", 12), "weight": FieldSpec("float32", 1)})
 SUBJECTS = 5
+TYPED = (StoreError, MemoryError)  # the latter where an allocation fails, and only there
 Say = Callable[..., None]
 
 
@@ -57,26 +58,30 @@ class StoreLife:
                 return
             try:
                 step(store, place, say)
-            except StoreError as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
-                with contextlib.suppress(StoreError):
+                with contextlib.suppress(*TYPED):
                     self._append(store, place, say)
                 self._close(store, say)
                 store = self._opened(place, say)
         if store is not None:
             self._close(store, say)
+        self._import(place, say)
+
+    def _import(self, place: Path, say: Say) -> None:
+        """What was exported, into a second store."""
         try:
             with self.open(place, "second") as second:
                 import_store(second, place / "export")
                 say("i", second.count)
-        except StoreError as error:
+        except TYPED as error:
             say("e", type(error).__name__)
 
     def _opened(self, place: Path, say: Say) -> SampleStore | None:
         for _ in range(3):
             try:
                 return self.open(place)
-            except StoreError as error:
+            except TYPED as error:
                 say("e", type(error).__name__)
         return None
 
@@ -84,7 +89,7 @@ class StoreLife:
     def _close(store: SampleStore, say: Say) -> None:
         try:
             store.close()
-        except StoreError as error:
+        except TYPED as error:
             say("e", type(error).__name__)
 
     @staticmethod
@@ -180,6 +185,20 @@ class StoreLife:
         old, new = classes == ids % 4, classes == 9
         asked, done = np.isin(ids, list(said.labelling)), np.isin(ids, list(said.labelled))
         return int((~(old | (new & asked)) | (done & ~new)).sum())
+
+
+class ForgetLife(StoreLife):
+    """Forgetting alone: samples of several subjects, one of them forgotten, more samples on the same handle."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+        self.name = "forgetting"
+
+    def steps(self) -> list[Callable[[SampleStore, Path, Say], Any]]:
+        return [self._append, self._append, self._forget(1), self._append]
+
+    def _import(self, place: Path, say: Say) -> None:
+        pass
 
 
 def _weight(ids: np.ndarray) -> np.ndarray:

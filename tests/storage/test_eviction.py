@@ -134,3 +134,16 @@ def test_samples_are_found_by_age(tmp_path):
         assert [store.kth_oldest(k) for k in range(300)] == want and store.kth_oldest(300) == -1
         assert store.newest(5).tolist() == want[:-6:-1]
         assert [store.older_than(i) for i in (0, want[10], 10**6)] == [0, 10, 300]
+
+
+def test_space_comes_back_however_often_states_are_taken(tmp_path):
+    """A capacity in samples bounds the files too, also where every state ends the commit before a seal could."""
+    stride, sizes = 64 + 24 + 16 + 64, []
+    with SampleStore(tmp_path / "s", SCHEMA, limit_samples=1000) as store:
+        for at in range(0, 24_000, 200):
+            add(store, [at // 200 % 3] * 200)
+            store.state()
+            sizes.append(store.bytes)
+        assert store.count == 1000
+    assert max(sizes[60:]) < 2 * 1000 * (SCHEMA.sample_bytes + stride) + (1 << 20)
+    assert max(sizes[90:]) - min(sizes[60:]) < 600_000

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import inspect
 import os
 import shutil
 import struct
@@ -11,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from edgecl.storage import SampleStore
+from edgecl.storage.amending import FILE as LOG
 from edgecl.storage.errors import ReadOnly, StoreError, StoreFull
 from store_samples import SCHEMA, logits_of, sample_of
 
@@ -159,3 +161,26 @@ def test_a_failed_flush_stays_failed_whoever_asked_for_it(tmp_path):
     assert not ticket.done
     with contextlib.suppress(StoreError):
         store.close()
+
+
+def test_what_reads_or_writes_files_gives_errors_of_a_type():
+    """Every call of a store is typed, except those that read its arrays in memory alone."""
+    in_memory = {"classes", "count_of", "endurance", "forgotten", "ids_of_class", "ids_of_subject", "kth", "kth_oldest",
+                 "listen", "newest", "older_than", "subjects"}  # fmt: skip
+    calls = {n for n in dir(SampleStore) if n[0] != "_" and inspect.isfunction(inspect.getattr_static(SampleStore, n))}
+    assert in_memory <= calls
+    assert {n for n in calls if not hasattr(getattr(SampleStore, n), "__wrapped__")} == in_memory
+
+
+def test_a_log_that_does_not_read_is_named(tmp_path):
+    with SampleStore(tmp_path / "s", SCHEMA) as store:
+        fill(store, 8).wait()
+        store.relabel([2], 7)
+        log = tmp_path / "s" / LOG
+        log.rename(tmp_path / "log")
+        log.mkdir()  # reading it fails
+        with pytest.raises(StoreError, match="directory"):
+            store.amended()
+        log.rmdir()
+        (tmp_path / "log").rename(log)
+        assert store.amended()[0].tolist() == [2]

@@ -27,9 +27,14 @@ def place():
 
 
 def test_a_call_that_fails_loses_nothing_and_leaks_nothing(place):
-    row = nth_call(place, 26, 1, "store")
+    row = nth_call(place, 39, 1, "store")
     holds(row, 300)
     assert row["typed_errors"]["StoreDamaged"] and row["typed_errors"]["StoreFull"]
+
+
+def test_a_call_that_fails_while_a_subject_is_forgotten_costs_nobody_elses_sample(place):
+    """A read, a write or a full card in `forget`: what it leaves is whole, and the handle goes on or refuses."""
+    holds(nth_call(place, 8, 2, "forget"), 60)
 
 
 def test_a_kill_before_or_after_any_call_loses_nothing_and_leaks_nothing(place):
