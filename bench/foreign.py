@@ -40,7 +40,7 @@ OTHERS = {  # name -> (library, what to build, size of a side)
     "vit_tiny_patch16_224": ("timm", "vit_tiny_patch16_224", 224),
     "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 224),
 }
-ROWS, DRAWS, EPOCH = 4, 12, 32
+ROWS, FEW, DRAWS, EPOCH = 4, 4, 12, 32
 
 
 def own_nets() -> Any:
@@ -160,7 +160,7 @@ def worst_of(torch: Any, module: Any, network: Any, shape: tuple[int, ...], dens
     best: dict[str, float] = {}
     bare: dict[str, float] = {}
     draw = 0
-    while draw < DRAWS and (not best or max(best.values()) > 1 or max(bare.values()) > 1):
+    while draw == 0 or (draw < FEW and max(bare.values()) > 1) or (draw < DRAWS and max(best.values()) > 1):
         x = np.random.default_rng(draw).normal(size=(ROWS, *shape)).astype(np.float32)
         engine.discard()
         found = engine.forward({graph.input: x})["logits"]
