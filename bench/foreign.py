@@ -1,5 +1,6 @@
 """Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, every gradient
-no further from float64 than three times torch's own float32, and after an epoch out as ONNX and in again.
+no further from float64 than three times torch's own float32 (that of the module itself; of a file, whose normalisations
+are folded, that of its graph run by torch), and after an epoch out as ONNX and in again.
 
 Needs torch, onnx, onnxscript, onnxruntime, and for all of them torchvision, timm and pytorchcv (their code only:
 torchvision's wheel installs without its dependencies). Weights are random: nothing is fetched. The 17 of
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,10 @@ def try_net(name: str) -> dict[str, Any]:
             continue
         tried = network.about["accepted"]
         row[way] = {"max_abs": tried["max_abs"], "against": tried["runtime"], "nodes": len(network.graph.nodes)}
+        row[way]["gradients"] = gradients(
+            network, of_module(torch, module, network) if way == "torch" else of_graph(network)
+        )
         if way == "torch":
-            row["gradients"] = gradients(torch, module, network, shape)
             row["export"] = out_and_in(network)
     return row
 
@@ -127,61 +131,101 @@ def exported(torch: Any, module: Any, shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def gradients(torch: Any, module: Any, network: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+Pairs = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # float64's and torch float32's gradients by our names
+Theirs = Callable[[Any, np.ndarray, np.ndarray], Pairs]  # of a model with our weights, samples, gradient of the output
+
+
+def of_module(torch: Any, module: Any, network: Any) -> Theirs:
+    """Gradients of the module itself, of those parameters that hold the same values as ours."""
+    theirs = {n: p.detach().numpy().ravel() for n, p in module.named_parameters()}
+    pairs = {}
+    for ours, values in network.weights.items():
+        if network.graph.parameters[ours].trained:
+            flat = values.ravel()
+            pairs[ours] = next((n for n, v in theirs.items() if np.array_equal(v, flat)), None)
+    twin = copy.deepcopy(module)
+
+    def found(model: Any, x: np.ndarray, seed: np.ndarray) -> Pairs:
+        named = dict(twin.named_parameters())
+        with torch.no_grad():
+            for ours, there in pairs.items():
+                if there is not None:
+                    named[there].copy_(torch.tensor(model[ours].dense()).reshape(named[there].shape))
+        exact, single = (torch_gradients(torch, twin, x, seed, d) for d in (torch.float64, torch.float32))
+        paired = {ours: there for ours, there in pairs.items() if there in exact}
+        return {o: exact[t] for o, t in paired.items()}, {o: single[t] for o, t in paired.items()}
+
+    return found
+
+
+def of_graph(network: Any) -> Theirs:
+    """Gradients of the imported graph run by torch: what a file is whose normalisations were folded."""
+    from edgecl.compiler import Optimizer, compile_plan
+    from edgecl.engine.model import Model
+    from edgecl.engine.torch import TorchEngine
+
+    plan = compile_plan(network.graph, batch=ROWS, optimizer=Optimizer())
+
+    def found(model: Any, x: np.ndarray, seed: np.ndarray) -> Pairs:
+        both = []
+        for dtype in ("float64", "float32"):
+            dense = Model(network.graph, np.random.default_rng(0))
+            for name, p in model.parameters.items():
+                dense[name].values[:] = p.dense().ravel()
+            engine = TorchEngine(dense, plan, dtype=dtype)
+            engine.forward({network.graph.input: x})
+            engine.backward({"logits": seed})
+            trained = [n for n, p in network.graph.parameters.items() if p.trained]
+            both.append({n: np.asarray(engine.gradients[n], np.float64).ravel() for n in trained})
+        return both[0], both[1]
+
+    return found
+
+
+def gradients(network: Any, theirs: Theirs) -> dict[str, Any]:
     """Over all parameters, dense and with a tenth of the prunable weights living: the largest distance from float64 as
     a multiple of the allowed one (three times torch's own, and what rounding leaves of a gradient near zero), and how
     many are farther than three times torch's own alone. Each parameter counts by the best of at most 12 draws of the
     samples, drawn until all hold: a unit whose sign float32 decides moves all before it, in any implementation.
     """
-    return {str(d): worst_of(torch, copy.deepcopy(module), network, shape, d) for d in (1.0, 0.1)}
+    return {str(d): worst_of(network, theirs, d) for d in (1.0, 0.1)}
 
 
-def worst_of(torch: Any, module: Any, network: Any, shape: tuple[int, ...], density: float) -> dict[str, Any]:
+def worst_of(network: Any, theirs: Theirs, density: float) -> dict[str, Any]:
     from edgecl.compiler import Optimizer, compile_plan
     from edgecl.engine.model import Model
     from edgecl.engine.native import NativeEngine
 
     graph, rng = network.graph, np.random.default_rng(0)
     model = Model(graph, rng)
-    theirs = {n: p.detach().numpy().ravel() for n, p in module.named_parameters()}
-    pairs = {}
     for ours, p in model.parameters.items():
         p.values[:] = network.weights[ours].ravel()
-        if p.spec.trained:
-            pairs[ours] = next((n for n, v in theirs.items() if np.array_equal(v, p.values)), None)
         if p.spec.prunable and density < 1:
             p.set_pattern(np.sort(rng.choice(p.spec.size, max(1, int(p.spec.size * density)), replace=False)))
-    named = dict(module.named_parameters())
-    with torch.no_grad():
-        for ours, there in pairs.items():
-            if there is not None:
-                named[there].copy_(torch.tensor(model[ours].dense()).reshape(named[there].shape))
     engine = NativeEngine(model, compile_plan(graph, batch=ROWS, densities=model.densities(), optimizer=Optimizer()))
     best: dict[str, float] = {}
     bare: dict[str, float] = {}
     draw = 0
     while draw == 0 or (draw < FEW and max(bare.values()) > 1) or (draw < DRAWS and max(best.values()) > 1):
-        x = np.random.default_rng(draw).normal(size=(ROWS, *shape)).astype(np.float32)
+        x = np.random.default_rng(draw).normal(size=(ROWS, *graph.input_shape)).astype(np.float32)
         engine.discard()
         found = engine.forward({graph.input: x})["logits"]
         seed = np.random.default_rng(5).normal(size=found.shape).astype(np.float32)
         engine.backward({"logits": seed})
-        exact, single = (torch_gradients(torch, module, x, seed, d) for d in (torch.float64, torch.float32))
-        for ours, there in pairs.items():
-            if there is None or there not in exact:
-                continue
+        exact, single = theirs(model, x, seed)
+        for ours in exact:
             pattern = model[ours].pattern
-            truth, plain = (g[there] if pattern is None else g[there][pattern] for g in (exact, single))
+            truth, plain = (g[ours] if pattern is None else g[ours][pattern] for g in (exact, single))
             own, off = 3 * float(np.abs(plain - truth).max()), float(np.abs(engine.gradients[ours] - truth).max())
             allowed = own + 1e-5 * float(np.abs(truth).max()) + 1e-6
             best[ours] = min(best.get(ours, np.inf), off / allowed)
             bare[ours] = min(bare.get(ours, np.inf), off / own if own else np.inf if off else 0.0)
         draw += 1
     name = max(best, key=lambda n: best[n])
-    unpaired = sorted(n for n, there in pairs.items() if there is None)
     beyond = sum(v > 1 for v in bare.values())
+    unpaired = sum(p.spec.trained for p in model.parameters.values()) - len(best)
     return {
-        "parameters": len(best), "unpaired": len(unpaired), "largest": round(best[name], 3), "at": name,
+        "parameters": len(best), "unpaired": unpaired, "largest": round(best[name], 3), "at": name,
         "beyond_three_times": beyond, "draws": draw,
     }  # fmt: skip
 
