@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, acceptance
-from .errors import BadInput
+from .errors import BadInput, EdgeclError
 from .graph import Graph, GraphBuilder
 from .graph.exporters import onnx
 from .learning.core import Core
@@ -212,12 +212,24 @@ def _with_head(graph: Graph, weights: Mapping[str, Array], head: LinearHead) -> 
 
 
 def _scores_of(core: Core, head: LinearHead) -> Callable[[Array], Array]:
-    """What the head makes of the features, where predictions come from those; else what the method makes of logits."""
-    method = core.parts.method
+    """What the head makes of the features, where predictions come from those; else what the method makes of logits.
+
+    Raises `EdgeclError` where the head differs from the method by more than a number that a sample's classes share.
+    """
+    method, known = core.parts.method, head.known
 
     def scores(x: Array) -> Array:
         outs = core.predict(x)
-        return head.scores(outs["features"]) if "features" in outs else method.scores(outs)
+        expected = method.scores(outs)
+        if "features" not in outs:
+            return expected
+        found = head.scores(outs["features"])
+        off = (found - expected)[:, known]
+        off -= off.mean(axis=1, keepdims=True)
+        largest = np.abs(found[:, known]).max(initial=0)
+        if not np.abs(off).max(initial=0) <= max(onnx.ABSOLUTE, onnx.RELATIVE * largest):
+            raise EdgeclError(f"The linear head of method '{method.name}' does not score as it does.", "Report this.")
+        return found
 
     return scores
 

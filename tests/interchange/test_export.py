@@ -13,6 +13,7 @@ from edgecl.__main__ import main
 from edgecl.errors import BadInput, EdgeclError
 from edgecl.exporting import export, of_core
 from edgecl.graph.builders import build
+from edgecl.methods.ncm import NCM
 
 LABELS = ("ant", "bee", "cow")
 
@@ -155,12 +156,25 @@ class Doubtful(edgecl.methods.Naive):
         return -np.abs(super().scores(outs, seen_units))
 
 
+class Crooked(NCM):
+    """Scores that are not those of the linear layer it inherits."""
+
+    name = "crooked"
+
+    def score(self, solved, features):
+        return np.sign(super().score(solved, features))
+
+
 def test_what_a_file_cannot_hold_is_refused_by_name(tmp_path):
     with learned(method="naive") as learner, pytest.raises(BadInput, match="no samples to calibrate"):
         edgecl.to_onnx(learner, tmp_path / "o.onnx", int8=True)
     with learned(method="naive") as learner:
         learner.core.parts.method.__class__ = Doubtful
         with pytest.raises(BadInput, match="'doubtful' predicts by more than a linear layer"):
+            edgecl.to_onnx(learner, tmp_path / "o.onnx")
+    with taught_twice({"method": "ncm"}) as learner:
+        learner.core.parts.method.__class__ = Crooked
+        with pytest.raises(EdgeclError, match="'crooked' does not score as it does"):
             edgecl.to_onnx(learner, tmp_path / "o.onnx")
     assert list(tmp_path.iterdir()) == []
 
