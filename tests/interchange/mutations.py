@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def altered_box(content: bytes, rng: np.random.Generator, place: Path) -> bytes:
         elif what == 1 and isinstance(at[key], int):
             at[key] = at[key] + int(rng.choice([-1, 1]))
         else:
-            at[key] = VALUES[int(rng.integers(0, len(VALUES)))]
+            at[key] = copy.deepcopy(VALUES[int(rng.integers(0, len(VALUES)))])
     if weights and rng.random() < 0.1:
         name = str(rng.choice(list(weights)))
         weights[name] = weights[name].reshape(-1)[1:]
