@@ -42,7 +42,7 @@ OTHERS = {  # name -> (library, what to build, size of a side)
     "vit_tiny_patch16_224": ("timm", "vit_tiny_patch16_224", 224),
     "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 224),
 }
-ROWS, FEW, DRAWS, EPOCH = 4, 4, 12, 32
+ROWS, FEW, DRAWS, EPOCH = 4, 4, 24, 32
 
 
 def own_nets() -> Any:
@@ -185,7 +185,7 @@ def of_graph(network: Any) -> Theirs:
 def gradients(network: Any, theirs: Theirs) -> dict[str, Any]:
     """Over all parameters, dense and with a tenth of the prunable weights living: the largest distance from float64 as
     a multiple of the allowed one (three times torch's own, and what rounding leaves of a gradient near zero), and how
-    many are farther than three times torch's own alone. Each parameter counts by the best of at most 12 draws of the
+    many are farther than three times torch's own alone. Each parameter counts by the best of at most 24 draws of the
     samples, drawn until all hold: a unit whose sign float32 decides moves all before it, in any implementation.
     """
     return {str(d): worst_of(network, theirs, d) for d in (1.0, 0.1)}

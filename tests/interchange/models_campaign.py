@@ -150,14 +150,15 @@ def grown() -> int:
 
 def models(place: Path, rounds: int, seed: int) -> dict[str, Any]:
     """`run` in a process of its own, whose death is a failure too."""
-    begun = time.monotonic()
-    words = [sys.executable, "-P", __file__, str(place), str(rounds), str(seed)]
+    begun, at = time.monotonic(), place / "at"
+    at.write_text("its start")
+    words = [sys.executable, __file__, str(place), str(rounds), str(seed)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     row = json.loads(lines[-1]) if done.returncode == 0 and lines else {"files": rounds, "failures": []}
     if done.returncode:
         said = " | ".join(done.stderr.strip().splitlines()[-30:])
-        row["failures"].append(f"died at {(place / 'at').read_text()} with {done.returncode}: {said[:3000]}")
+        row["failures"].append(f"died at {at.read_text()} with {done.returncode}: {said[:3000]}")
     return {**row, "seconds": round(time.monotonic() - begun, 1)}
 
 
