@@ -1,4 +1,4 @@
-# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | wheels | lint | clean
+# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | boot-test | wheels | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full wheels arm-tools lint clean
+.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -42,7 +42,7 @@ test-quick: build-tools
 build-tools: $(PY)
 	$(PIP) -c constraints.txt $(BUILD)
 
-WHEEL_TESTS := cli/test_output.py pins
+WHEEL_TESTS := cli/test_output.py pins/test_opens.py
 wheel-test: build-tools
 	rm -rf $(OUT)/wheel && mkdir -p $(OUT)/wheel
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w $(OUT)/wheel .
@@ -99,6 +99,10 @@ arm: arm-tools
 
 arm-full: arm-tools
 	$(PY) tests/arm full
+
+# A booted arm64 system of 512 MB with systemd, under QEMU: the service installed, used, killed, hung and stopped.
+boot-test: arm-tools
+	$(PY) tests/arm service
 
 # manylinux wheels for x86-64 and aarch64 in out/wheels, each installed and tried without a compiler.
 wheels: arm-tools

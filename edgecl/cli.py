@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
 
 import typer
 
 from . import __version__
-from .commands import (
-    backup,
-    bench,
-    compare,
-    ctl,
-    data,
-    demo,
-    devices,
-    doctor,
-    export_model,
-    import_model,
-    methods,
-    plan,
-    run,
-    serve,
-    service,
-    store,
-    tune,
-)  # fmt: skip
-from .commands.options import RunCommand
 from .commands.refusal import guarded, refuse
 
 # click's base of usage errors: some versions of typer carry a copy of their own
 ClickException = typer.BadParameter.__mro__[2]
+# command -> its module, in the order of the list; the module alone is imported, or all of them for the list
+HOMES = {
+    "run": "run",
+    "plan": "plan",
+    "tune": "tune",
+    "compare": "compare",
+    "methods": "methods",
+    "import": "import_model",
+    "export": "export_model",
+    "backup": "backup",
+    "restore": "backup",
+    "demo": "demo",
+    "doctor": "doctor",
+    "serve": "serve",
+    "ctl": "ctl",
+    "service": "service",
+    "bench": "bench",
+    "devices": "devices",
+    "data": "data",
+    "store": "store",
+}
+ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def say_version(asked: bool) -> None:
@@ -39,50 +43,42 @@ def say_version(asked: bool) -> None:
         raise typer.Exit
 
 
-ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
-
-
-def serve_command(ctx: typer.Context) -> int:
-    """As `edgecl.__main__` calls it before typer is imported; here for the list of commands."""
-    return serve.serve(ctx.args)
-
-
-app = typer.Typer(
-    name="edgecl",
-    help="Continual learning on the device, inside a fixed budget of RAM, compute, energy and flash.\n\n"
-    "Start with: edgecl run --stream split-mnist5k --method der++ --sparsity 0.9 --store store --out run1",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-@app.callback()
 def options(
     version: bool = typer.Option(False, "--version", is_eager=True, callback=say_version, help="print it and stop"),
 ) -> None:
     """Takes the options that stand before a command."""
 
 
-app.command("run", cls=RunCommand, help=run.HELP)(run.command)
-app.command("plan", cls=RunCommand, help=plan.HELP)(plan.command)
-app.command("tune", help=tune.HELP)(tune.command)
-app.command("compare", help=compare.HELP)(compare.command)
-app.command("methods", help=methods.HELP)(methods.command)
-app.command("import", help=import_model.HELP)(import_model.command)
-app.command("export", help=export_model.HELP)(export_model.command)
-app.command("backup", help=backup.HELP)(backup.command)
-app.command("restore", help=backup.RESTORE)(backup.restore)
-app.command("demo", help=demo.HELP)(demo.command)
-app.command("doctor", help=doctor.HELP)(doctor.command)
-app.command("serve", help=serve.HELP, add_help_option=False, context_settings=ANY)(serve_command)
-app.add_typer(ctl.app, name="ctl")
-app.add_typer(service.app, name="service")
-app.add_typer(bench.app, name="bench")
-app.add_typer(devices.app, name="devices")
-app.add_typer(data.app, name="data")
-app.add_typer(store.app, name="store")
+def application(names: Iterable[str]) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        name="edgecl",
+        help="Continual learning on the device, inside a fixed budget of RAM, compute, energy and flash.\n\n"
+        "Start with: edgecl run --stream split-mnist5k --method der++ --sparsity 0.9 --store store --out run1",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for name in names:
+        _add(app, name, import_module(f".commands.{HOMES[name]}", __package__))
+    return app
+
+
+def _add(app: typer.Typer, name: str, home: Any) -> None:
+    if hasattr(home, "app"):
+        app.add_typer(home.app, name=name)
+    elif name == "serve":  # `edgecl.__main__` calls it before typer is imported; here for the list of commands
+
+        def serve(ctx: typer.Context) -> int:
+            return int(home.serve(ctx.args))
+
+        app.command(name, help=home.HELP, add_help_option=False, context_settings=ANY)(serve)
+    elif name == "restore":
+        app.command(name, help=home.RESTORE)(home.restore)
+    else:
+        app.command(name, cls=getattr(home, "CLASS", None), help=home.HELP)(home.command)
 
 
 def run_command_line(arguments: Sequence[str], own_process: bool = False) -> int:
@@ -90,6 +86,7 @@ def run_command_line(arguments: Sequence[str], own_process: bool = False) -> int
     there)."""
 
     def work() -> int:
+        app = application(arguments[:1] if arguments and arguments[0] in HOMES else HOMES)
         try:
             return int(app(list(arguments), prog_name="edgecl", standalone_mode=False, obj=own_process) or 0)
         except typer.Exit as request:

@@ -7,8 +7,13 @@ import gc
 
 
 def give_back() -> None:
-    """Collect garbage, then let glibc return free pages of its heap (other C libraries keep theirs)."""
+    """Collect garbage, then `trim`."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Let glibc return the free pages of its heap (other C libraries keep theirs)."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

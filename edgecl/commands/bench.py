@@ -87,6 +87,7 @@ def serve(
     clients: Annotated[str, typer.Option("--clients", metavar="N,..", help="of predict, at once")] = "1,8",
     requests: Annotated[int, typer.Option("--requests", metavar="N", help="of predict and observe")] = 2000,
     learning: Annotated[bool, typer.Option("--learning", help="predict while it learns")] = False,
+    stored: Annotated[int, typer.Option("--stored", metavar="N", help="start: samples in the store")] = 0,
     to: Json = "",
 ) -> int:
     require("uvicorn", "service")
@@ -101,8 +102,8 @@ def serve(
     if case == "predict":
         rows = [serving.predict(parsing.count(1, 64)("clients", n), requests, learning) for n in clients.split(",")]
     else:
-        rows = [{"idle": serving.idle, "start": serving.start}[case]()] if case != "observe" else [
-            serving.observe(requests)]  # fmt: skip
+        rows = [{"idle": serving.idle, "start": lambda: serving.start(stored),
+                 "observe": lambda: serving.observe(requests)}[case]()]  # fmt: skip
     for row in rows:
         print_table([row["case"], ""], [[k, f"{v:.4g}" if isinstance(v, float) else str(v)] for k, v in row.items()])
     if to:

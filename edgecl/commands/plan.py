@@ -8,9 +8,10 @@ import typer
 
 from ..config import Config
 from .fresh import become
-from .options import with_config_options
+from .options import RunCommand, with_config_options
 from .understood import say_understood
 
+CLASS = RunCommand
 HELP = """Show what a run would use; train nothing.
 
 Takes the options of `edgecl run`. Exit status 2, with the reason, when no plan fits the budget. With

@@ -11,9 +11,10 @@ import typer
 from ..config import Config, normalise
 from ..errors import BadInput
 from .fresh import become
-from .options import with_config_options
+from .options import RunCommand, with_config_options
 from .understood import say_understood
 
+CLASS = RunCommand
 HELP = """Train a stream task by task and write a record.
 
 Examples:

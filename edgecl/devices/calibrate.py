@@ -19,6 +19,7 @@ import psutil
 
 from ..data.cache import cache_folder, flush
 from ..errors import EdgeclError
+from .cgroup import memory_limit
 from .figures import SCHEMA, Profile
 from .profile import read_profile
 from .schema import parse_profile, reference_rates
@@ -171,14 +172,9 @@ def _keep(path: Path, data: dict[str, Any]) -> None:
 
 
 def memory_bytes() -> int:
-    """RAM that this process may use: that of the machine, or of its control group."""
-    total = psutil.virtual_memory().total
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            total = min(total, int(Path(file).read_text()))
-        except (OSError, ValueError):
-            continue
-    return total
+    """RAM that this process may use: that of the machine, or less where a control group that it is in has less."""
+    total, limit = psutil.virtual_memory().total, memory_limit()
+    return total if limit is None else min(total, limit[0])
 
 
 def _cpu_name() -> str:

@@ -23,7 +23,7 @@ from ..plugins import guard_plugin
 from ..storage import RootKey
 from .candidates import candidates_of
 from .context import EventContext
-from .facts import carousel_facts
+from .facts import carousel_facts, flash_facts
 from .head import replan_for, rescale_input, widen_head
 from .holdout import Holdout
 from .ledger import DenseRows
@@ -238,6 +238,7 @@ class Core:
             "remembered": 0 if p.memory is None else p.memory.filled,
             "stored": 0 if p.store is None else p.store.count,
             "carousel": {} if p.carousel is None else dict(p.carousel.counters),
+            "flash": None if p.store is None else flash_facts(p.store),
         }
 
     def facts(self) -> dict[str, Any]:

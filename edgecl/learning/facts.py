@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..storage import SampleStore
 from ..storage.decisions import DecisionLog
 from .wiring import Parts
+
+
+def flash_facts(store: SampleStore) -> dict[str, int | None]:
+    """Bytes of the store's files, of all writes in its life, and of those of the last day."""
+    return {"bytes": store.bytes, "bytes_written": store.wear.total, "bytes_written_last_day": store.wear.last_day}
 
 
 def carousel_facts(p: Parts, log: DecisionLog) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..budget.give_back import give_back
+from ..budget.give_back import trim
 from ..engine.model import Model, Parameter, initial_values
 from ..graph import Graph
 from ..graph.scale import Scale, with_input_scale
@@ -47,7 +47,7 @@ def replan_for(trainer: Trainer, trains: str) -> None:
     with parts.engine.changing():
         parts.engine.replan(plan)
         parts.ledger.use(graph, trains)
-    give_back()
+    trim()
 
 
 def rescale_input(trainer: Trainer, scale: Scale) -> None:

@@ -53,14 +53,17 @@ def _of_a_learner(
     config: Config, plan: Plan, growth: Mapping[str, int], graph: Graph, spec: SampleSpec, buffer: int
 ) -> dict[str, int]:
     """Bytes beyond those of a run. While it learns, a learner keeps a copy of what a step can change: the method's
-    statistics, and where anything is trained weights, optimizer state and what lies beside them. A head is solved
-    when that copy is gone.
+    statistics, and where anything is trained weights, optimizer state and what lies beside them. A closed-form head is
+    solved when that copy is gone, so of what both take only the larger counts.
     """
-    undo = growth.get("statistics", 0)
-    if plan.extras.trains != "none":
-        undo = state_bytes(plan, configured_sparsity(config, graph))
-        undo += 0 if configured_method(config).needs.body == "first task" else growth.get("statistics", 0)
-    found = {"buffer": buffer * (spec.bytes + 16), "undo": max(0, undo - growth.get("linear_algebra", 0))}
+    statistics = growth.get("statistics", 0)
+    solving = growth.get("linear_algebra", 0)
+    undo = 0 if plan.extras.trains == "none" else state_bytes(plan, configured_sparsity(config, graph))
+    if configured_method(config).needs.body == "first task":
+        solving += statistics
+    else:
+        undo += statistics
+    found = {"buffer": buffer * (spec.bytes + 16), "undo": max(0, undo - solving)}
     if config.store is not None:  # batches on their way from the store, the one at hand, a mover's stack
         found["read_ahead"] = (AHEAD + 1) * config.batch * spec.bytes + THREAD_BYTES
     return found

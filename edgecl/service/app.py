@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -26,6 +27,7 @@ from .verbs_admin import ADMIN_VERBS
 from .verbs_use import USE_VERBS
 
 LOG = logging.getLogger("edgecl.service")
+_PROCESS, _NUMBERS = secrets.token_hex(4), itertools.count()  # of the requests that bring no id of their own
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
@@ -92,8 +94,10 @@ def _endpoint(
 
 
 def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else secrets.token_hex(8)
+    given = request.headers.get("x-request-id")
+    if given is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given):
+        return given
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def _refusal(error: BaseException, name: str, headers: Any = None) -> Response:

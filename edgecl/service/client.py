@@ -43,7 +43,15 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        limit = time.monotonic() + (self.timeout or 60.0)
+        while True:
+            try:
+                self.sock.connect(self._path)
+                return
+            except BlockingIOError:  # others wait already, as many as the kernel lets
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.01)
 
 
 class Client:

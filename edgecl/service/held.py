@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from math import prod
 from pathlib import Path
@@ -75,6 +76,7 @@ class Held:
         self.slot = "a"
         self._task: str | None = None
         self._count = threading.Lock()
+        self.on_step: Callable[[float], None] | None = None  # is told the seconds of each step
 
     # -- what is read at any time
 
@@ -168,11 +170,26 @@ class Held:
             self.fresh = 0
         self.learning = True
         try:
-            log = self.learner.learn(**asked)
+            log = self.learner.learn(progress=self._clock(), **asked)
         finally:
             self.learning = False
             self.unsaved = True
         return asdict(log)
+
+    def _clock(self) -> Callable[[object], None] | None:
+        """A listener that tells `on_step` how long each step took."""
+        told = self.on_step
+        if told is None:
+            return None
+        before = time.perf_counter()
+
+        def stepped(_: object) -> None:
+            nonlocal before
+            now = time.perf_counter()
+            told(now - before)
+            before = now
+
+        return stepped
 
     def stop(self) -> None:
         self.learner.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import grp
@@ -15,16 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import BadInput, EdgeclError
 from .certificate import fingerprint, own_certificate
 from .config import Serve
+from .protocol import LimitedProtocol
 
 LOG = logging.getLogger("edgecl.service")
-HEAD_BYTES, HEAD_SECONDS, IDLE_SECONDS, GRACE_SECONDS = 16_384, 10.0, 120, 2
+IDLE_SECONDS, GRACE_SECONDS = 120, 2
+WAITING = 128  # connections that wait in the kernel
+ACCEPTED = 8  # that asyncio accepts in one turn of its loop, which answers nobody meanwhile
 FIRST_FD = 3
 API, ADMIN = "api.sock", "admin.sock"
 
@@ -56,7 +56,7 @@ def bind_unix(path: Path, group: str | None) -> socket.socket:
             os.umask(old)
         if group is not None:
             os.chown(path, -1, grp.getgrnam(group).gr_gid)
-        made.listen(128)
+        made.listen(WAITING)
         made.setblocking(False)
         return made
     except KeyError:
@@ -95,7 +95,7 @@ def bind_tcp(listen: str) -> socket.socket:
         made = socket.socket(found[0], found[1])
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(found[4])
-        made.listen(128)
+        made.listen(WAITING)
         made.setblocking(False)
         return made
     except OSError as error:
@@ -125,43 +125,13 @@ def tls(serve: Serve) -> ssl.SSLContext | None:
     return context
 
 
-class LimitedProtocol(H11Protocol):
-    """uvicorn's protocol with a limit on connections and on the time that a head may take."""
-
-    most = 64  # connections of a server
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._head: asyncio.TimerHandle | None = None
-        if len(self.connections) >= self.most:
-            super().connection_made(transport)
-            transport.abort()
-            return
-        super().connection_made(transport)
-        self._await_head()
-
-    def _await_head(self) -> None:
-        self._head = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-
-    def _too_slow(self) -> None:
-        if self.conn.their_state is h11.IDLE:  # no whole head yet
-            self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._head is None and self.conn.their_state is h11.IDLE:
-            self._await_head()  # of a further request on the same connection
-        super().data_received(data)
-        if self._head is not None and self.conn.their_state is not h11.IDLE:
-            self._head.cancel()
-            self._head = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._head is not None:
-            self._head.cancel()
-        super().connection_lost(exc)
-
-
 class Server(uvicorn.Server):
     """uvicorn's server without signals of its own: several run in one loop."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(WAITING)  # asyncio has said ACCEPTED to the kernel, too
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -173,9 +143,8 @@ def make_server(app: Any, serve: Serve, context: ssl.SSLContext | None = None) -
     protocol = type("Protocol", (LimitedProtocol,), {"most": serve.connections})
     config = uvicorn.Config(
         app, loop="none", http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False, date_header=False,
+        proxy_headers=False, server_header=False, backlog=ACCEPTED, date_header=False,
         timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=HEAD_BYTES,
     )  # fmt: skip
     config.load()
     if context is not None:

@@ -30,6 +30,9 @@ class Metrics:
         self._rejected = Counter("edgecl_rejected", "Requests refused.", ("reason",), registry=r)
         self._seconds = Histogram("edgecl_predict_seconds", "Seconds of a prediction, from request to answer.",
                                   ("learning",), buckets=BUCKETS, registry=r)  # fmt: skip
+        self._steps = Histogram("edgecl_step_seconds", "Seconds from one training step to the next.", buckets=BUCKETS,
+                                registry=r)  # fmt: skip
+        service.held.on_step = self._steps.observe
         r.register(_Read(service))
 
     def answered(self, verb: str, status: int) -> None:
@@ -92,6 +95,9 @@ def _counters(s: Service, facts: dict[str, Any]) -> Iterator[Metric]:
     for result in ("requested", "done", "dropped", "skipped"):
         swaps.add_metric((result,), facts["carousel"].get(f"swaps_{result}", 0))
     yield swaps
+    if facts["flash"] is not None:
+        written = facts["flash"]["bytes_written"]
+        yield _counter("edgecl_flash_written_bytes", "Written to flash in the store's life.", written)
     yield _counter("edgecl_rollbacks", "Times that a model was gone back from.", s.watching.rollbacks)
     saves = CounterMetricFamily("edgecl_checkpoints", "States saved, or not.", labels=("result",))
     for result, count in s.saves.items():
@@ -118,11 +124,28 @@ def _gauges(s: Service, facts: dict[str, Any]) -> Iterator[Metric]:
         "edgecl_safe_mode": ("Whether it only predicts.", float(s.safe is not None)),
         "edgecl_last_checkpoint_seconds": ("Since a state was saved.", s.schedule.since_saved),
     }
+    if facts["flash"] is not None:
+        values["edgecl_store_bytes"] = ("Of the store's files.", facts["flash"]["bytes"])
+        values["edgecl_flash_years"] = ("Until the flash is worn, at the last day's writes.", _flash_years(s, facts))
     if governor is not None and governor["highest_temperature"] is not None:
         values["edgecl_temperature_celsius"] = ("Highest so far.", governor["highest_temperature"])
     for name, (about, value) in values.items():
         if value is not None:
             yield GaugeMetricFamily(name, about, value=value)
+
+
+def _flash_years(s: Service, facts: dict[str, Any]) -> float | None:
+    """By the figures of the device's profile; None without one."""
+    device = s.held.learner.plan.config.device
+    a_day = facts["flash"]["bytes_written_last_day"]
+    if device is None or a_day is None:
+        return None
+    from ..devices.load import load_profile
+    from ..storage import endurance_years
+
+    profile = load_profile(device)
+    found = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
+    return None if None in found else endurance_years(a_day, *(f.value for f in found if f is not None))
 
 
 def _accuracy(s: Service) -> Iterator[Metric]:

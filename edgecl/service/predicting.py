@@ -13,6 +13,7 @@ import numpy as np
 from .bodies import Samples
 from .refusals import Refused, no_room
 
+KEPT_FREE = 64  # rows that no large request may take
 WHILE_LEARNING = 8  # rows of a call then: the step that it keeps waiting waits no longer
 
 
@@ -51,7 +52,7 @@ class _Request:
 class PredictThread:
     """Takes all waiting requests up to ``batch`` rows in one call, single samples before pieces of large ones.
 
-    most : rows that may wait
+    most : rows that may wait, a large request counted as all but `KEPT_FREE` of them
     """
 
     def __init__(self, predictor: Predictor, batch: int, most: int) -> None:
@@ -65,20 +66,25 @@ class PredictThread:
         self._thread.start()
 
     def check_room(self, rows: int) -> None:
-        """Raise `Refused` (503) where so many more may not wait. One large request may always be the only one."""
+        """Raise `Refused` (503) where so many more may not wait. One large request may always be the only large one,
+        and small ones still come in beside it.
+        """
         with self._changed:
             if self._closed:
                 raise no_room("The service is stopping")
-            if self._rows and self._rows + rows > self._most:
+            if self._rows and self._rows + self._counted(rows) > self._most:
                 raise no_room(f"{self._rows} samples wait for a prediction")
+
+    def _counted(self, rows: int) -> int:
+        return min(rows, max(1, self._most - KEPT_FREE))
 
     def ask(self, decode: Callable[[], Samples], rows: int) -> Future[Answer]:
         """The answer for what ``decode`` gives, about ``rows`` samples. Raises as `check_room`."""
         self.check_room(rows)
-        request = _Request(decode, rows)
+        request = _Request(decode, self._counted(rows))
         with self._changed:
             self._new.append(request)
-            self._rows += rows
+            self._rows += request.rows
             self._changed.notify()
         return request.future
 

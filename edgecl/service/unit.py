@@ -13,12 +13,12 @@ from ..errors import BadInput, EdgeclError
 from ..storage.whole import write_whole
 
 NAME = "edgecl"
+# No RuntimeDirectory: systemd would give what lies in it, the sockets, to the daemon's user, and take it away when the
+# daemon is started again.
 HARDENED = """\
 DynamicUser=yes
 StateDirectory=edgecl
 StateDirectoryMode=0700
-RuntimeDirectory=edgecl
-RuntimeDirectoryMode=0755
 ConfigurationDirectory=edgecl
 UMask=0077
 CapabilityBoundingSet=

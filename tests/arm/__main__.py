@@ -5,6 +5,7 @@ suite       the core tests on the oldest processor, those of compiled code on tw
 demo        `edgecl demo --slice` on the oldest processor
 counts      executed instructions of the hot kernels against the committed ones (--update writes new ones)
 boot        a whole system with 512 MB runs the slice with the demo's own memory plan
+service     such a system with systemd: `edgecl serve` installed, used, killed, hung, stopped (make boot-test)
 cycles      the inner loops on models of the cores (llvm-mca) against the device profiles
 full        the whole demo, emulated: hours
 wheels      both manylinux wheels, built and tried
@@ -19,12 +20,13 @@ import time
 import counts
 import demo
 import machine
+import service_boot
 import suite
 import wheels
 from root import install, unpack_root
 from tools import OUT, Spent, require, side_by_side, stage
 
-STAGES = ["make", "suite", "demo", "counts", "boot", "cycles", "full", "wheels"]
+STAGES = ["make", "suite", "demo", "counts", "boot", "service", "cycles", "full", "wheels"]
 # What `make` runs side by side, the longest first
 JOBS = {
     **{
@@ -72,6 +74,8 @@ def main() -> None:
                 demo.run_slice()
             elif name == "boot":
                 machine.run_slice()
+            elif name == "service":
+                service_boot.look(wheels.built("aarch64"))
             elif name == "cycles":
                 suite.check_cycles()
             elif name == "full":

@@ -21,6 +21,7 @@ from tools import HERE, OUT, ROOT, SYSTEM_PROGRAMS, require, run
 BOOT = OUT / "boot"
 MODULES = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
 MEMORY = 512  # MB
+BOARD = ["-M", "virt", "-cpu", "cortex-a53", "-smp", 4, "-m", MEMORY, "-nographic", "-no-reboot", "-nic", "none"]
 MB = 1_000_000
 
 
@@ -37,14 +38,14 @@ def unpack_kernel() -> Path:
     return BOOT / "root"
 
 
-def make_initramfs(root: Path) -> Path:
-    """busybox, the modules of a virtio disk in loading order, and `init`."""
+def make_initramfs(root: Path, init: Path = HERE / "init") -> Path:
+    """busybox, the modules of a virtio disk in loading order, and the first process."""
     work = BOOT / "initramfs"
     shutil.rmtree(work, ignore_errors=True)
     for name in ("bin", "lib/modules", "proc", "sys", "dev", "disk"):
         (work / name).mkdir(parents=True)
     shutil.copy(next(root.glob("*bin/busybox"), root / "usr/bin/busybox"), work / "bin" / "busybox")
-    shutil.copy(HERE / "init", work / "init")
+    shutil.copy(init, work / "init")
     (work / "init").chmod(0o755)
     for number, name in enumerate(MODULES):
         found = next((root / "lib" / "modules").rglob(f"{name}.ko"), None) or next(
@@ -77,10 +78,9 @@ def boot() -> str:
     root = unpack_kernel()
     kernel = next(root.glob("boot/vmlinuz-*"))
     initramfs, disk = make_initramfs(root), make_disk()
-    board = ["-M", "virt", "-cpu", "cortex-a53", "-smp", 4, "-m", MEMORY, "-nographic", "-no-reboot", "-nic", "none"]
     system = ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyAMA0 quiet panic=-1"]
     drive = ["-drive", f"if=none,file={disk},format=raw,id=d0,snapshot=on", "-device", "virtio-blk-pci,drive=d0"]
-    done = run(["qemu-system-aarch64", *board, *system, *drive], stdin=subprocess.DEVNULL, capture_output=True)
+    done = run(["qemu-system-aarch64", *BOARD, *system, *drive], stdin=subprocess.DEVNULL, capture_output=True)
     text = done.stdout.decode(errors="replace").replace("\r", "")
     (folder("boot") / "console.log").write_text(text)
     return text

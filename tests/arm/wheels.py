@@ -62,6 +62,12 @@ def _build(machine: str, environment: dict[str, str], settings: dict[str, object
     return Path(shutil.move(tagged, WHEELS / tagged.name))
 
 
+def built(machine: str) -> Path:
+    """The wheel of that machine that was built last."""
+    (found,) = WHEELS.glob(f"*{machine}.whl")
+    return found
+
+
 def platform_tag(wheel: Path) -> str:
     """The most compatible manylinux tag that the wheel's symbols allow, as `auditwheel show` says."""
     done = run([sys.executable, "-m", "auditwheel", "show", wheel], capture_output=True, text=True)

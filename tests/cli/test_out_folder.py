@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,16 +11,22 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(stream) -> list:
     return ["--stream", stream, "--model", "mlp", "--batch", 16, "--memory", 24, "--method", "er"]
 
 
+@pytest.fixture(scope="module")
+def begun_once(edgecl_in, small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("begun")
+    assert edgecl_in(folder, "run", *small, "--epochs", 9, "--flops", "5M", "--out", "o").returncode == 0
+    return folder / "o"
+
+
 @pytest.fixture
-def begun(edgecl, small, tmp_path):
+def begun(begun_once, tmp_path):
     """A run that stopped at a budget, in the folder 'o'."""
-    assert edgecl("run", *small, "--epochs", 9, "--flops", "5M", "--out", "o").returncode == 0
-    return tmp_path / "o"
+    return shutil.copytree(begun_once, tmp_path / "o")
 
 
 def refused(done, *words: str) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 
-@pytest.fixture
-def stored(edgecl, stream, tmp_path):
-    """A store 's' of a run, and its export 'e'."""
+@pytest.fixture(scope="module")
+def stored_once(edgecl_in, stream, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
     options = ["--stream", stream, "--model", "mlp", "--batch", 16, "--memory", 24, "--epochs", 1, "--method", "er"]
-    assert edgecl("run", *options, "--store", "s").returncode == 0
-    assert edgecl("store", "export", "s", "e").returncode == 0
-    return json.loads(edgecl("store", "stats", "s", "--json").stdout)["samples"]
+    assert edgecl_in(folder, "run", *options, "--store", "s").returncode == 0
+    assert edgecl_in(folder, "store", "export", "s", "e").returncode == 0
+    return folder, json.loads(edgecl_in(folder, "store", "stats", "s", "--json").stdout)["samples"]
+
+
+@pytest.fixture
+def stored(stored_once, tmp_path):
+    """A store 's' of a run, and its export 'e'."""
+    shutil.copytree(stored_once[0], tmp_path, dirs_exist_ok=True)
+    return stored_once[1]
 
 
 @pytest.mark.parametrize("words", [["stats"], ["verify"], ["compact"], ["forget", "--subject", 1]])

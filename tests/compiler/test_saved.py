@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_plan import NETS
+from test_plan import NARROW, NETS
 
 from edgecl.compiler import compile_plan, saved
 from edgecl.compiler.saved import RESTORE, SAVE
@@ -39,7 +39,7 @@ def samples(shape, n=5):
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_forward_pass_keeps_its_bits_and_gradients_their_direction(net, recompute, save_everything):
-    graph, x = build(net, NETS[net], 4, input_dtype="float32"), samples(NETS[net])
+    graph, x = build(net, NETS[net], 4, input_dtype="float32", **NARROW.get(net, {})), samples(NETS[net])
     exact, whole = pass_of(engine_of(graph, 5, "float32", recompute=recompute), x)
     logits, gradients = pass_of(engine_of(graph, 5, recompute=recompute, threads=2), x)
     assert logits.tobytes() == exact.tobytes()

@@ -130,7 +130,7 @@ def test_a_run_that_could_not_be_made_leaves_its_store_for_another_try(options, 
     assert run(given)["status"]["reason"] == "completed"
 
 
-@pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "network": "resnet20", "batch": 16}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"activations": "bfloat16", "network": "cnn"}], ids=str)
 def test_the_stop_event_ends_a_run_that_can_be_resumed(options, tmp_path, more):
     options = {**options, **more}
     given = {**options, "store": str(tmp_path / "s"), "out": str(tmp_path / "o")}

@@ -217,3 +217,38 @@ def test_it_writes_nowhere_but_in_its_two_folders(daemon, tmp_path):
         client.export("samples")
         client.forget(1)
     assert daemon.stop() == 0
+
+
+def test_a_clock_that_leaps_by_years_is_noted_and_renews_and_loses_nothing(daemon, tmp_path):
+    library, leap = tmp_path / "leap.so", tmp_path / "leap"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library,
+                    Path(__file__).with_name("leaping_clock.c"), "-ldl"], check=True)  # fmt: skip
+    leap.write_text("0")
+    daemon.environment = {"LD_PRELOAD": str(library), "LEAP_FILE": str(leap)}
+    daemon.sections["learner"] += 'flash_writes_per_day = "400KB"\n'
+    x, y = samples(16)
+    years = 3 * 365 * 86_400
+    with daemon.start().client() as client:
+        client.observe(x, y).wait()
+        client.learn(steps=3)
+        with pytest.raises(ServiceError) as error:
+            for _ in range(2000):
+                client.observe(x, y).wait()
+        assert error.value.status == 507
+        written = client.counters["flash"]["bytes_written_last_day"]
+        assert written > 300_000
+        for to in (years, -years, 0):
+            before = sum(d["kind"] == "clock" for d in client.decisions())
+            leap.write_text(str(to))
+            until(lambda: sum(d["kind"] == "clock" for d in client.decisions()) > before)  # noqa: B023 - called at once
+            assert client.learn(steps=2)["steps"] == 2
+            assert len(client.predict(x)) == 16
+            assert client.counters["flash"]["bytes_written_last_day"] >= written  # a leap is no new day
+        before = client.counters
+        client.save()
+    assert daemon.stop() == 0
+    leap.write_text(str(-years))
+    with daemon.start().client() as client:
+        assert client.counters["stored"] >= before["stored"] - before["kept_in_ram_only"]
+        assert client.counters["flash"]["bytes_written_last_day"] >= written
+        assert client.learn(steps=2)["steps"] == 2
