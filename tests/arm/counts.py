@@ -13,7 +13,7 @@ import json
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,8 +27,9 @@ TOLERANCE = 0.02
 # Functions that a convolution consists of; a forward window holds the layer's normalisation too.
 PARTS = ("conv_", "run_block", "weight_block", "reduce_vectors", "run_pass", "tile", "Threads", "Partials")
 NOT_PARTS = ("each_plane", "Session::")
-OPERATOR = "operator "  # how the names of windows begin in which all that the kernels execute is counted, but feeding
-NOT_OPERATOR = ("Feed",)
+OPERATOR = "operator "  # how the names of windows begin in which all that the kernels execute is counted
+HANDING = ("Session::pack", "Session::unpack", "nanobind")  # arrays of Python's put into lanes and back
+BEFORE = ", before it"  # how the passes of what stands before an operator end; they are subtracted
 READING = "read<"  # 1x1 layers gather their tiles, and normalise them on the way: a pass over maps, counted apart
 
 
@@ -81,27 +82,31 @@ class Symbols:
 
     def of_operators(self, offset: int) -> bool:
         name = self.at(offset)
-        return bool(name) and not any(p in name for p in NOT_OPERATOR)
+        return bool(name) and not any(p in name for p in HANDING)
 
 
-def measure() -> list[Count]:
-    """Runs `layers.py` under the counting plugin."""
+def measure(names: Sequence[str] = ()) -> list[Count]:
+    """Runs `layers.py` under the counting plugin; ``names`` of layers and operators, all where there are none."""
     work = folder("windows")
     for old in work.glob("w.*"):
         old.unlink()
-    done = emulate_counted("cortex-a53", ["-P", HERE / "layers.py"], work / "w", capture_output=True, text=True)
+    done = emulate_counted("cortex-a53", ["-P", HERE / "layers.py", *names], work / "w", capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     (module,) = (BUILD / "kernels").glob("_kernels*.so")
     symbols = Symbols(module)
-    counts = []
+    counts: list[Count] = []
+    before: dict[tuple[str, str], int] = {}
     for number, w in enumerate(found["windows"]):
         operator = str(w["layer"]).startswith(OPERATOR)
         counted = symbols.of_operators if operator else symbols.convolution
         executed, words, reading = read_window(work / f"w.{number}", found["base"], symbols, counted)
         total = sum(executed.values())
+        if operator and str(w["pass"]).endswith(BEFORE):
+            before[w["layer"], str(w["pass"]).removesuffix(BEFORE)] = total
+            continue
         if operator:
-            figures = (round(total / w["work"], 4), 0.0, 0.0, 0.0)
-            counts.append(Count(w["layer"], w["density"], w["pass"], w["fused"], *figures))
+            own = total - before[w["layer"], w["pass"]]
+            counts.append(Count(w["layer"], 1.0, w["pass"], False, round(own / w["work"], 4), 0.0, 0.0, 0.0))
             continue
         loops = innermost(executed, words)
         vectors = sum(executed[at] for at in loops if is_vector_fma(words[at]))

@@ -125,22 +125,29 @@ def measure(windows: Windows, layer: str, density: float, fused: bool) -> None:
             windows.close(layer, density, passed, fused, work)
 
 
-def operator_graph(name: str):
-    """The operator behind a sum with a parameter, so that it has an input gradient."""
+def operator_graph(name: str, alone: bool):
+    """The operator behind a sum with a parameter, so that it has an input gradient; or what stands before it alone."""
     shape, op, attributes, _ = OPERATORS[name]
     size = int(np.prod(shape))
     g = GraphBuilder("operator", (size,), "float32")
     x = g.add("normalise", [g.input], name="input_norm", mean=[0.0] * size, std=[1.0] * size, pad=0)
     x = g.add("add", [x, g.add("parameter", [], name="zeros", shape=[size])], name="learned")
     x = g.add("reshape", [x], name="shaped", shape=list(shape))
+    if alone:
+        return g.build(x)
     inputs = [x, g.add("transpose", [x], name="turned", axes=[0, 2, 1])] if op == "matmul" else [x]
     return g.build(g.add(op, inputs, name="operator", **attributes))
 
 
 def measure_operator(windows: Windows, name: str) -> None:
-    """Forward and the whole backward pass; each ran once before."""
-    graph, rng = operator_graph(name), np.random.default_rng(0)
+    """Forward and the whole backward pass, first of what stands before the operator; each ran once before."""
     work = (OPERATORS[name][3] or int(np.prod(OPERATORS[name][0]))) * SAMPLES // _kernels.lanes()[0]
+    for alone, which in ((True, ", before it"), (False, "")):
+        measure_passes(windows, name, operator_graph(name, alone), which, work)
+
+
+def measure_passes(windows: Windows, name: str, graph, which: str, work: int) -> None:
+    rng = np.random.default_rng(0)
     engine = NativeEngine(Model(graph, rng), compile_plan(graph, batch=SAMPLES))
     x = rng.normal(size=(SAMPLES, *graph.input_shape)).astype(np.float32)
     seed = rng.normal(size=(SAMPLES, *graph.shapes[graph.logits])).astype(np.float32)
@@ -148,10 +155,10 @@ def measure_operator(windows: Windows, name: str) -> None:
     engine.backward({"logits": seed})
     syscall(OPEN)
     engine.forward({"input": x})
-    windows.close(name, 1.0, "forward", False, work)
+    windows.close(name, 1.0, f"forward{which}", False, work)
     syscall(OPEN)
     engine.backward({"logits": seed})
-    windows.close(name, 1.0, "backward", False, work)
+    windows.close(name, 1.0, f"backward{which}", False, work)
 
 
 def main() -> None:
