@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from . import __version__, acceptance
-from .errors import BadInput
-from .graph import Graph
+from .errors import BadInput, EdgeclError
+from .graph import Graph, GraphBuilder
 from .graph.exporters import onnx
 from .learning.core import Core
 from .methods import Method
+from .methods.linear_head import LinearHead
 from .network import SUFFIX, Network
 from .quantising import Drop, quantised
 
@@ -136,11 +137,6 @@ def of_core(core: Core, labels: Sequence[Label], reason: str | None = None) -> L
     Raises `BadInput` where nothing was learned, or predictions come from more than the network's logits.
     """
     method, model = core.parts.method, core.parts.engine.model
-    if type(method).scores is not Method.scores:
-        raise BadInput(
-            f"Method '{method.name}' predicts by more than the network's logits, which a file cannot hold.",
-            "Export a learner whose method predicts by its linear head.",
-        )
     values: Any = model
     side = method.predict_side
     if side is not None and not core.parts.engine.side(side).empty:
@@ -150,6 +146,19 @@ def of_core(core: Core, labels: Sequence[Label], reason: str | None = None) -> L
     if not len(seen):
         raise BadInput("Nothing has been learned yet.", "Train it before it is exported.")
     weights = {n: _full(values[n].dense(), p.shape) for n, p in model.graph.parameters.items()}
+    graph, predict = model.graph, lambda x: core.predict(x)["logits"]
+    own = _own_head(graph, weights)
+    head = method.linear_head(own)
+    if head is None and type(method).scores is not Method.scores:
+        raise BadInput(
+            f"Method '{method.name}' predicts by more than a linear layer gives, which a file cannot hold.",
+            "Export a learner whose method predicts by a linear head.",
+        )
+    if head is not None and head is not own:
+        head = head.of(graph.classes)
+        seen = seen[head.known[seen]]
+        graph, weights = _with_head(graph, weights, head)
+        predict = _scores_of(core, head)
     x, y = _memory_samples(core)
     config = core.plan.config
     about = {
@@ -164,7 +173,65 @@ def of_core(core: Core, labels: Sequence[Label], reason: str | None = None) -> L
     if core.parts.front is not None:
         about["edgecl.front"] = core.parts.front.front.about()
     named = [labels[int(k)] for k in seen]
-    return Leaving(model.graph, weights, seen.tolist(), named, lambda x: core.predict(x)["logits"], x, y, about)
+    return Leaving(graph, weights, seen.tolist(), named, predict, x, y, about)
+
+
+def _own_head(graph: Graph, weights: Mapping[str, Array]) -> LinearHead | None:
+    """The network's own classifier; None where that is no linear layer of the features."""
+    node = next(n for n in graph.nodes if n.output == graph.logits)
+    if node.op != "linear" or node.inputs[0] != graph.features:
+        return None
+    weight, *bias = (weights[p].astype(np.float64) for p in node.parameters)
+    known = np.ones(len(weight), bool)
+    return LinearHead(weight, bias[0] if bias else np.zeros(len(weight)), known)
+
+
+def _with_head(graph: Graph, weights: Mapping[str, Array], head: LinearHead) -> tuple[Graph, dict[str, Array]]:
+    """The network with ``head`` on its features, in place of its own."""
+    features = graph.features
+    g = GraphBuilder.on(graph, features)
+    weights = {n: weights[n] for n in g.parameters}
+
+    def name(wanted: str) -> str:
+        return wanted if wanted not in g.shapes else name(f"{wanted}_")
+
+    def linear(x: str, called: str, weight: Array, bias: Array | None) -> str:
+        y = g.add("linear", [x], name=name(called), out=len(weight), bias=bias is not None)
+        given = (weight, bias) if bias is not None else (weight,)
+        weights.update({p: v.astype(np.float32) for p, v in zip(g.nodes[-1].parameters, given)})
+        return y
+
+    x = features
+    if len(g.shapes[x]) != 1:
+        x = g.add("flatten", [x], name=name("head_flatten"))
+    if head.unit:
+        x = g.add("unit_norm", [x], name=name("head_unit"))
+    if head.hidden is not None:
+        x = g.add("relu", [linear(x, "head_hidden", head.hidden, None)], name=name("head_relu"))
+    return g.build(linear(x, "head", head.weight, head.bias)), weights
+
+
+def _scores_of(core: Core, head: LinearHead) -> Callable[[Array], Array]:
+    """What the head makes of the features, where predictions come from those; else what the method makes of logits.
+
+    Raises `EdgeclError` where the head differs from the method by more than a number that a sample's classes share.
+    """
+    method, known = core.parts.method, head.known
+
+    def scores(x: Array) -> Array:
+        outs = core.predict(x)
+        expected = method.scores(outs)
+        if "features" not in outs:
+            return expected
+        found = head.scores(outs["features"])
+        off = (found - expected)[:, known]
+        off -= off.mean(axis=1, keepdims=True)
+        largest = np.abs(found[:, known]).max(initial=0)
+        if not np.abs(off).max(initial=0) <= max(onnx.ABSOLUTE, onnx.RELATIVE * largest):
+            raise EdgeclError(f"The linear head of method '{method.name}' does not score as it does.", "Report this.")
+        return found
+
+    return scores
 
 
 def _full(values: Array, shape: tuple[int, ...]) -> Array:

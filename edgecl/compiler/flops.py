@@ -27,22 +27,32 @@ class WeightCost:
         return 2 * (living * self.input_gradient + trained) * self.positions * samples
 
 
+def follows_trained(graph: Graph, trained: Collection[str] | None = None) -> dict[str, bool]:
+    """Of every tensor whether it depends on a parameter that gets a gradient, and so has one itself.
+
+    trained : these parameters, where they are not all that can be trained
+    """
+    if trained is None:
+        trained = {n for n, p in graph.parameters.items() if p.trained}
+    found = {graph.input: False}
+    for node in graph.nodes:
+        found[node.output] = any(found[i] for i in node.inputs) or any(p in trained for p in node.parameters)
+    return found
+
+
 def weight_costs(graph: Graph, trained: Collection[str] | None = None) -> tuple[WeightCost, ...]:
     """One entry per convolution and linear layer, in graph order. A layer whose input depends on no trained
     parameter needs no input gradient.
 
     trained : the parameters that get a gradient, where these are not all that can be trained
     """
-    if trained is None:
-        trained = {n for n, p in graph.parameters.items() if p.trained}
-    trained_upstream = {graph.input: False}
+    follows = follows_trained(graph, trained)
     costs = []
     for node in graph.nodes:
-        upstream = any(trained_upstream[i] for i in node.inputs)
+        upstream = any(follows[i] for i in node.inputs)
         positions = operator(node.op, node.name).weight_positions(
             [graph.shapes[i] for i in node.inputs], graph.shapes[node.output]
         )
         if positions:
             costs.append(WeightCost(node.parameters[0], node.name, positions, upstream))
-        trained_upstream[node.output] = upstream or any(p in trained for p in node.parameters)
     return tuple(costs)

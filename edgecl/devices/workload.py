@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import weight_costs
+from ..compiler.flops import follows_trained
 from ..compiler.operations import fused_code
 from ..errors import BadInput
 from ..graph import Graph, Node, operator
+from ..graph.freeze import keeps_statistics
 
 FORWARD, INPUT, WEIGHT, UPDATE = "forward", "input", "weight", "update"
 MODES = ("train", "head", "inference")
@@ -69,7 +71,8 @@ KINDS = {
 def operations(
     graph: Graph, rows: int, mode: str = "train", densities: Mapping[str, float] | None = None, keep: float = 1.0
 ) -> list[Operation]:
-    """Every pass of every node of ``graph`` over ``rows`` samples.
+    """Every pass of every node of ``graph`` over ``rows`` samples. What is frozen has no gradient of its weights, what
+    stands below all that learns none at all.
 
     mode : ``train`` (forward, backward, update of everything), ``head`` (forward in training mode; backward and
         update of the last linear layer only), ``inference``
@@ -77,7 +80,7 @@ def operations(
     """
     if mode not in MODES:
         raise BadInput(f"There is no mode '{mode}'.", f"Use {', '.join(MODES)}.")
-    costs = {c.node: c for c in weight_costs(graph)}
+    costs, follows = {c.node: c for c in weight_costs(graph)}, follows_trained(graph)
     taken = absorbed(graph)
     last = max(costs, key=[n.name for n in graph.nodes].index)
     found: list[Operation] = []
@@ -101,19 +104,21 @@ def operations(
             found.append(one(FORWARD, living * positions, sizes[0], out))
             if learns and cost.input_gradient and mode == "train":
                 found.append(one(INPUT, living * positions, out, sizes[0]))
-            if learns:
+            if learns and weight.trained:
                 found.append(one(WEIGHT, trained * positions, sizes[0] + out, 0))
                 found.append(_update(node.name, trained, density))
-                found += [_update(node.name, graph.parameters[p].size) for p in node.parameters[1:]]
+            if learns:
+                rest = (graph.parameters[p] for p in node.parameters[1:])
+                found += [_update(node.name, p.size) for p in rest if p.trained]
             continue
-        kind = KINDS.get(node.op, "activation")
+        kind = "activation" if keeps_statistics(graph, node) else KINDS.get(node.op, "activation")
         macs = operator(node.op, node.name).macs([graph.shapes[i] for i in node.inputs], node.attributes) * rows
         inside = node.output in taken
         found.append(Operation(node.name, kind, FORWARD, macs, sum(sizes), out, rows=rows, absorbed=inside))
         if mode == "train":
             trained_here = (graph.parameters[p] for p in node.parameters)
             found += [_update(node.name, p.size) for p in trained_here if p.trained]
-        if mode == "train" and node.op != "normalise":
+        if mode == "train" and follows[node.output]:
             moved = (out + sum(sizes), sum(sizes))
             found.append(Operation(node.name, kind, INPUT, 2 * macs, *moved, rows=rows, absorbed=inside))
     return found

@@ -68,6 +68,21 @@ class GraphBuilder:
                 "Share a parameter of the same shape and local name.",
             )
 
+    @classmethod
+    def on(cls, graph: Graph, tensor: str) -> GraphBuilder:
+        """A builder that goes on from ``tensor`` of a graph: it holds what that depends on, and the graph's notes."""
+        g = cls(graph.name, graph.input_shape, graph.input_dtype)
+        g.input, needed = graph.input, {tensor}
+        for node in reversed(graph.nodes):
+            if node.output in needed:
+                needed.update(node.inputs)
+                g.nodes.insert(0, node)
+        g.shapes = {k: s for k, s in graph.shapes.items() if k in needed or k == graph.input}
+        used = {p for n in g.nodes for p in n.parameters}
+        g.parameters = {k: p for k, p in graph.parameters.items() if k in used}
+        g.notes = dict(graph.notes)
+        return g
+
     def build(self, logits: str) -> Graph:
         return Graph(
             self.name,

@@ -79,17 +79,25 @@ def _check_node(node: Node, known: Mapping[str, Operator], shapes: Mapping[str, 
         raise _refused(f"'{node.name}' ({node.op}) has no attribute {min(missing)!r}")
     kinds = {**ATTRIBUTES, **getattr(known[node.op], "attribute_kinds", {})}
     for key, value in node.attributes.items():
-        if key not in kinds or not kinds[key](value):
+        if key not in kinds or not _suits(kinds[key], value):
             raise _refused(f"attribute {key!r} of '{node.name}' ({node.op}) is {str(value)[:80]}")
+
+
+def _suits(kind: Callable[[Any], bool], value: Any) -> bool:
+    """Whether a value out of a file is of a kind, whatever it is."""
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):  # no list of lists, a number that no float holds
+        return False
 
 
 def _are_parameters(node: Node, specs: Mapping[str, ParameterSpec], earlier: Mapping[str, ParameterSpec]) -> bool:
     """Whether a node's parameters are its own new ones, or of an earlier node by the same local name and shape."""
+    if not all(isinstance(full, str) for full in node.parameters):
+        return False
     if len(node.parameters) != len(specs) or len(set(node.parameters)) != len(specs):
         return False
     for full, (local, spec) in zip(node.parameters, specs.items()):
-        if not isinstance(full, str):
-            return False
         shared = earlier.get(full)
         own = shared is None and full == f"{node.name}.{local}"
         if not own and (shared is None or full.rpartition(".")[2] != local or replace(shared, name="") != spec):

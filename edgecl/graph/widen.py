@@ -73,6 +73,18 @@ def widen_graph(graph: Graph, classes: int) -> Graph:
     """
     if classes < graph.classes:
         raise BadInput(f"'{graph.name}' has {graph.classes} classes and cannot have {classes}.", "Heads only grow.")
+    return _resized(graph, classes)
+
+
+def narrow_graph(graph: Graph, classes: int) -> Graph:
+    """``graph`` with a head of only ``classes`` outputs, for a file that leaves classes out. Raises `BadInput`."""
+    head = head_of(graph)
+    if head.attributes.get("groups", 1) != 1:
+        raise BadInput(f"The head '{head.name}' is a convolution in groups.", "Keep all classes.")
+    return _resized(graph, classes)
+
+
+def _resized(graph: Graph, classes: int) -> Graph:
     head = head_of(graph)
     shapes, parameters, nodes = dict(graph.shapes), dict(graph.parameters), []
     changed: set[str] = set()

@@ -14,6 +14,7 @@ from ..options import Configurable, option
 from ..parsing import choice, flag, fraction
 from .batch import Array, Batch, Draw, Replay
 from .context import Context
+from .linear_head import LinearHead
 from .losses import cross_entropy, mask_units
 from .needs import Needs
 from .phase import Phase
@@ -117,6 +118,14 @@ class Method(Configurable):
     def scores(self, outs: Mapping[str, Array], seen_units: Array | None = None) -> Array:
         """Scores for prediction, float32 [B, C]; units never seen are at -inf."""
         return mask_units(outs["logits"], seen_units)
+
+    def linear_head(self, own: LinearHead | None) -> LinearHead | None:
+        """The linear layer whose scores are those of `scores`, for an exported file. A class with `scores` of its own
+        says it where there is one; None where there is none.
+
+        own : the network's own classifier, None where that is no linear layer
+        """
+        return own if type(self).scores is Method.scores else None
 
     # -- the loss
 

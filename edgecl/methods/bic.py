@@ -14,6 +14,7 @@ from .base import Method, Term
 from .batch import Array, Batch, Draw, Replay
 from .context import Context
 from .distil import soft_cross_entropy
+from .linear_head import LinearHead
 from .losses import cross_entropy, log_softmax, mask_units
 from .needs import Needs, Passes
 from .phase import Phase
@@ -104,6 +105,14 @@ class BiC(Method):
 
     def scores(self, outs: Mapping[str, Array], seen_units: Array | None = None) -> Array:
         return mask_units(_corrected(outs["logits"], self.correction, self._newest), seen_units)
+
+    def linear_head(self, own: LinearHead | None) -> LinearHead | None:
+        if own is None:
+            return None
+        weight, bias, inside = own.weight.copy(), own.bias.copy(), self._newest[self._newest < len(own.weight)]
+        weight[inside] *= self.correction[0]
+        bias[inside] = self.correction[0] * bias[inside] + self.correction[1]
+        return replace(own, weight=weight, bias=bias)
 
     def state(self) -> dict[str, Array]:
         (scale, shift), units = self._of_teacher

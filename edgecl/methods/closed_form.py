@@ -13,6 +13,7 @@ from ..parsing import choice
 from .base import SCENARIOS, Method, StepResult
 from .batch import Array, Batch, Replay
 from .context import Context
+from .linear_head import LinearHead
 from .losses import mask_units
 from .needs import Needs
 from .phase import Phase
@@ -69,6 +70,10 @@ class ClosedForm(Method):
     def score(self, solved: tuple[Array, ...], features: Array) -> Array:
         """Scores [n, C] of features [n, m], C as in the sums."""
         raise NotImplementedError
+
+    def layer(self, solved: tuple[Array, ...], known: Array) -> LinearHead | None:
+        """The linear layer over the classifier's input that scores as `score` does; None where there is none."""
+        return None
 
     # -- counting
 
@@ -155,6 +160,12 @@ class ClosedForm(Method):
         width = min(classes, found.shape[1])
         full[:, :width] = np.where(known[:width], found[:, :width], -np.inf)
         return mask_units(full, seen_units)
+
+    def linear_head(self, own: LinearHead | None) -> LinearHead | None:
+        if self.counted is None:
+            return own
+        with self.counted.lock:
+            return self.layer(self.solve(self.counted), self.counted.counts > 0.5)
 
     # -- saved state
 

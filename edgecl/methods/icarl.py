@@ -11,6 +11,7 @@ from .base import Method, Term
 from .batch import Array, Batch, Draw, Replay
 from .context import Context
 from .distil import binary_cross_entropy, sigmoid
+from .linear_head import LinearHead
 from .losses import mask_units
 from .needs import Needs, Passes
 from .phase import Phase
@@ -100,6 +101,13 @@ class ICaRL(Method):
         near = 2 * f @ means[:classes].T - 2  # -|f - mu|^2 of rows of length one
         found[:, : known.size] = np.where(known, near, -np.inf)
         return mask_units(found, seen_units)
+
+    def linear_head(self, own: LinearHead | None) -> LinearHead | None:
+        if self._means is None:
+            return own
+        means = self._means.astype(np.float64)
+        known = np.asarray(means.any(axis=1))
+        return LinearHead(2 * means, np.full(len(means), -2.0), known, unit=True)
 
     def state(self) -> dict[str, Array]:
         means = {} if self._means is None else {"means": self._means.copy()}

@@ -10,6 +10,7 @@ from ..options import option
 from ..parsing import fraction
 from .batch import Array
 from .closed_form import ClosedForm
+from .linear_head import LinearHead
 from .sums import Sums
 
 
@@ -43,3 +44,8 @@ class StreamingLDA(ClosedForm):
 
     def score(self, solved: tuple[Array, ...], features: Array) -> Array:
         return features @ solved[0] + solved[1]
+
+    def layer(self, solved: tuple[Array, ...], known: Array) -> LinearHead:
+        # what all classes share is left out: it can be large beside what tells them apart, and a file is float32
+        weight, bias = solved[0].T, solved[1]
+        return LinearHead(weight - weight[known].mean(axis=0), bias - bias[known].mean(), known)

@@ -10,6 +10,7 @@ from ..options import option
 from ..parsing import flag
 from .batch import Array
 from .closed_form import ClosedForm
+from .linear_head import LinearHead
 from .sums import Sums
 
 
@@ -31,6 +32,11 @@ class NCM(ClosedForm):
     def score(self, solved: tuple[Array, ...], features: Array) -> Array:
         f, (mu,) = self._unit(features), solved
         return 2 * f @ mu.T - (mu**2).sum(axis=1) - (f**2).sum(axis=1, keepdims=True)
+
+    def layer(self, solved: tuple[Array, ...], known: Array) -> LinearHead:
+        (mu,) = solved
+        length = 1.0 if self.normalise else 0.0  # |f|^2, which else differs between samples, not between classes
+        return LinearHead(2 * mu, -(mu**2).sum(axis=1) - length, known, unit=self.normalise)
 
     def _unit(self, rows: Array) -> Array:
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) if self.normalise else rows

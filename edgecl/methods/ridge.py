@@ -10,6 +10,7 @@ from ..options import option
 from ..parsing import count, real
 from .batch import Array
 from .closed_form import ClosedForm
+from .linear_head import LinearHead
 from .sums import Sums
 
 
@@ -55,3 +56,7 @@ class Ridge(ClosedForm):
 
     def score(self, solved: tuple[Array, ...], features: Array) -> Array:
         return features @ solved[0]
+
+    def layer(self, solved: tuple[Array, ...], known: Array) -> LinearHead:
+        weight = solved[0].T
+        return LinearHead(weight, np.zeros(len(weight)), known, hidden=self._projection)

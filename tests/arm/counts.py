@@ -1,4 +1,5 @@
-"""Executed arm64 instructions of the convolution kernels, per living weight and output vector, over whole layers.
+"""Executed arm64 instructions of the kernels: of convolutions per living weight and output vector, over whole layers;
+of other operators per multiply-add or value and vector, forward and the whole backward pass.
 
 A count is exact and does not depend on the load of the machine, so it is gated: `counts.json` holds the committed
 figures, and 2 % more fails. Beside it stands what the innermost loops execute for a weight and vector of theirs. What a
@@ -12,6 +13,7 @@ import json
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +27,9 @@ TOLERANCE = 0.02
 # Functions that a convolution consists of; a forward window holds the layer's normalisation too.
 PARTS = ("conv_", "run_block", "weight_block", "reduce_vectors", "run_pass", "tile", "Threads", "Partials")
 NOT_PARTS = ("each_plane", "Session::")
+OPERATOR = "operator "  # how the names of windows begin in which all that the kernels execute is counted
+HANDING = ("Session::pack", "Session::unpack", "nanobind")  # arrays of Python's put into lanes and back
+BEFORE = ", before it"  # how the passes of what stands before an operator end; they are subtracted
 READING = "read<"  # 1x1 layers gather their tiles, and normalise them on the way: a pass over maps, counted apart
 
 
@@ -49,8 +54,9 @@ class Count:
 
     @property
     def limit(self) -> float | None:
-        """Of the ratio; none where batch norm's sums and ReLU's masks are taken along: they are not the lists'."""
-        return None if self.fused else 1.3 if self.density >= 0.1 else 1.6
+        """Of the ratio; none where batch norm's sums and ReLU's masks are taken along: they are not the lists'; none
+        for operators without lists."""
+        return None if self.fused or not self.inner else 1.3 if self.density >= 0.1 else 1.6
 
 
 class Symbols:
@@ -74,20 +80,34 @@ class Symbols:
         name = self.at(offset)
         return any(p in name for p in PARTS) and not any(p in name.split("::run<")[-1] for p in NOT_PARTS)
 
+    def of_operators(self, offset: int) -> bool:
+        name = self.at(offset)
+        return bool(name) and not any(p in name for p in HANDING)
 
-def measure() -> list[Count]:
-    """Runs `layers.py` under the counting plugin."""
+
+def measure(names: Sequence[str] = ()) -> list[Count]:
+    """Runs `layers.py` under the counting plugin; ``names`` of layers and operators, all where there are none."""
     work = folder("windows")
     for old in work.glob("w.*"):
         old.unlink()
-    done = emulate_counted("cortex-a53", ["-P", HERE / "layers.py"], work / "w", capture_output=True, text=True)
+    done = emulate_counted("cortex-a53", ["-P", HERE / "layers.py", *names], work / "w", capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     (module,) = (BUILD / "kernels").glob("_kernels*.so")
     symbols = Symbols(module)
-    counts = []
+    counts: list[Count] = []
+    before: dict[tuple[str, str], int] = {}
     for number, w in enumerate(found["windows"]):
-        executed, words, reading = read_window(work / f"w.{number}", found["base"], symbols)
+        operator = str(w["layer"]).startswith(OPERATOR)
+        counted = symbols.of_operators if operator else symbols.convolution
+        executed, words, reading = read_window(work / f"w.{number}", found["base"], symbols, counted)
         total = sum(executed.values())
+        if operator and str(w["pass"]).endswith(BEFORE):
+            before[w["layer"], str(w["pass"]).removesuffix(BEFORE)] = total
+            continue
+        if operator:
+            own = total - before[w["layer"], w["pass"]]
+            counts.append(Count(w["layer"], 1.0, w["pass"], False, round(own / w["work"], 4), 0.0, 0.0, 0.0))
+            continue
         loops = innermost(executed, words)
         vectors = sum(executed[at] for at in loops if is_vector_fma(words[at]))
         inner, per_vector = sum(executed[at] for at in loops) / vectors, total / w["work"]
@@ -97,8 +117,10 @@ def measure() -> list[Count]:
     return counts
 
 
-def read_window(path: Path, base: int, symbols: Symbols) -> tuple[Counter[int], dict[int, int], int]:
-    """(executions, instruction word) by offset in the module, of convolutions, and what reading took."""
+def read_window(
+    path: Path, base: int, symbols: Symbols, counted: Callable[[int], bool]
+) -> tuple[Counter[int], dict[int, int], int]:
+    """(executions, instruction word) by offset in the module, of what is ``counted``, and what reading took."""
     executed: Counter[int] = Counter()
     words: dict[int, int] = {}
     reading = 0
@@ -107,7 +129,7 @@ def read_window(path: Path, base: int, symbols: Symbols) -> tuple[Counter[int], 
         offset = int(address, 16) - base
         for i, word in enumerate(code):
             at = offset + 4 * i
-            if symbols.convolution(at):
+            if counted(at):
                 executed[at] += int(times)
                 words[at] = int(word, 16)
             elif READING in symbols.at(at):

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from reference_run import reference_pass
 
-from edgecl.compiler import Optimizer, compile_plan
+from edgecl.compiler import Optimizer, compile_plan, weight_costs
+from edgecl.devices import operations
 from edgecl.engine import Model
 from edgecl.errors import BadInput
 from edgecl.graph.builders import build
 from edgecl.graph.freeze import freeze_below, keeps_statistics
 from edgecl.network import Network
 
-SHAPES = {"resnet20": (3, 8, 8), "mobilenetv2": (3, 16, 16), "ds_cnn": (1, 16, 10), "cnn": (1, 12, 12),
-          "kwt_tiny": (1, 16, 8), "gru": (3, 1, 12)}  # fmt: skip
+SHAPES = {"resnet20": (3, 8, 8), "resnet18": (3, 8, 8), "mobilenetv2": (3, 16, 16), "ds_cnn": (1, 16, 10),
+          "cnn": (1, 12, 12), "kwt_tiny": (1, 16, 8), "gru": (3, 1, 12)}  # fmt: skip
 PLACES = [
     ("resnet20", "s2b1_out"), ("resnet20", "s2b1_short"), ("ds_cnn", "b2_point_relu"), ("ds_cnn", "b2_depth"),
     ("ds_cnn", "b2_depth_norm"), ("ds_cnn", "b3_point"), ("cnn", "norm2"), ("cnn", "pooled"), ("kwt_tiny", "b2_norm1"),
@@ -96,7 +97,10 @@ def by_hand(graph, samples):
     return forward, backward
 
 
-@pytest.mark.parametrize(("name", "node"), [("resnet20", "s2b3_out"), ("mobilenetv2", "s4b1_project_norm")])
+COSTS = [("resnet20", "s2b3_out"), ("mobilenetv2", "s4b1_project_norm"), ("resnet18", "s3b2_out")]
+
+
+@pytest.mark.parametrize(("name", "node"), COSTS)
 def test_it_costs_what_is_left_of_the_flops_and_less_memory(engine_factory, name, node):
     whole, graph, values, x = pair(name, node)
     engine = engine_factory(graph, filled(graph, values), batch=6, predict_batch=6)
@@ -107,6 +111,19 @@ def test_it_costs_what_is_left_of_the_flops_and_less_memory(engine_factory, name
     assert backward < by_hand(whole, 6)[1] / 1.3
     plans = [compile_plan(g, batch=6, optimizer=Optimizer(momentum=0.9)) for g in (whole, graph)]
     assert all(plans[1].memory[k] < plans[0].memory[k] for k in ("arena", "parameters", "lists"))
+
+
+@pytest.mark.parametrize(("name", "node"), COSTS)
+def test_the_cost_model_counts_the_same_flops_and_nothing_below(name, node):
+    whole, graph, _, _ = pair(name, node)
+    forward, backward = by_hand(graph, 6)
+    work = [o for o in operations(graph, 6) if o.name in {c.node for c in weight_costs(graph)}]
+    assert sum(o.flops for o in work if o.phase == "forward") == forward
+    assert sum(o.flops for o in work if o.phase in ("input", "weight")) == backward
+    names = [n.name for n in graph.nodes]
+    below = set(names[: names.index(node) + 1])
+    assert {o.phase for o in operations(graph, 6) if o.name in below} == {"forward"}
+    assert {o.phase for o in operations(whole, 6) if o.name in below} > {"forward"}
 
 
 def test_a_frozen_network_is_another_and_comes_back_from_a_file(tmp_path):

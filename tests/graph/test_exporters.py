@@ -50,6 +50,7 @@ def engine_of(imported, rows):
 BOX = [
     ("cnn", (1, 12, 12), {}), ("cnn", (3, 12, 12), {"norm": "group"}), ("cnn1d", (3, 1, 64), {}), ("mlp", (20,), {}),
     ("ds_cnn", (1, 25, 10), {}), ("resnet20", (3, 16, 16), {}), ("mobilenetv2", (3, 32, 32), {}),
+    ("cnn", (1, 12, 12), {"head": "cosine"}),
 ]  # fmt: skip
 
 

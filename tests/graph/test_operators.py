@@ -1,5 +1,8 @@
 """Every operator's numpy reference equals torch, forward and backward, and its gradients are gradients."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -221,3 +224,18 @@ def test_an_unusable_deviation_is_refused(std):
 def test_an_unknown_operator_is_refused_with_its_place():
     with pytest.raises(EdgeclError, match="'grid_sample' at 'layer7'"):
         operator("grid_sample", "layer7")
+
+
+def test_the_worked_example_of_an_operator_is_the_code_of_today():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "models.md").read_text()
+    example = page[page.index("In the tree an elementwise operator") : page.index("Then `pytest tests/graph")]
+    places = ("edgecl/graph/ops", "edgecl/graph/importers", "edgecl/graph/exporters", "edgecl/compiler", "kernels")
+    sources = [f for place in places for f in (root / place).glob("*.*") if f.suffix in (".py", ".h", ".cpp")]
+    touched = {str(f.relative_to(root)) for f in sources if "hardsigmoid" in f.read_text().replace("_", "").lower()}
+    assert touched == set(re.findall(r"`((?:edgecl|kernels)/[\w/]+\.\w+)`", example))
+    for line in example.splitlines():
+        for file in re.findall(r"`((?:edgecl|kernels)/[\w/]+\.\w+)`", line):
+            shown = [s for s in re.findall(r"`([^`]+)`", line) if "hard" in s.lower() or "c.alpha" in s]
+            assert shown, line
+            assert all("".join(s.split()) in "".join((root / file).read_text().split()) for s in shown), (file, shown)

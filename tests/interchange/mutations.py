@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
+
 import numpy as np
 from onnx import ModelProto
+from safetensors import safe_open
+
+from edgecl.checkpoint import checksum, write_tensors
 
 OPERATORS = ("Relu", "Conv", "Gemm", "Reshape", "Softmax", "LSTM", "Resize", "Pad", "Slice", "Split", "Attention")
+
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     """Content with a few bytes changed, cut, doubled or put elsewhere."""
@@ -61,3 +69,40 @@ def altered(content: bytes, rng: np.random.Generator) -> bytes:
         else:
             model.opset_import[0].version = int(rng.integers(0, 40))
     return model.SerializeToString()
+
+
+VALUES = (
+    -1, 0, 1, 3, 7, 2**31, 2**62, 0.5, -1e30, True, None, "", "relu", "conv2d", "logits", [], [1, 1], [-1, 2**40], {},
+    10**400, [[1], 2], [None],
+)  # fmt: skip
+
+
+def altered_box(content: bytes, rng: np.random.Generator, place: Path) -> bytes:
+    """A `.edgecl` file whose checksum holds, with values of its graph other than they were."""
+    path = place / "altered.edgecl"
+    path.write_bytes(content)
+    with safe_open(path, "numpy") as file:
+        model = json.loads(file.metadata()["edgecl.model"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for _ in range(int(rng.integers(1, 3))):
+        at = model["graph"]
+        while True:  # down to a leaf, or an inner value now and then
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            key = keys[int(rng.integers(0, len(keys)))]
+            if isinstance(at[key], (dict, list)) and at[key] and rng.random() < 0.95:
+                at = at[key]
+                continue
+            break
+        what = rng.integers(0, 4)
+        if what == 0:
+            del at[key]
+        elif what == 1 and isinstance(at[key], int):
+            at[key] = at[key] + int(rng.choice([-1, 1]))
+        else:
+            at[key] = copy.deepcopy(VALUES[int(rng.integers(0, len(VALUES)))])
+    if weights and rng.random() < 0.1:
+        name = str(rng.choice(list(weights)))
+        weights[name] = weights[name].reshape(-1)[1:]
+    text = json.dumps(model, sort_keys=True)
+    write_tensors(path, weights, {"edgecl.model": text, "sha256": checksum(text, weights)})
+    return path.read_bytes()

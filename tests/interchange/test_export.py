@@ -12,6 +12,8 @@ import edgecl
 from edgecl.__main__ import main
 from edgecl.errors import BadInput, EdgeclError
 from edgecl.exporting import export, of_core
+from edgecl.graph.builders import build
+from edgecl.methods.ncm import NCM
 
 LABELS = ("ant", "bee", "cow")
 
@@ -103,12 +105,77 @@ def test_what_predicts_something_else_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("how", "word"), [({"method": "ncm"}, "'ncm' predicts by more"), ({"method": "naive"}, "no samples to calibrate")]
-)
-def test_what_a_file_cannot_hold_is_refused_by_name(how, word, tmp_path):
-    with learned(**how) as learner, pytest.raises(BadInput, match=word):
-        edgecl.to_onnx(learner, tmp_path / "o.onnx", int8=how["method"] == "naive")
+HEADS = [
+    {"method": "ncm"}, {"method": "ncm", "normalise": False}, {"method": "slda"},
+    {"method": "ridge"}, {"method": "ridge", "random_features": 64}, {"method": "icarl"},
+    {"method": "bic"},
+]  # fmt: skip
+
+
+def taught_twice(how):
+    """A learner whose third class came in a second task, and the answers it gives."""
+    learner = edgecl.Learner("cnn", input_shape=(1, 12, 12), memory=60, lr=0.05, **how)
+    x, y = pictures(90)
+    y = np.array(y)
+    for part in (y != LABELS[2], y == LABELS[2]):
+        learner.observe(x[part], list(y[part]))
+        learner.learn(epochs=3)
+        learner.end_task()
+    return learner
+
+
+@pytest.mark.parametrize("how", HEADS, ids=lambda h: "-".join(map(str, h.values())))
+def test_a_head_of_a_methods_own_leaves_as_a_linear_layer(how, tmp_path):
+    x, _ = pictures(30, seed=5)
+    with taught_twice(how) as learner:
+        done = edgecl.to_onnx(learner, tmp_path / "o.onnx")
+        assert done.runtime.startswith("onnxruntime") and done.n >= 16
+        answers, scores = learner.predict(x), learner.core.scores(x)
+    labels = json.loads(metadata(tmp_path / "o.onnx")["edgecl.labels"])
+    found = outputs(tmp_path / "o.onnx", x)
+    assert [labels[k] for k in found.argmax(1)] == answers
+    off = found - scores[:, [LABELS.index(v) for v in labels]]  # a number that all classes of a sample share may differ
+    assert np.abs(off - off.mean(1, keepdims=True)).max() <= 1e-3 * np.abs(found).max()
+    assert edgecl.from_onnx(tmp_path / "o.onnx").labels == labels
+
+
+def test_a_cosine_head_leaves_with_the_classes_that_were_learned(tmp_path):
+    graph = build("cnn", (1, 12, 12), 5, head="cosine")
+    x, _ = pictures(30, seed=5)
+    with learned(edgecl.Network(graph)) as learner:
+        edgecl.to_onnx(learner, tmp_path / "o.onnx")
+        assert [LABELS[k] for k in outputs(tmp_path / "o.onnx", x).argmax(1)] == learner.predict(x)
+
+
+class Doubtful(edgecl.methods.Naive):
+    """Scores that no linear layer gives."""
+
+    name = "doubtful"
+
+    def scores(self, outs, seen_units=None):
+        return -np.abs(super().scores(outs, seen_units))
+
+
+class Crooked(NCM):
+    """Scores that are not those of the linear layer it inherits."""
+
+    name = "crooked"
+
+    def score(self, solved, features):
+        return np.sign(super().score(solved, features))
+
+
+def test_what_a_file_cannot_hold_is_refused_by_name(tmp_path):
+    with learned(method="naive") as learner, pytest.raises(BadInput, match="no samples to calibrate"):
+        edgecl.to_onnx(learner, tmp_path / "o.onnx", int8=True)
+    with learned(method="naive") as learner:
+        learner.core.parts.method.__class__ = Doubtful
+        with pytest.raises(BadInput, match="'doubtful' predicts by more than a linear layer"):
+            edgecl.to_onnx(learner, tmp_path / "o.onnx")
+    with taught_twice({"method": "ncm"}) as learner:
+        learner.core.parts.method.__class__ = Crooked
+        with pytest.raises(EdgeclError, match="'crooked' does not score as it does"):
+            edgecl.to_onnx(learner, tmp_path / "o.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -286,7 +286,13 @@ def test_a_module_becomes_a_network_that_learns_from_raw_pixels():
         assert learner.learn().steps and learner.labels == ("a", "b")
 
 
-def test_a_name_that_is_no_text_is_refused():
-    content = classifier().SerializeToString().replace(b"\x04conv", b"\x04\xffonv")
+@pytest.mark.parametrize("where", ["conv", "graph name", "producer", "metadata"])
+def test_a_name_that_is_no_text_is_refused(where):
+    model = classifier()
+    model.graph.node[0].name = "conv"
+    model.graph.name, model.producer_name = "graph name", "producer"
+    model.metadata_props.add(key="metadata", value="v")
+    content, good = model.SerializeToString(), where.encode()
+    assert content.count(good) == 1
     with pytest.raises(BadInput, match="UTF-8"):
-        edgecl.from_onnx(content)
+        edgecl.from_onnx(content.replace(good, b"\xff" + good[1:]))

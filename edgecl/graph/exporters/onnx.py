@@ -1,10 +1,8 @@
 """to_onnx: a graph with weights as an ONNX file that takes the raw input, verified before it is kept.
 
 Opset 18, IR 10: what every runtime of the last years reads. Batch normalisations are folded into the convolutions
-before
-them unless they are to be trained again. Initializers keep the parameters' names and nodes the graph's,
-so that the file
-can be imported again.
+before them unless they are to be trained again. Initializers keep the parameters' names and nodes the graph's, so that
+the file can be imported again.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 
 from ...errors import BadInput, EdgeclError, require
 from ..graph import Graph
+from ..widen import head_parameters, narrow_graph
 from .onnx_nodes import HANDLERS, unsupported
 from .onnx_writer import Writer
 
@@ -69,19 +68,13 @@ def to_onnx(
 def _with_classes(
     graph: Graph, weights: Mapping[str, Array], classes: Sequence[int] | None
 ) -> tuple[Graph, dict[str, Array]]:
-    """With only these rows of the last linear layer."""
+    """With only these rows of the head."""
     weights = {k: np.asarray(weights[k], np.float32).reshape(p.shape) for k, p in graph.parameters.items()}
     if classes is None or list(classes) == list(range(graph.classes)):
         return graph, weights
-    head = next(n for n in graph.nodes if n.output == graph.logits)
-    if head.op != "linear":
-        raise BadInput(f"The head of '{graph.name}' is not a linear layer.", "Export all classes.")
-    for name in head.parameters:
+    for name in head_parameters(graph):
         weights[name] = weights[name][list(classes)]
-    shapes = {**graph.shapes, graph.logits: (len(classes),)}
-    return Graph(
-        graph.name, graph.input, graph.input_dtype, graph.logits, graph.nodes, shapes, graph.parameters, graph.notes
-    ), weights
+    return narrow_graph(graph, len(classes)), weights
 
 
 def _verify(

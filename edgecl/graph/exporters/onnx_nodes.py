@@ -160,7 +160,7 @@ def _normalise(w: Writer, n: Node) -> str:
 def _conv(w: Writer, n: Node) -> str:
     a = n.attributes
     weight, bias = w.folded(n)
-    inputs = [w.tensor(n.inputs[0]), weight] + ([bias] if bias else [])
+    inputs = [w.batched(n.inputs[0]), weight] + ([bias] if bias else [])
     more: dict[str, Any] = {"output_padding": list(a["output_padding"])} if n.op == "conv_transpose2d" else {}
     return w.node(
         "Conv" if n.op == "conv2d" else "ConvTranspose", inputs, kernel_shape=list(a["kernel"]),
@@ -172,7 +172,7 @@ def _conv(w: Writer, n: Node) -> str:
 @writes("linear")
 def _linear(w: Writer, n: Node) -> str:
     weight = w.weights[n.parameters[0]]
-    x, bias = w.tensor(n.inputs[0]), [w.parameter(p) for p in n.parameters[1:]]
+    x, bias = w.batched(n.inputs[0]), [w.parameter(p) for p in n.parameters[1:]]
     if len(w.graph.shapes[n.inputs[0]]) == 1:
         return w.node("Gemm", [x, w.parameter(n.parameters[0]), *bias], transB=1)
     y = w.node("MatMul", [x, w.constant(np.ascontiguousarray(weight.T))])
@@ -184,7 +184,7 @@ def _batch_norm(w: Writer, n: Node) -> str:
     if n.name in w.merged:
         return w.tensor(n.inputs[0])
     return w.node(
-        "BatchNormalization", [w.tensor(n.inputs[0]), *(w.parameter(p) for p in n.parameters)],
+        "BatchNormalization", [w.batched(n.inputs[0]), *(w.parameter(p) for p in n.parameters)],
         epsilon=float(n.attributes["eps"]), momentum=1 - float(n.attributes["momentum"]),
     )  # fmt: skip
 
@@ -192,7 +192,7 @@ def _batch_norm(w: Writer, n: Node) -> str:
 @writes("group_norm")
 def _group_norm(w: Writer, n: Node) -> str:
     shape, groups = w.graph.shapes[n.inputs[0]], int(n.attributes["groups"])
-    rows = w.reshape(w.tensor(n.inputs[0]), [groups, math.prod(shape) // groups])
+    rows = w.reshape(w.batched(n.inputs[0]), [groups, math.prod(shape) // groups])
     ones, zeros = w.constant(np.ones(groups, np.float32)), w.constant(np.zeros(groups, np.float32))
     y = w.node("InstanceNormalization", [rows, ones, zeros], epsilon=float(n.attributes["eps"]))
     y = w.reshape(y, shape)
@@ -207,9 +207,9 @@ def _layer_norm(w: Writer, n: Node) -> str:
     axes = list(operator(n.op).axes(shape, n.attributes))  # type: ignore[attr-defined]
     eps = float(n.attributes["eps"])
     if n.op == "layer_norm" and axes == list(range(axes[0], len(shape))):
-        inputs = [w.tensor(n.inputs[0]), *(w.parameter(p) for p in n.parameters)]
+        inputs = [w.batched(n.inputs[0]), *(w.parameter(p) for p in n.parameters)]
         return w.node("LayerNormalization", inputs, axis=axes[0] + 1, epsilon=eps)
-    x, over = w.tensor(n.inputs[0]), w.integers([a + 1 for a in axes])
+    x, over = w.batched(n.inputs[0]), w.integers([a + 1 for a in axes])
     if n.op == "layer_norm":
         x = w.node("Sub", [x, w.node("ReduceMean", [x, over], keepdims=1)])
     spread = w.node("ReduceMean", [w.node("Mul", [x, x]), over], keepdims=1)
@@ -231,7 +231,7 @@ def _recurrent(w: Writer, n: Node) -> str:
     eye = turned(np.eye(gates * hidden, dtype=np.float32))
     recurrent, bias = (turned(w.weights[p]) for p in n.parameters)
     both = np.concatenate([np.zeros(gates * hidden, np.float32), bias])
-    x = w.node("Transpose", [w.tensor(n.inputs[0])], perm=[1, 0, 2])
+    x = w.node("Transpose", [w.batched(n.inputs[0])], perm=[1, 0, 2])
     more = {"linear_before_reset": int(n.attributes["reset_after"])} if n.op == "gru" else {}
     y = w.node(
         n.op.upper(), [x, *(w.constant(v[None]) for v in (eye, recurrent, both))], hidden_size=hidden,
@@ -261,14 +261,14 @@ def _pool(w: Writer, n: Node) -> str:
     if n.op == "avg_pool":
         more["count_include_pad"] = int(a.get("count_include_pad", True))
     return w.node(
-        "AveragePool" if n.op == "avg_pool" else "MaxPool", [w.tensor(n.inputs[0])], kernel_shape=list(a["kernel"]),
+        "AveragePool" if n.op == "avg_pool" else "MaxPool", [w.batched(n.inputs[0])], kernel_shape=list(a["kernel"]),
         strides=list(a["stride"]), pads=list(four_pads(a["padding"])), ceil_mode=int(a.get("ceil", False)), **more,
     )  # fmt: skip
 
 
 @writes("global_avg_pool")
 def _global(w: Writer, n: Node) -> str:
-    return w.node("ReduceMean", [w.tensor(n.inputs[0]), w.integers([2, 3])], keepdims=0)
+    return w.node("ReduceMean", [w.batched(n.inputs[0]), w.integers([2, 3])], keepdims=0)
 
 
 REDUCE = {
@@ -283,7 +283,7 @@ def _reduce(w: Writer, n: Node) -> str:
     if not axes:
         return w.tensor(n.inputs[0])
     over = w.integers([a + 1 for a in axes])
-    return w.node(REDUCE[n.op], [w.tensor(n.inputs[0]), over], keepdims=int(n.attributes["keep"]))
+    return w.node(REDUCE[n.op], [w.batched(n.inputs[0]), over], keepdims=int(n.attributes["keep"]))
 
 
 @writes("argmax")
@@ -291,7 +291,7 @@ def _argmax(w: Writer, n: Node) -> str:
     (axis,) = Sum().axes(w.graph.shapes[n.inputs[0]], n.attributes)
     last = int(n.attributes["last"])
     y = w.node(
-        "ArgMax", [w.tensor(n.inputs[0])], axis=axis + 1, keepdims=int(n.attributes["keep"]), select_last_index=last
+        "ArgMax", [w.batched(n.inputs[0])], axis=axis + 1, keepdims=int(n.attributes["keep"]), select_last_index=last
     )
     return w.cast(y, "float")
 
@@ -299,12 +299,12 @@ def _argmax(w: Writer, n: Node) -> str:
 @writes("softmax", "log_softmax")
 def _softmax(w: Writer, n: Node) -> str:
     axis = n.attributes["axis"] % len(w.graph.shapes[n.inputs[0]]) + 1
-    return w.node("Softmax" if n.op == "softmax" else "LogSoftmax", [w.tensor(n.inputs[0])], axis=axis)
+    return w.node("Softmax" if n.op == "softmax" else "LogSoftmax", [w.batched(n.inputs[0])], axis=axis)
 
 
 @writes("unit_norm")
 def _unit_norm(w: Writer, n: Node) -> str:
-    x = w.tensor(n.inputs[0])
+    x = w.batched(n.inputs[0])
     over = w.integers([a + 1 for a in Sum().axes(w.graph.shapes[n.inputs[0]], n.attributes)])
     length = w.node("ReduceL2", [x, over], keepdims=1)
     return w.node("Div", [x, w.node("Max", [length, w.number(n.attributes["eps"])])])
@@ -313,12 +313,12 @@ def _unit_norm(w: Writer, n: Node) -> str:
 # ---- shapes ----------------------------------------------------------------------------------------------------------
 @writes("flatten", "reshape")
 def _reshape(w: Writer, n: Node) -> str:
-    return w.reshape(w.tensor(n.inputs[0]), w.graph.shapes[n.output])
+    return w.reshape(w.batched(n.inputs[0]), w.graph.shapes[n.output])
 
 
 @writes("transpose")
 def _transpose(w: Writer, n: Node) -> str:
-    return w.node("Transpose", [w.whole(n.inputs[0])], perm=[0, *(a + 1 for a in n.attributes["axes"])])
+    return w.node("Transpose", [w.batched(n.inputs[0])], perm=[0, *(a + 1 for a in n.attributes["axes"])])
 
 
 @writes("expand")
@@ -339,20 +339,20 @@ def _slice(w: Writer, n: Node) -> str:
     ends = [s + m * t for s, m, t in zip(a["start"], a["size"], a["step"])]
     ends = [e if e >= 0 else -(2**31) for e in ends]
     axes = [i + 1 for i in range(len(ends))]
-    return w.node("Slice", [w.whole(n.inputs[0]), *(w.integers(v) for v in (a["start"], ends, axes, a["step"]))])
+    return w.node("Slice", [w.batched(n.inputs[0]), *(w.integers(v) for v in (a["start"], ends, axes, a["step"]))])
 
 
 @writes("pad")
 def _pad(w: Writer, n: Node) -> str:
     sides = [0, *n.attributes["before"], 0, *n.attributes["after"]]
-    return w.node("Pad", [w.whole(n.inputs[0]), w.integers(sides), w.number(n.attributes["value"])])
+    return w.node("Pad", [w.batched(n.inputs[0]), w.integers(sides), w.number(n.attributes["value"])])
 
 
 @writes("resample")
 def _resample(w: Writer, n: Node) -> str:
     """A gather where every row is one value, else a product with the dense matrix."""
     shape, a = w.graph.shapes[n.inputs[0]], n.attributes
-    axis, x = a["axis"] % len(shape), w.whole(n.inputs[0])
+    axis, x = a["axis"] % len(shape), w.batched(n.inputs[0])
     if all(len(c) == 1 and v == [1.0] for c, v in zip(a["columns"], a["weights"])):
         return w.node("Gather", [x, w.integers([c[0] for c in a["columns"]])], axis=axis + 1)
     matrix = operator("resample").matrix([shape], a).astype(np.float32).T  # type: ignore[attr-defined]

@@ -85,6 +85,10 @@ class Writer:
             return self.tensor(name)
         return self.reshape(self.tensor(name), [1] * (rank - len(shape)) + list(shape))
 
+    def batched(self, name: str) -> str:
+        """A tensor with a first axis for its batch, of size 1 where it follows from parameters alone."""
+        return self.reshape(self.tensor(name), self.graph.shapes[name]) if name in self.batchless else self.tensor(name)
+
     def whole(self, name: str) -> str:
         """A tensor with its batch: a parameter is repeated for it."""
         if name not in self.batchless:

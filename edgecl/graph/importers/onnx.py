@@ -109,17 +109,25 @@ def _parse(onnx: Any, content: bytes, what: str) -> Any:
     return model
 
 
-def _refuse_strange_names(model: Any) -> None:
-    """Names that are no UTF-8 come as bytes."""
-    for graph in (model.graph, *model.functions):
-        named = [*graph.input, *graph.output] if graph is model.graph else []
-        held = graph.initializer if graph is model.graph else []
-        names = [v.name for v in (*named, *held)]
-        for node in graph.node:
-            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
-            names += [a.name for a in node.attribute]
-        if strange := next((n for n in names if not isinstance(n, str)), None):
-            raise BadInput(f"The name {strange!r} in the model is not UTF-8.", "The file is damaged.")
+def _refuse_strange_names(message: Any) -> None:
+    """Text that is no UTF-8 comes as bytes, in whatever field of the message it stands."""
+    if message.DESCRIPTOR.name == "TensorProto":  # its data are not looked at: they may be large
+        _text([message.name, *(v for e in message.external_data for v in (e.key, e.value))])
+        return
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        values = [value] if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else list(value)
+        if field.type == field.TYPE_STRING:
+            _text(values)
+        else:
+            for inner in values:
+                _refuse_strange_names(inner)
+
+
+def _text(values: Sequence[Any]) -> None:
+    if strange := next((v for v in values if not isinstance(v, str)), None):
+        raise BadInput(f"The name {strange[:80]!r} in the model is not UTF-8.", "The file is damaged.")
 
 
 def _input_shape(
