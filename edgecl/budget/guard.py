@@ -8,7 +8,7 @@ from .energy import EnergyAccount
 from .give_back import give_back
 from .limits import Budget
 from .meters import MemoryMeter
-from .planner import MARGIN, RunPlan
+from .planner import MARGIN, STOP, RunPlan
 from .stop import Stop
 
 
@@ -18,7 +18,7 @@ class Guard:
     Parameters
     ----------
     shed : called with the step when RAM stands above 95 % of its limit, to give back what results do not depend on;
-        training goes on when that was enough
+        training goes on when that brought it below 97.5 %
     energy : counts joules
     """
 
@@ -53,7 +53,7 @@ class Guard:
             self.shed(steps)
             give_back()
             self.last_resident = self.memory.use() + self.memory.baseline
-            if self.memory.share() > MARGIN:
+            if self.memory.share() > STOP:
                 used, limit = self.memory.use() / 1e6, self.memory.limit / 1e6
                 return Stop("ram", f"budget reached: RAM ({used:.1f} of {limit:.1f} MB)", steps)
         return None

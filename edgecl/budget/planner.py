@@ -17,7 +17,8 @@ PREDICT_BATCH = 32  # rows of one evaluation forward at most, where nobody said
 SMALL_BATCH, SMALLEST_BATCH = 8, 4  # rows: kept as long as slots can give way, and at all
 FEW_SLOTS = 50  # of the memory, below which it is not lowered
 SAVING_COST = 1.02  # of a step with activations saved in bfloat16: bench/saved_activations.py
-MARGIN = 0.95  # a run sheds and stops above this share of its budget, so a plan stays below it
+MARGIN = 0.95  # a plan stays below this share of a budget, and a run that comes above it gives back what it can
+STOP = 0.975  # and stops above this one: between the two a plan may be a little short of what a run takes
 
 
 @dataclass(frozen=True)
