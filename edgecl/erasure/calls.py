@@ -7,7 +7,7 @@ ended early, and the steps that a running `learn` had done when samples arrived.
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from ..storage.trusted import require
 OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED, FOUND, LABELLED, REMOVED = range(9)
 OF_IDS = (OBSERVED, STORED, FOUND)  # in the order of their ids
 MOST = 65_536  # entries; beyond it the older half goes (17 bytes each in RAM, about 8 in every saved state)
-_COLUMNS = "bqii"  # array types of kind, a, b, c
+_ENTRY = struct.Struct("<bqii")  # kind, a, b, c
+_ROWS = np.dtype([("kind", "<i1"), ("a", "<i8"), ("b", "<i4"), ("c", "<i4")])  # the same for numpy
 _LONGEST = 2**31 - 1  # samples of one entry
 NOT_DURING = TO_ITS_END = -1
 
@@ -58,42 +59,42 @@ class CallLog:
         self.next_id = 0
         self.subjects: set[int] = set()
         self._closed = 0  # calls below this number grow no more
-        self._columns = _empty()
+        self._entries = bytearray()  # grows by whole entries, so that an interrupt leaves no part of one
 
     @property
     def end(self) -> int:
         """The number of the next call."""
-        return self.first + len(self._columns[0])
+        return self.first + len(self._entries) // _ENTRY.size
 
     def add(self, call: Call) -> int:
         """Its number. Samples that follow on those of the call before become part of it."""
+        self._add(call)
         if call.kind in OF_IDS:
             self.next_id = call.a + call.b
-            if self.end > max(self.first, self._closed):
-                last = self[self.end - 1]
-                follows = (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a)
-                if follows and last.b + call.b <= _LONGEST:
-                    self._columns[2][-1] += call.b
-                    return self.end - 1
-        self._append(call)
-        if len(self._columns[0]) > MOST:
+        if self.end - self.first > MOST:
             gone = MOST // 2
-            for column in self._columns:
-                del column[:gone]
-            self.first += gone
+            self.__dict__.update(first=self.first + gone, _entries=self._entries[gone * _ENTRY.size :])
         return self.end - 1
 
-    def _append(self, call: Call) -> None:
-        for column, value in zip(self._columns, call):
-            column.append(value)
+    def _add(self, call: Call) -> None:
+        if call.kind in OF_IDS and self.end > max(self.first, self._closed):
+            last = self[self.end - 1]
+            follows = (last.kind, last.c, last.a + last.b) == (call.kind, call.c, call.a)
+            if follows and last.b + call.b <= _LONGEST:
+                self._put(self.end - 1, last._replace(b=last.b + call.b))
+                return
+        self._entries += _ENTRY.pack(*call)
+
+    def _put(self, number: int, call: Call) -> None:
+        _ENTRY.pack_into(self._entries, (number - self.first) * _ENTRY.size, *call)
 
     def ended_after(self, number: int, steps: int) -> None:
         """A `learn` that was ended early, after so many steps."""
         if number >= self.first:
-            self._columns[3][number - self.first] = steps
+            self._put(number, self[number]._replace(c=steps))
 
     def __getitem__(self, number: int) -> Call:
-        return Call(*(column[number - self.first] for column in self._columns))
+        return Call(*_ENTRY.unpack_from(self._entries, (number - self.first) * _ENTRY.size))
 
     def since(self, number: int) -> list[Call]:
         """The calls from ``number`` on, which it must still hold; none of them grows any more."""
@@ -104,17 +105,17 @@ class CallLog:
         """Samples have other ids from now on: ``ids``, ascending, were the ones that are 0, 1, 2 ... now. Samples
         that are none of these leave the log.
         """
-        old, self._columns = [self[n] for n in range(self.first, self.end)], _empty()
-        for call in old:
+        fresh = bytearray()
+        for call in (self[n] for n in range(self.first, self.end)):
             if call.kind in (*OF_IDS, LABELLED):
                 low, high = (int(k) for k in np.searchsorted(ids, (call.a, call.a + call.b)))
                 call = Call(call.kind, low, high - low, call.c)
-            self._append(call)
-        self.next_id = len(ids)
+            fresh += _ENTRY.pack(*call)
+        self.__dict__.update(_entries=fresh, next_id=len(ids))
 
     def cut(self) -> None:
         """Hold no call so far: what they name is no longer there."""
-        self.first, self._columns = self.end, _empty()
+        self.__dict__.update(first=self.end, _entries=bytearray())
 
     def state(self) -> dict[str, Any]:
         return {
@@ -124,7 +125,7 @@ class CallLog:
             "first": self.first,
             "next_id": self.next_id,
             "subjects": np.array(sorted(self.subjects), np.int32),
-            **{f"entries_{name}": _narrow(column) for name, column in zip(Call._fields, self._columns)},
+            **{f"entries_{name}": _narrow(self._rows[name]) for name in Call._fields},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -133,10 +134,17 @@ class CallLog:
         self.first, self.next_id = int(state["first"]), int(state["next_id"])
         self.subjects = set(state["subjects"].tolist())
         columns = entries_of(state)
-        kinds = (np.iinfo(t) for t in (np.int8, np.int64, np.int32, np.int32))
+        kinds = (np.iinfo(_ROWS[name]) for name in Call._fields)
         within = [k.min <= v.min() and v.max() <= k.max for v, k in zip(columns, kinds) if v.size]
         require(all(within), "'calls' has values out of bounds")
-        self._columns = tuple(array(kind, column.tolist()) for kind, column in zip(_COLUMNS, columns))
+        rows = np.empty(len(columns[0]), _ROWS)
+        for name, column in zip(Call._fields, columns):
+            rows[name] = column
+        self._entries = bytearray(rows.tobytes())
+
+    @property
+    def _rows(self) -> np.ndarray:
+        return np.frombuffer(bytes(self._entries), _ROWS)
 
 
 def entries_of(state: Mapping[str, Any]) -> list[np.ndarray]:
@@ -149,13 +157,9 @@ def entries_of(state: Mapping[str, Any]) -> list[np.ndarray]:
     return columns
 
 
-def _empty() -> tuple[array[int], ...]:
-    return tuple(array(kind) for kind in _COLUMNS)
-
-
-def _narrow(column: array[int]) -> np.ndarray:
+def _narrow(column: np.ndarray) -> np.ndarray:
     """As an array of the smallest type that holds every value: it is a part of every saved state."""
-    values = np.array(column, np.int64)
+    values = column.astype(np.int64)
     ends = (int(values.min()), int(values.max())) if values.size else (0, 0)
     kinds = (np.int8, np.int16, np.int32, np.int64)
     return values.astype(next(k for k in kinds if np.iinfo(k).min <= ends[0] and ends[1] <= np.iinfo(k).max))
