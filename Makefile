@@ -42,7 +42,7 @@ test-quick: build-tools
 build-tools: $(PY)
 	$(PIP) -c constraints.txt $(BUILD)
 
-WHEEL_TESTS := cli/test_output.py pins/test_opens.py
+WHEEL_TESTS := cli/test_output.py
 wheel-test: build-tools
 	rm -rf $(OUT)/wheel && mkdir -p $(OUT)/wheel
 	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w $(OUT)/wheel .

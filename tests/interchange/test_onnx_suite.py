@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import onnx_suite as suite
 
-EVERY = {"node": 12, "pytorch-converted": 6, "pytorch-operator": 4}
+EVERY = {"node": 24, "pytorch-converted": 6, "pytorch-operator": 4}
 LEAST = {"node": 0.45, "pytorch-converted": 1.0, "pytorch-operator": 0.8}  # share of the cases that pass
 
 
