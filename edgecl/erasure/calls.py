@@ -19,6 +19,7 @@ OBSERVED, STORED, LEARNED, TASK_ENDED, FORGOT, UNSTORED, FOUND, LABELLED, REMOVE
 OF_IDS = (OBSERVED, STORED, FOUND)  # in the order of their ids
 MOST = 65_536  # entries; beyond it the older half goes (17 bytes each in RAM, about 8 in every saved state)
 _ENTRY = struct.Struct("<bqii")  # kind, a, b, c
+_C = struct.Struct("<i")  # the last of them
 _ROWS = np.dtype([("kind", "<i1"), ("a", "<i8"), ("b", "<i4"), ("c", "<i4")])  # the same for numpy
 _LONGEST = 2**31 - 1  # samples of one entry
 NOT_DURING = TO_ITS_END = -1
@@ -91,7 +92,7 @@ class CallLog:
     def ended_after(self, number: int, steps: int) -> None:
         """A `learn` that was ended early, after so many steps."""
         if number >= self.first:
-            self._put(number, self[number]._replace(c=steps))
+            _C.pack_into(self._entries, (number + 1 - self.first) * _ENTRY.size - _C.size, steps)  # after each step
 
     def __getitem__(self, number: int) -> Call:
         return Call(*_ENTRY.unpack_from(self._entries, (number - self.first) * _ENTRY.size))
