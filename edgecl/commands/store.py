@@ -35,15 +35,14 @@ def open_store(folder: str, read_only: bool = True, key: str | None = None) -> S
     return SampleStore(folder, read_only=read_only, root_key=root_key(key, folder))
 
 
-def flash_figures(device: str) -> tuple[float, ...]:
+def flash_figures(device: str) -> tuple[float, float, float]:
     """Capacity in bytes, cycles and write amplification of a profile's flash."""
     from ..devices.load import load_profile
 
-    profile = load_profile(device)
-    found = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
-    if any(f is None for f in found):
+    found = load_profile(device).flash_endurance
+    if found is None:
         raise BadInput(f"The profile '{device}' does not know its flash's endurance.", "Use another profile.")
-    return tuple(f.value for f in found if f is not None)
+    return found
 
 
 def megabytes(n: float | None) -> str:

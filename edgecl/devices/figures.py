@@ -102,6 +102,17 @@ class Profile:
         """A figure, or None when the profile does not know it."""
         return self.figures.get(section, {}).get(name)
 
+    @property
+    def flash_endurance(self) -> tuple[float, float, float] | None:
+        """Capacity of the flash in bytes, write cycles and the controller's write amplification; None where the
+        profile does not know one of them.
+        """
+        found = [self.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
+        capacity, cycles, amplification = (None if f is None else float(f.value) for f in found)
+        if capacity is None or cycles is None or amplification is None:
+            return None
+        return capacity, cycles, amplification
+
     def peak_flops(self, threads: int = 1) -> float:
         """float32 FLOP/s at the FMA peak of the ``threads`` fastest cores."""
         left, total = self._check_threads(threads), 0.0

@@ -135,10 +135,9 @@ def fastest(profile: Profile, task: Task, family: Family | None) -> tuple[StepCo
 def flash_years(profile: Profile, task: Task, seconds_per_sample: float) -> float | None:
     """Years until the flash is worn when the device learns without a pause and stores every new sample with its
     logits (float16); None where the profile knows no endurance."""
-    needed = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
-    if any(f is None for f in needed):
+    if profile.flash_endurance is None:
         return None
-    capacity, cycles, amplification = (f.value for f in needed if f is not None)
+    capacity, cycles, amplification = profile.flash_endurance
     per_second = (task.sample_bytes + 2 * task.classes + RECORD_OVERHEAD) / seconds_per_sample
     return capacity * cycles / (per_second * amplification * 86400 * 365)
 

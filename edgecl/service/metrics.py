@@ -143,9 +143,8 @@ def _flash_years(s: Service, facts: dict[str, Any]) -> float | None:
     from ..devices.load import load_profile
     from ..storage import endurance_years
 
-    profile = load_profile(device)
-    found = [profile.figure("flash", k) for k in ("capacity_bytes", "endurance_cycles", "write_amplification")]
-    return None if None in found else endurance_years(a_day, *(f.value for f in found if f is not None))
+    found = load_profile(device).flash_endurance
+    return None if found is None else endurance_years(a_day, *found)
 
 
 def _accuracy(s: Service) -> Iterator[Metric]:
