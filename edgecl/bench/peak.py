@@ -6,7 +6,7 @@ import json
 import sys
 
 from ..budget.meters import peak_resident, resident
-from ..engine.warm import warm
+from ..engine.select import import_engine
 from .work import TORCH, Case, make_call
 
 
@@ -16,9 +16,8 @@ def main() -> int:
     case = Case(**job["case"])
     if case.engine == TORCH:
         import torch  # noqa: F401 - the library is not the step's
-
     else:
-        warm()
+        import_engine("native")
     baseline = resident()
     call = make_call(case, job["threads"])
     for _ in range(10):

@@ -34,10 +34,10 @@ MIB = 1 << 20
 class Daemon:
     """`edgecl serve` of the small network in a folder of its own; ``ready``: seconds from its start to READY=1."""
 
-    def __init__(self, folder: Path, when: str = "manual", learner: str = LEARNER) -> None:
+    def __init__(self, folder: Path, when: str = "manual") -> None:
         self.folder = folder
         config = folder / "edgecl.toml"
-        config.write_text(f'[learner]\n{learner}[learn]\nwhen = "{when}"\nslice = "10s"\n')
+        config.write_text(f'[learner]\n{LEARNER}[learn]\nwhen = "{when}"\nslice = "10s"\n')
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
             listening.bind(str(folder / "notify"))
             listening.settimeout(120)
@@ -76,9 +76,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(when: str = "manual", learner: str = LEARNER) -> Iterator[Daemon]:
+def daemon(when: str = "manual") -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="edgecl-bench-") as place:
-        made = Daemon(Path(place), when, learner)
+        made = Daemon(Path(place), when)
         try:
             yield made
         finally:
@@ -185,22 +185,16 @@ def predict(clients: int, requests: int, learning: bool) -> dict[str, Any]:
 
 def _rate_kept(d: Daemon, client: Client, rounds: int = 6, seconds: float = 3.0) -> float:
     """Steps a second beside 100 predictions a second, over those of learning alone; in turns, the median of pairs."""
-    job = json.dumps({"address": d.address, "requests": int(seconds * 100), "pace": 0.01})
     ratios = []
     for number in range(rounds):
         rate = {}
         for beside in (number % 2 == 0, number % 2 == 1):
-            words = python_command("edgecl.bench.serving", job)
-            asking = subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) if beside else None
-            if asking is not None:
-                assert asking.stdin is not None and asking.stdout is not None
-                asking.stdout.readline()
-                asking.stdin.write(b"\n")
-                asking.stdin.flush()
+            asking = _clients(d, 1, int(seconds * 100), pace=0.01) if beside else []
+            _begin(asking)
             log = client.learn(seconds=seconds)
             rate[beside] = log["steps"] / log["seconds"]
-            if asking is not None:
-                asking.communicate()
+            for process in asking:
+                process.communicate()
         ratios.append(rate[True] / rate[False])
     return _median(ratios)
 
@@ -224,19 +218,9 @@ def _spinning() -> Iterator[None]:
 
 def _requests(d: Daemon, clients: int, requests: int) -> dict[str, float]:
     """So many requests of single samples, shared among client processes."""
-    job = json.dumps({"address": d.address, "requests": requests // clients})
-    running = [
-        subprocess.Popen(python_command("edgecl.bench.serving", job), stdout=subprocess.PIPE, stdin=subprocess.PIPE)
-        for _ in range(clients)
-    ]
-    for process in running:  # all connected and warm before the first one begins
-        assert process.stdout is not None
-        process.stdout.readline()
+    running = _clients(d, clients, requests // clients)
     began = time.perf_counter()
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write(b"\n")
-        process.stdin.flush()
+    _begin(running)
     answers = [json.loads(process.communicate()[0]) for process in running]
     took = time.perf_counter() - began
     seconds = sorted(s for a in answers for s in a["seconds"])
@@ -247,6 +231,24 @@ def _requests(d: Daemon, clients: int, requests: int) -> dict[str, float]:
         "per_second": len(seconds) / took, "p50_ms": 1e3 * quantile(seconds, 0.5),
         "p99_ms": 1e3 * quantile(seconds, 0.99), "max_ms": 1e3 * seconds[-1],
     }  # fmt: skip
+
+
+def _clients(d: Daemon, count: int, requests: int, pace: float = 0.0) -> list[subprocess.Popen[bytes]]:
+    """So many client processes, connected and warm, that wait for `_begin` with so many requests each; see `main`."""
+    job = json.dumps({"address": d.address, "requests": requests, "pace": pace})
+    words = python_command("edgecl.bench.serving", job)
+    running = [subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) for _ in range(count)]
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.readline()
+    return running
+
+
+def _begin(running: list[subprocess.Popen[bytes]]) -> None:
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
 
 
 def observe(requests: int) -> dict[str, Any]:
@@ -308,6 +310,6 @@ def main() -> int:
             except EdgeclError:
                 failures += 1
             seconds.append(time.perf_counter() - began)
-            time.sleep(max(0.0, job.get("pace", 0.0) - seconds[-1]))
+            time.sleep(max(0.0, job["pace"] - seconds[-1]))
     print(json.dumps({"seconds": seconds, "failures": failures}))
     return 0

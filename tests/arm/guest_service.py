@@ -17,21 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from edgecl.service import Client
+from edgecl.service.unit import EXAMPLE
 
 API, ADMIN = "/run/edgecl/api.sock", "/run/edgecl/admin.sock"
-CONFIG = """\
-[learner]
-input_shape = [1, 28, 28]
-network = "cnn"
-sparsity = 0.9
-batch = 16
-method = "er"
-memory = 200
-classes = 10
-
-[learn]
-when = "manual"
-"""
+CONFIG = EXAMPLE.replace('when = "samples:64"', 'when = "manual"')  # it learns when this program says so
 GROUP = "/sys/fs/cgroup/system.slice/edgecl.service"
 MB = 1e6
 
