@@ -75,6 +75,12 @@ class ClosedForm(Method):
         """The linear layer over the classifier's input that scores as `score` does; None where there is none."""
         return None
 
+    def _head(self, counted: Sums) -> tuple[tuple[Array, ...], Array]:
+        """The head, solved once for what was counted, and which classes it knows; under the sums' lock."""
+        if self._solved is None:
+            self._solved = self.solve(counted)
+        return self._solved, counted.counts > 0.5
+
     # -- counting
 
     def add(self, raw: Array, y: Array, sign: float = 1.0) -> None:
@@ -152,9 +158,7 @@ class ClosedForm(Method):
         if self.counted is None:
             return mask_units(outs["logits"], seen_units)
         with self.counted.lock:
-            if self._solved is None:
-                self._solved = self.solve(self.counted)
-            solved, known = self._solved, self.counted.counts > 0.5
+            solved, known = self._head(self.counted)
         found = self.score(solved, self.features(outs["features"]).astype(np.float64))
         full = np.full((len(found), classes), -np.inf, np.float32)
         width = min(classes, found.shape[1])
@@ -165,7 +169,7 @@ class ClosedForm(Method):
         if self.counted is None:
             return own
         with self.counted.lock:
-            return self.layer(self.solve(self.counted), self.counted.counts > 0.5)
+            return self.layer(*self._head(self.counted))
 
     # -- saved state
 
