@@ -211,7 +211,8 @@ def _look(
     try:
         size = os.fstat(fd).st_size
         header = Header.read(fd)
-        if header is not None and (header.store != description.store or header.no != no or header.kind != SAMPLES):
+        ours = (SAMPLES, description.store, no, description.payload)
+        if header is not None and (header.kind, header.store, header.no, header.payload) != ours:
             header = None
         if entry is not None and (header is None or header.crc != entry.seed):
             header = header_of_entry(description, no, entry)

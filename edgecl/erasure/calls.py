@@ -50,14 +50,12 @@ class CallLog:
     """first : number of the oldest call it still holds (calls are numbered from 0)
     subjects : every subject observed so far, forgotten ones included
     next_id : of the store, after the last sample in the log
-    classes, labels : head units and labels when the learner was made
+    classes, labels : head units, and how many of them had labels, when the learner was made
     weights : (path, sha256) of the file it started from, or None
     """
 
-    def __init__(
-        self, classes: int = 0, labels: list[str | int | None] | None = None, weights: tuple[str, str] | None = None
-    ) -> None:
-        self.classes, self.labels, self.weights = classes, list(labels or []), weights
+    def __init__(self, classes: int = 0, labels: int = 0, weights: tuple[str, str] | None = None) -> None:
+        self.classes, self.labels, self.weights = classes, labels, weights
         self.first = 0
         self.next_id = 0
         self.subjects: set[int] = set()
@@ -167,7 +165,8 @@ class CallLog:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`, of this version or an earlier one. Raises `BadRecord`."""
-        self.classes, self.labels = int(state["classes"]), list(state["labels"])
+        labels = state["labels"]
+        self.classes, self.labels = int(state["classes"]), len(labels) if isinstance(labels, list) else int(labels)
         self.weights = None if state["weights"] is None else (state["weights"][0], state["weights"][1])
         self.first, self.next_id = int(state["first"]), int(state["next_id"])
         self.subjects = set(state["subjects"].tolist())

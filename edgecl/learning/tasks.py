@@ -15,6 +15,7 @@ from ..storage.trusted import require
 from .task_names import Names
 
 Array = np.ndarray
+_MOST_WITHOUT = 65_536  # tasks in a row of which nothing was trained
 
 
 class Tasks:
@@ -112,3 +113,5 @@ class Tasks:
         require(not len(of_task) or (of_task.min() >= 0 and of_task.max() < len(sets)), "'task_sets' names no set")
         self._units = [sets[k] for k in of_task.tolist()]
         self._names = Names.of(state)
+        known = max(len(self._units), len(self._names))
+        require(known <= self.number + 1 and self.number <= known + _MOST_WITHOUT, "'task' is none of its tasks")
