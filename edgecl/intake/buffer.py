@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class StreamBuffer:
     order : in which the samples of the first portion are visited;  portions : of the task that is trained, and of those
         observed after it; the last one grows
     scale : watches whether samples lie far outside
+    tell_lost : called with how many samples left the store before they were trained on
     Safe to append to from one thread while another trains on a `view`.
     """
 
@@ -52,14 +53,14 @@ class StreamBuffer:
         self._reader: ReadAhead | None = None  # made with the first view that needs one
         self._view: BufferView | None = None
         self._gone = 0  # samples that had left the store when `_drop_lost` last looked
+        self.tell_lost: Callable[[int], None] = lambda count: None
         self.clear()
 
     def clear(self) -> None:
         with self._lock:
             self._stop_reading()
             self.rows = Rows(self.spec)
-            self._next = 0
-            self._begun = False  # whether anything was trained on
+            self._next, self._begun = 0, False  # begun: something was trained on
             self._joined = 0  # samples of the first portion that are in the order, or were
             self.reservoir.late.clear()
             self.portions = [Portion()]
@@ -202,6 +203,7 @@ class StreamBuffer:
         kept = np.ones(len(self), bool)
         kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
         if not kept.all():
+            self.tell_lost(int(np.count_nonzero(self.rows.visited[~kept] == 0)))
             self._keep(kept)
 
     def end_first(self) -> None:
@@ -230,8 +232,7 @@ class StreamBuffer:
             if self.store is not None and count > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
             self._stop_reading()
-            r = self.rows
-            parts = (a[:count] for a in (r.samples, r.labels, r.ids, r.subjects, r.numbers))
+            parts = (getattr(self.rows, a)[:count] for a in ("samples", "labels", "ids", "subjects", "numbers"))
             self._view = BufferView(*parts, store=self.store, reader=self._reader, buffer=self)
             return self._view
 

@@ -39,6 +39,7 @@ class Intake:
     log : notes a decision
 
     lock : held while samples are taken;  unstored : samples that a spent write budget kept off flash
+    lost : samples that the store evicted, or found damaged, before they were learned
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Intake:
         self._labels_stored = (self.labels, self.labels.changes)
         self.borders = Borders(self.store)
         self.next_id = 0
-        self.unstored = 0
+        self.unstored = self.lost = 0
+        buffer.tell_lost = self._lose
 
     def know(self, own: Sequence[Label]) -> list[Label | None]:
         """Labels in the order of their head units, before any sample: the store's, else those that the network's head
@@ -124,6 +126,11 @@ class Intake:
             self.diary.unstored(len(x))
             self._log(f"flash budget: {len(x)} samples kept in RAM only")
             return RamTicket(np.full(len(x), -1, np.int64))
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        if count:
+            self._log(f"store: {count} samples were evicted, or found damaged, before they were learned")
 
     # -- tasks, and records that no saved state knows
 
@@ -211,6 +218,7 @@ class Intake:
             "sole_labels": [list(pair) for pair in self.labels.sole.items()],
             "next_id": self.next_id,
             "unstored": self.unstored,
+            "lost": self.lost,
             "buffer": self.buffer.capacity,
             "covers": self.covers(),
         }
@@ -227,12 +235,13 @@ class Intake:
         self._labels_stored = (self.labels, self.labels.changes - (len(self.labels) > len(stored)))
         self.borders.load(int((state.get("covers") or {}).get("borders", 0)))
         self.next_id, self.unstored = int(state["next_id"]), int(state.get("unstored", 0))
+        self.lost = int(state.get("lost", 0))
 
     def counters(self) -> dict[str, int]:
         """Samples that are held, and those that were never trained on."""
         passed = self.buffer.reservoir.passed
         counts = {"buffered": len(self.buffer), "new": self.buffer.fresh, "passed_by": passed}
-        return {"kept_in_ram_only": self.unstored, **counts}
+        return {"kept_in_ram_only": self.unstored, "lost_unlearned": self.lost, **counts}
 
     def forget(self, subject: int, ids: Array) -> dict[str, int]:
         """Take a subject's samples out of the buffer, and the labels that only it had; how many."""
