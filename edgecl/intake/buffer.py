@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,6 @@ class StreamBuffer:
     order : in which the samples of the first portion are visited;  portions : of the task that is trained, and of those
         observed after it; the last one grows
     scale : watches whether samples lie far outside
-    tell_lost : called with how many samples left the store before they were trained on
     Safe to append to from one thread while another trains on a `view`.
     """
 
@@ -52,8 +51,7 @@ class StreamBuffer:
         self._lock = threading.RLock()
         self._reader: ReadAhead | None = None  # made with the first view that needs one
         self._view: BufferView | None = None
-        self._gone = 0  # samples that had left the store when `_drop_lost` last looked
-        self.tell_lost: Callable[[int], None] = lambda count: None
+        self._gone = 0  # samples that had left the store when `drop_lost` last looked
         self.clear()
 
     def clear(self) -> None:
@@ -194,17 +192,20 @@ class StreamBuffer:
             self.portions = recounted([p.count for p in self.portions], self.labels, self.rows.visited)
             return np.isin(ids, self.ids[rows])
 
-    def _drop_lost(self) -> None:
-        """Leave out what was evicted from the store, or found damaged, before it came back from flash."""
+    def drop_lost(self) -> int:
+        """Leave out what was evicted from the store, or found damaged, before it came back from flash; how many of
+        these were never trained on. No view made before may be used."""
         held = len(self.samples)
         if self.store is None or len(self) == held or self._gone == self.store.next_id - self.store.count:
-            return
-        self._gone = self.store.next_id - self.store.count
-        kept = np.ones(len(self), bool)
-        kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
-        if not kept.all():
-            self.tell_lost(int(np.count_nonzero(self.rows.visited[~kept] == 0)))
-            self._keep(kept)
+            return 0
+        with self._lock:
+            self.release()
+            self._gone = self.store.next_id - self.store.count
+            kept, fresh = np.ones(len(self), bool), self.fresh
+            kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
+            if not kept.all():
+                self._keep(kept)
+            return fresh - self.fresh
 
     def end_first(self) -> None:
         """The task that was trained is over: its samples leave."""
@@ -227,7 +228,6 @@ class StreamBuffer:
         used. Until `release` no row changes."""
         with self._lock:
             self.release()
-            self._drop_lost()
             count = self.portions[0].count
             if self.store is not None and count > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)

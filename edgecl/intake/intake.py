@@ -53,7 +53,6 @@ class Intake:
         self.borders = Borders(self.store)
         self.next_id = 0
         self.unstored = self.lost = 0
-        buffer.tell_lost = self._lose
 
     def know(self, own: Sequence[Label]) -> list[Label | None]:
         """Labels in the order of their head units, before any sample: the store's, else those that the network's head
@@ -127,7 +126,9 @@ class Intake:
             self._log(f"flash budget: {len(x)} samples kept in RAM only")
             return RamTicket(np.full(len(x), -1, np.int64))
 
-    def _lose(self, count: int) -> None:
+    def drop_lost(self) -> None:
+        """Samples that are in the store no more wait no longer to be learned."""
+        count = self.buffer.drop_lost()
         self.lost += count
         if count:
             self._log(f"store: {count} samples were evicted, or found damaged, before they were learned")
