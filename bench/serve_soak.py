@@ -79,7 +79,7 @@ def main() -> int:
     resident, files, reloads = [], [], 0
     with daemon("samples:64") as d:
         with d.client() as client:
-            client.observe(*samples(256)).wait()
+            client.observe(*samples(2048)).wait()  # as many as the stream buffer holds in RAM
             client.learn(steps=20)
         process, load = psutil.Process(d.process.pid), Load(d)
         began = told = time.monotonic()

@@ -46,6 +46,14 @@ class Table:
         return Table(*(np.concatenate([getattr(t, n) for t in tables]) for n in names))
 
 
+def added(tables: list[Table], table: Table) -> list[Table]:
+    """Tables of one segment with one more at their end, joined so that there are few, whatever came at a time."""
+    tables = [*tables, table]
+    while len(tables) > 1 and len(tables[-2]) <= len(tables[-1]):
+        tables[-2:] = [Table.join(tables[-2:])]
+    return tables
+
+
 @dataclass
 class Found:
     """One segment as found on flash. ``end``: behind its last record. ``full``: nothing is appended to it.
