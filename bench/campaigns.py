@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--place", help="folder for the stores (default: a temporary one)")
     parser.add_argument("--progress", type=Path, help="folder that keeps what nth_call or placed_kills has done so far")
-    parser.add_argument("--workers", type=int, help="processes of nth_call or placed_kills (default 2): they often wait")
+    parser.add_argument("--workers", type=int, help="processes of nth_call, placed_kills (default 2): they often wait")
     options = parser.parse_args()
     run = getattr(importlib.import_module(HOMES[options.campaign] + "_campaign"), options.campaign)
     usual = (QUICK if options.quick else ROUNDS)[options.campaign]
