@@ -103,7 +103,15 @@ class Pool:
     age: float = _option(86400.0, p.duration, "seconds that a sample waits at most")
 
 
-SECTIONS: Mapping[str, type] = {"serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool}
+@dataclass(frozen=True)
+class Watch:
+    """A folder whose files become samples."""
+
+    folder: str | None = _option(None, p.text, "NAME/*.jpg|png|npy are samples of NAME, _unlabelled/* wait for a label")
+    every: float = _option(1.0, p.duration, "seconds between looks; a file that stood still in between is taken")
+
+
+SECTIONS: Mapping[str, type] = {"serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool, "watch": Watch}
 # what SIGHUP may change in a running daemon
 RELOADABLE = frozenset({"serve.log", "serve.unsure_below", "serve.tokens", "learn.when", "learn.slice",
                         "learn.checkpoint_every", "holdout.worse", "holdout.p", "holdout.least"})  # fmt: skip
@@ -119,6 +127,7 @@ class ServiceConfig:
     learn: Learn = field(default_factory=Learn)
     holdout: Holdout = field(default_factory=Holdout)
     pool: Pool = field(default_factory=Pool)
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def state(self) -> Path:

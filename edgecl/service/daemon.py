@@ -19,6 +19,7 @@ from .app import make_app
 from .boots import Boots
 from .config import ServiceConfig
 from .exporting import fresh_folder
+from .folder import FolderThread
 from .held import Held, open_learner
 from .journal import Journal
 from .life import Life
@@ -107,6 +108,9 @@ class Daemon:
             server = make_server(app, self.config.serve, self._tls if name == "tcp" else None)
             self._servers.append(server)
             running.append(asyncio.create_task(server.serve(sockets=[sock])))
+        watch, folder = self.config.watch, None
+        if watch.folder is not None:
+            folder = FolderThread(self.service, watch, lambda count: metrics.observed(count, "folder"))
         while not all(server.started for server in self._servers):
             await asyncio.sleep(0.001)
             for task in running:
@@ -119,6 +123,8 @@ class Daemon:
         beat = asyncio.create_task(self._beat())
         await asyncio.gather(*running)
         beat.cancel()
+        if folder is not None:
+            await asyncio.to_thread(folder.close)
 
     async def _beat(self) -> None:
         life = Life(self.service)
