@@ -64,7 +64,8 @@ def test_bursts_half_written_and_bad_files(tmp_path, halves, burst, slowly):
             until(lambda: (inbox / ".bad" / "kind 2" / "broken.npy").exists())
             time.sleep(0.5)
             assert client.counters["stored"] == count
-            assert f'edgecl_observed_total{{source="folder"}} {count}.0' in client.request("GET", "/metrics")[1].decode()
+            metrics = client.request("GET", "/metrics")[1].decode()
+            assert f'edgecl_observed_total{{source="folder"}} {count}.0' in metrics
         assert len(list((inbox / ".done").rglob("*.npy"))) == count
         assert "Send" in (inbox / ".bad" / "kind 2" / "broken.npy.reason.txt").read_text()
         left = {p.name for p in inbox.rglob("*") if not {".done", ".bad"} & set(p.parts)}
