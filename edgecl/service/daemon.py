@@ -19,7 +19,6 @@ from .app import make_app
 from .boots import Boots
 from .config import ServiceConfig
 from .exporting import fresh_folder
-from .folder import FolderThread
 from .held import Held, open_learner
 from .journal import Journal
 from .life import Life
@@ -28,6 +27,7 @@ from .logs import set_level
 from .metrics import Metrics
 from .notify import notify
 from .service import Service
+from .ways import begin_ways
 
 LOG = logging.getLogger("edgecl.service")
 NUDGE = 0.05  # seconds between looks whether what trains is to make room
@@ -108,9 +108,7 @@ class Daemon:
             server = make_server(app, self.config.serve, self._tls if name == "tcp" else None)
             self._servers.append(server)
             running.append(asyncio.create_task(server.serve(sockets=[sock])))
-        watch, folder = self.config.watch, None
-        if watch.folder is not None:
-            folder = FolderThread(self.service, watch, lambda count: metrics.observed(count, "folder"))
+        ways = begin_ways(self.service, self.config, metrics)
         while not all(server.started for server in self._servers):
             await asyncio.sleep(0.001)
             for task in running:
@@ -123,8 +121,8 @@ class Daemon:
         beat = asyncio.create_task(self._beat())
         await asyncio.gather(*running)
         beat.cancel()
-        if folder is not None:
-            await asyncio.to_thread(folder.close)
+        for way in ways:
+            await asyncio.to_thread(way.close)
 
     async def _beat(self) -> None:
         life = Life(self.service)
