@@ -83,15 +83,18 @@ def registered(registry: Registry[Any], *more: str) -> Parser:
     return parse
 
 
+TAIL = "tail"  # the network that follows the cut of a backbone
+
+
 def network_name(name: str, raw: Any) -> str:
-    """A builder's name, a ``.edgecl`` file, or what a configuration calls a network that was given as a value."""
+    """A builder's name, `TAIL`, a ``.edgecl`` file, or what a configuration calls a network given as a value."""
     text = str(raw)
-    if text.endswith(".edgecl") or re.fullmatch(r".+@[0-9a-f]{12}", text):
+    if text == TAIL or text.endswith(".edgecl") or re.fullmatch(r".+@[0-9a-f]{12}", text):
         return text
     return registered(NETWORKS)(name, raw)
 
 
-network_name.metavar = lambda: "|".join([*NETWORKS, "FILE.edgecl"])  # type: ignore[attr-defined]
+network_name.metavar = lambda: "|".join([*NETWORKS, TAIL, "FILE.edgecl"])  # type: ignore[attr-defined]
 
 
 def own_options(chosen: Mapping[str, Any], of_run: Container[str] = ()) -> dict[str, Own]:

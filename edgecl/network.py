@@ -26,6 +26,7 @@ Array = np.ndarray
 FORMAT = 1
 SUFFIX = ".edgecl"
 LARGEST_HEADER = 64_000_000  # bytes of graph and tensor table in a file
+FED = {"float16": "float32"}  # dtypes of samples that a graph takes as another one
 
 
 class Samples(Protocol):
@@ -189,12 +190,11 @@ def resolve_network(
     rng : for the new rows of a head that is too narrow; without one the whole head starts at random
     Raises `BadInput` when it takes other samples.
     """
+    fed = FED.get(spec.dtype, spec.dtype)
     if is_name(value):
         if "@" in str(value):
             raise BadInput(f"The network '{value}' is no builder's: it was given as a value.", "Give it with network=.")
-        return Network.by_name(
-            str(value), spec.shape, classes, dtype=spec.dtype, mean=spec.mean, std=spec.std, norm=norm
-        )
+        return Network.by_name(str(value), spec.shape, classes, dtype=fed, mean=spec.mean, std=spec.std, norm=norm)
     if isinstance(value, (str, Path)):
         network = Network.load(value)
     elif isinstance(value, Graph):
@@ -206,10 +206,10 @@ def resolve_network(
     graph = network.graph
     if norm is not None:
         raise BadInput(f"norm='{norm}' was given for '{graph.name}', which is built already.", "Drop norm.")
-    if (graph.input_shape, graph.input_dtype) != (tuple(spec.shape), spec.dtype):
+    if (graph.input_shape, graph.input_dtype) != (tuple(spec.shape), fed):
         raise BadInput(
             f"The network '{graph.name}' takes {graph.input_dtype} samples of shape {graph.input_shape}, not "
-            f"{spec.dtype} of {tuple(spec.shape)}.",
+            f"{fed} of {tuple(spec.shape)}.",
             "Give samples of that shape and dtype.",
         )
     if len(graph.shapes[graph.logits]) != 1:
