@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .errors import BadInput, unknown_name
+from .fronts.executors.registry import EXECUTORS
 from .fronts.registry import FRONTS
 from .graph.builders import NETWORKS
 from .methods.memory_policies import MEMORY_POLICIES
@@ -50,6 +51,7 @@ def _dgm(keep: Any) -> str | None:
 
 CHOICES = (
     Choice("front", FRONTS),
+    Choice("executor", EXECUTORS),
     Choice("network", NETWORKS),
     Choice("method", METHODS, prefixed=False),
     Choice("sparsity_policy", POLICIES),

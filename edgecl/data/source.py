@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadInput, EdgeclError
+from ..storage.sets import distinct
 
 KEPT_PIECE = 32  # samples read from a costly source at a time
 
@@ -191,7 +192,7 @@ class KeptSource(SampleSource):
     def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
         with self._lock:
             try:
-                self._keep(np.unique(indices[~self._there[indices]]))
+                self._keep(distinct(indices[~self._there[indices]]))
                 for row, index in zip(out, indices.tolist()):
                     view = memoryview(row.reshape(-1).view(np.uint8).data)
                     if os.preadv(self._file.fileno(), [view], index * self.sample_bytes) != len(view):

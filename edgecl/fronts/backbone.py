@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from ..backbones import BACKBONES, backbone_name, network_of
 from ..checkpoint import checksum
 from ..compiler.flops import weight_costs
 from ..errors import BadInput
-from ..graph import Graph
+from ..graph import Graph, GraphBuilder
 from ..graph.cut import check_cut, cut_points, prefix_of, tail_of
 from ..graph.fold import fold_norms
 from ..graph.importers.finish import fresh_head
@@ -136,6 +139,11 @@ class Backbone(Front):
         if "executor" not in self._said:
             return chosen(self.executor or AUTO, prefix, self.budget_room)
         name = bytes(np.asarray(self._said["executor"], np.uint8)).decode("utf-8", "replace").partition(" ")[0]
+        if self.executor not in (None, AUTO, name):
+            raise BadInput(
+                f"These latents were made by the executor '{name}', not by '{self.executor}'.",
+                f"Use executor='{name}': latents of different executors are not mixed.",
+            )
         if name not in EXECUTORS:
             raise BadInput(
                 f"These latents were made by the executor '{name}', which is not here.",
@@ -144,10 +152,8 @@ class Backbone(Front):
         return chosen(name, prefix, self.budget_room)._replace(reason="as it began")
 
     def warm(self) -> None:
-        """The code that our executor runs on."""
-        from ..engine.warm import warm
-
-        warm()
+        """The code that a backbone is read, cut and run by."""
+        _warm()
 
     # -- at work
 
@@ -220,6 +226,27 @@ class Backbone(Front):
             "chosen_because": self.chosen.reason, "trials": trials, "parts": dict(self.bytes_apart),
             "bytes_measured_in_a_trial": self._run.measured, "saturated": self._outside / max(1, self._values),
         }  # fmt: skip
+
+
+@cache
+def _warm() -> None:
+    """Once: a tiny network out of a file, cut, run on our kernels."""
+    from ..engine.warm import warm
+
+    warm()
+    g = GraphBuilder("tiny", (3, 8, 8), "uint8")
+    x = g.add("normalise", [g.input], name="in", mean=[0.0] * 3, std=[1.0] * 3)
+    x = g.add("conv2d", [x], name="conv", out=4, kernel=[3, 3], padding=[1, 1])
+    x = g.add("add", [x, g.add("batch_norm", [x], name="norm")], name="sum")
+    x = g.add("global_avg_pool", [g.add("relu6", [x], name="act")], name="pooled")
+    graph = g.build(g.add("linear", [x], name="logits", out=2, bias=True))
+    weights = {n: np.ones(p.shape, np.float32) for n, p in graph.parameters.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Network(graph, weights).save(Path(folder) / "tiny.edgecl")
+        front = Backbone(model=str(path), cut="pooled", executor="native", size=8).placed((1, 9, 9), "uint8")
+        front(np.zeros((1, 1, 9, 9), np.uint8))
+        front.tail(2)
+        assert front.digest
 
 
 def folded_prefix(network: Network, tensor: str) -> Network:

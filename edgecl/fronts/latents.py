@@ -95,8 +95,8 @@ def scaled(
         lows, highs = found
     largest = highs if format == "uint8" else np.maximum(np.abs(lows), np.abs(highs))
     scale = largest / (255 if format == "uint8" else 127)
-    typical = float(np.median(scale[scale > 0])) if (scale > 0).any() else 1.0
-    scale = np.where(scale > 1e-6 * typical, scale, typical)  # a channel that never moves
+    widest = float(scale.max()) or 1.0
+    scale = np.where(scale > 1e-6 * widest, scale, widest)  # a channel that never moves
     return Latents(format, scale.astype(np.float32))
 
 
