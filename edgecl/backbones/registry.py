@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..folders import cache_path
-from ..network import SUFFIX, Network
+from ..network import SUFFIX, Keep, Network
 from ..registry import Registry
 from .base import Known
 from .efficientnet import LITE0
@@ -41,10 +41,13 @@ def weights_file(name: str) -> Path:
     return Path(cache_path()) / "models" / f"{name}{SUFFIX}"
 
 
-def network_of(name: str, shape: tuple[int, ...], dtype: str) -> Network:
-    """The backbone that `backbone_name` allowed, a known one for samples of ``shape``. Raises `BadInput`."""
+def network_of(name: str, shape: tuple[int, ...], dtype: str, keep: Keep | None = None) -> Network:
+    """The backbone that `backbone_name` allowed, a known one for samples of ``shape``. Raises `BadInput`.
+
+    keep : as in `Network.load`
+    """
     if name.endswith(SUFFIX):
-        return Network.load(name)
+        return Network.load(name, keep)
     if name not in BACKBONES:
         raise BadInput(f"The backbone '{name}' was given as a value.", "Give it again, or its .edgecl file.")
     known, path = BACKBONES.get(name), weights_file(name)
@@ -58,5 +61,6 @@ def network_of(name: str, shape: tuple[int, ...], dtype: str) -> Network:
             f"The weights of '{name}' are not here ({path}).",
             f"Fetch them: edgecl models get {name} ({known.download / 1e6:.0f} MB, {known.licence}).",
         )
-    held = Network.load(path)
-    return Network(known.build(shape), held.weights, held.about)
+    graph = known.build(shape)
+    held = Network.load(path, keep and (lambda _, about: keep(graph, about)))
+    return Network(graph, held.weights, held.about)

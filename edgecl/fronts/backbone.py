@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -71,18 +71,22 @@ class Backbone(Front):
     # -- made for raw samples
 
     def prepare(self, shape: tuple[int, ...], dtype: str) -> None:
+        from ..budget.give_back import trim
+
         self._resizing = Resizing(self.size, shape, dtype)
-        network = self._whole()
-        graph, tensor = network.graph, self._tensor(network)
+        network = self._read(lambda graph, tensor: prefix_of(graph, tensor).parameters)
+        graph, tensor = network.graph, self._tensor(network.graph, network.about)
         form = chosen_format(graph, tensor, self.latent)
         self._latents = self._scales(network, tensor, form)
         prefix = folded_prefix(network, tensor)
         del network
+        trim()
         self._backbone = prefix.digest
         self.chosen = self._executor(prefix)
         self._run, graph = self.chosen.executor, prefix.graph
         self._run.open(prefix)
         del prefix
+        trim()
         self.shape, self.dtype = graph.shapes[graph.logits], self._latents.dtype
         self.mean, self.std = self._latents.normalisation(self.shape[0])
         self.flops = prefix_flops(graph) + self._resizing.flops
@@ -91,36 +95,41 @@ class Backbone(Front):
         self.bytes_apart = dict(self._run.parts) if trial is None else {"measured": trial.bytes}
         self.bytes = own + sum(self.bytes_apart.values())
 
-    def _whole(self) -> Network:
-        """The backbone for samples as they are after resizing. Raises `BadInput`."""
+    def _read(self, needed: Callable[[Graph, str], Iterable[str]]) -> Network:
+        """The backbone for samples as they are after resizing, with the weights that are ``needed`` of its graph and
+        the tensor to cut at. Raises `BadInput`.
+        """
         if self.model is None:
-            raise BadInput(
-                "The front 'backbone' has no backbone.", f"Give --backbone {'|'.join(BACKBONES)}|FILE.edgecl."
-            )
+            known = "|".join(BACKBONES)
+            raise BadInput("The front 'backbone' has no backbone.", f"Give --backbone {known}|FILE.edgecl.")
         shape, dtype = self._resizing.shape, self._resizing.dtype
-        network = self.network or network_of(self.model, shape, dtype)
-        taken = network.graph.input_shape, network.graph.input_dtype
-        if taken != (shape, dtype):
-            raise BadInput(
-                f"The backbone '{self.model}' takes {taken[1]} samples of shape {taken[0]}, not {dtype} of {shape}.",
-                "Give such samples, or pictures and --backbone-size.",
-            )
-        if missing := [n for n in network.graph.parameters if n not in network.weights]:
+
+        def names(graph: Graph, about: Mapping[str, Any]) -> set[str]:
+            taken = graph.input_shape, graph.input_dtype
+            if taken != (shape, dtype):
+                raise BadInput(
+                    f"The backbone '{self.model}' takes {taken[1]} samples of shape {taken[0]}, not {dtype} {shape}.",
+                    "Give such samples, or pictures and --backbone-size.",
+                )
+            return set(needed(graph, self._tensor(graph, about)))
+
+        network = self.network or network_of(self.model, shape, dtype, names)
+        if missing := sorted(names(network.graph, network.about) - set(network.weights)):
             raise BadInput(
                 f"The backbone '{self.model}' has no weights '{missing[0]}'.", "Give one with all its weights."
             )
         return network
 
-    def _tensor(self, network: Network) -> str:
+    def _tensor(self, graph: Graph, about: Mapping[str, Any]) -> str:
         """The tensor to cut at, by its own name or the backbone's."""
         name = self.model or ""
         known = BACKBONES.get(name).cuts if name in BACKBONES else {}
-        wanted = self.cut or network.about.get("cut")
+        wanted = self.cut or about.get("cut")
         if not isinstance(wanted, str):
-            names = ", ".join(known) or ", ".join(cut_points(network.graph)[-3:])
+            names = ", ".join(known) or ", ".join(cut_points(graph)[-3:])
             raise BadInput(f"Nobody says where '{self.model}' is cut.", f"Give --cut, such as: {names}.")
         tensor = known.get(wanted, wanted)
-        check_cut(network.graph, tensor)
+        check_cut(graph, tensor)
         return tensor
 
     def _scales(self, network: Network, tensor: str, form: str) -> Latents:
@@ -182,17 +191,17 @@ class Backbone(Front):
 
     def tail(self, classes: int) -> Network:
         """What follows the cut, with a fresh head for ``classes``: its input is the latents. Raises `BadInput`."""
-        network = self._whole()
-        tensor = self._tensor(network)
-        tail, weights = fresh_head(*self._tail_of(network, tensor), classes)
-        head = head_parameters(tail)
-        return Network(tail, {n: w for n, w in weights.items() if n not in head}, {"source": _source(network)})
+        network = self._read(lambda graph, tensor: self._behind(graph, tensor, classes)[1])
+        tail, needed = self._behind(network.graph, self._tensor(network.graph, network.about), classes)
+        return Network(tail, {n: network.weights[n] for n in needed}, {"source": _source(network)})
 
-    def _tail_of(self, network: Network, tensor: str) -> tuple[Graph, dict[str, Array]]:
+    def _behind(self, graph: Graph, tensor: str, classes: int) -> tuple[Graph, list[str]]:
+        """The graph behind the cut, and which of its weights are the backbone's: all but the head's."""
         mean, std = self._latents.normalisation(self.shape[0])
         fed = "float32" if self.dtype == "float16" else self.dtype
-        tail = tail_of(network.graph, tensor, fed, mean, std)
-        return tail, {n: network.weights[n] for n in tail.parameters}
+        tail, _ = fresh_head(tail_of(graph, tensor, fed, mean, std), {}, classes)
+        head = head_parameters(tail)
+        return tail, [n for n in tail.parameters if n not in head]
 
     # -- known by, saved
 

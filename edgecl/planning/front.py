@@ -72,7 +72,7 @@ def backbone_form(options: Mapping[str, Any]) -> tuple[tuple[int, ...], str] | N
         if value in BACKBONES:
             known = BACKBONES.get(value)
             return known.shape, known.dtype
-        value = network_of(value, (), "")
+        value = network_of(value, (), "", lambda graph, about: ())
     return value.graph.input_shape, value.graph.input_dtype
 
 
@@ -82,14 +82,13 @@ def room_for(ram: int | None, of_process: bool) -> int | None:
 
 
 def network_behind(
-    value: Any, front: FrontInUse | None, spec: SampleSpec, classes: int, norm: str | None, rng: np.random.Generator
+    config: Config, front: FrontInUse | None, spec: SampleSpec, classes: int, rng: np.random.Generator
 ) -> Network:
-    """The network that ``value`` means, for samples behind ``front``: `TAIL` is what follows a backbone's cut."""
+    """The network that a run trains, for samples behind ``front``: `TAIL` is what follows a backbone's cut."""
+    value: Any = config.network
     if value == TAIL and front is not None:
         value = front.front.tail(classes)
-        if norm is not None:
-            raise BadInput(f"norm='{norm}' was given for what follows a cut, which is built already.", "Drop norm.")
-    return resolve_network(value, spec, classes, norm, rng)
+    return resolve_network(value, spec, classes, config.norm, rng).frozen_below(config.freeze_below)
 
 
 def raw_spec(stream: Stream) -> SampleSpec:

@@ -80,8 +80,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     stream = stream_behind(stream, front)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     rng = np.random.default_rng(config.seed)  # rows of a head that is too narrow
-    network = network_behind(config.network, front, spec, stream.class_count, config.norm, rng)
-    network = network.frozen_below(config.freeze_below)
+    network = network_behind(config, front, spec, stream.class_count, rng)
     graph = network.graph
     method = configured_method(config)
     memory_slots(config, method)

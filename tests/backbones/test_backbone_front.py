@@ -168,7 +168,7 @@ def test_options_that_belong_to_a_backbone_are_refused_without_one():
     for given in ({"cut": "sum"}, {"latent": "int8"}, {"executor": "native"}, {"network": "tail"}):
         with pytest.raises(BadInput, match="backbone"):
             edgecl.Learner(**{"network": "cnn", "input_shape": SHAPE, **given})
-    with pytest.raises(BadInput, match="beside another front|with the front"):
+    with pytest.raises(BadInput, match=r"beside another front|with the front"):
         edgecl.Learner(backbone=pretrained(), cut="sum", front="window", input_shape=SHAPE)
     with pytest.raises(BadInput, match="Augmentation would act on latents"):
         edgecl.Learner(backbone=pretrained(), cut="sum", augment="flip", **SMALL)

@@ -1,5 +1,7 @@
 """A Learner on latents: what it holds, saves, opens, forgets, trains anew; another backbone is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from nets import SHAPE, SMALL, pictures, pretrained
@@ -115,14 +117,13 @@ def test_another_backbone_cut_format_or_executor_is_refused_with_the_remedy(file
         assert refused.value.remedy
     with pytest.raises(BadInput, match=r"filled through the front backbone\(.*another folder"):
         edgecl.Learner(**{**base, "backbone": pretrained(1)})
-    original = open(file, "rb").read()
+    original = Path(file).read_bytes()
     try:
         pretrained(1).save(file)
         with pytest.raises(BadInput, match=r"front 'backbone' of this saved state is not the one here"):
             edgecl.Learner.open(tmp_path / "p")
     finally:
-        with open(file, "wb") as out:
-            out.write(original)
+        Path(file).write_bytes(original)
     from edgecl.fronts.executors import Native
 
     monkeypatch.setattr(Native, "version", "2")
