@@ -52,15 +52,17 @@ class _Tensor:
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """float32 tensors by name; whole-number ones (counters) are left out. Raises `BadInput`."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
             raise _refused("it is larger than 512 MB")
-        with open(path, "rb") as file:
+        with open(path, "rb") as raw:
+            file = _Bounded(raw, size)
             if _pickle(file) != MAGIC or _pickle(file) != PROTOCOL:
                 raise _refused("it is no file of torch.save in its format of before 2020")
             if _pickle(file).get("little_endian") is not True:
                 raise _refused("its numbers are not little-endian")
             tensors, keys = _pickle(file), _pickle(file)
-            return _read_tensors(file, tensors, keys, path.stat().st_size)
+            return _read_tensors(file, tensors, keys)
     except OSError as error:
         raise BadInput(f"'{path}' cannot be read: {error.strerror}.", REMEDY) from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
@@ -69,8 +71,8 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise _refused(f"its structure is damaged ({type(error).__name__}: {error})") from error
 
 
-def _read_tensors(file: IO[bytes], tensors: Any, keys: Any, size: int) -> dict[str, np.ndarray]:
-    """Every float tensor; sizes are checked against the file's before anything is made."""
+def _read_tensors(file: _Bounded, tensors: Any, keys: Any) -> dict[str, np.ndarray]:
+    """Every float tensor; no length of the file is believed before it is read."""
     if not isinstance(tensors, dict) or not all(isinstance(v, _Tensor) for v in tensors.values()):
         raise _refused("it holds something other than tensors by name")
     storages = {t.storage.key: t.storage for t in tensors.values()}
@@ -81,8 +83,8 @@ def _read_tensors(file: IO[bytes], tensors: Any, keys: Any, size: int) -> dict[s
         storage = storages[key]
         count = int.from_bytes(file.read(8), "little")
         length = count * storage.dtype.itemsize
-        if count != storage.size or length > size - file.tell():
-            raise _refused(f"a storage of {storage.size} values has {count}, or ends behind the file")
+        if count != storage.size:
+            raise _refused(f"a storage of {storage.size} values has {count}")
         held[key] = np.frombuffer(file.read(length), storage.dtype)
     found = {}
     for name, t in tensors.items():
@@ -102,7 +104,20 @@ def _laid_out(t: _Tensor, values: np.ndarray) -> np.ndarray:
     return np.array(np.lib.stride_tricks.as_strided(values[t.offset :], t.shape, steps), np.float32, order="C")
 
 
-def _pickle(stream: IO[bytes]) -> Any:
+class _Bounded:
+    """A file of which no more is read than there is: a length out of the file may say anything."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, n: int) -> bytes:
+        if not 0 <= n <= self._size - self._file.tell():
+            raise ValueError(f"{n} bytes are more than there are")
+        return self._file.read(n)
+
+
+def _pickle(stream: _Bounded) -> Any:
     """The next pickle of the stream, run on plain values only."""
     import pickletools  # here: only the child that reads such a file pays for it
 
