@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def _pickle(stream: _Bounded) -> Any:
         del stack[place:]
         return values
 
-    for step, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+    for step, (opcode, arg, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
         if step > MOST_OPCODES:
             raise _refused("it holds too many values")
         match opcode.name:

@@ -229,6 +229,11 @@ class Backbone(Front):
             weights = {k.partition(" ")[2]: v for k, v in state.items() if k.startswith("weight ")}
             self.network = Network.from_state({**found, "weights": weights})
 
+    def choices(self) -> tuple[str, ...]:
+        if self.executor not in (None, AUTO):
+            return ()
+        return (f"the backbone runs on {self._run.identity()}: {self.chosen.reason}",)
+
     def facts(self) -> dict[str, Any]:
         trials = {n: {"bytes": t.bytes, "milliseconds": t.milliseconds} for n, t in self.chosen.trials.items()}
         return {

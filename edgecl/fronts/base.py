@@ -89,6 +89,10 @@ class Front(Configurable):
     def warm(self) -> None:
         """Bring in code that others use too, before its own bytes are measured."""
 
+    def choices(self) -> tuple[str, ...]:
+        """What it chose by itself, in words for a plan."""
+        return ()
+
     def facts(self) -> dict[str, Any]:
         """What a record says of it beside `about`; plain values."""
         return {}

@@ -163,6 +163,8 @@ def test_auto_is_tried_and_said_in_the_record(stream, file, tmp_path):
     from edgecl.run import run
 
     options = {**SMALL, "stream": stream, "epochs": 1, "backbone": file, "cut": "sum", "executor": "auto"}
-    front = run(options)["front"]
+    record = run(options)
+    front = record["front"]
+    assert record["plan"]["choices"] == [f"the backbone runs on {front['executor']}: {front['chosen_because']}"]
     assert set(front["trials"]) == {"native", "onnxruntime"} and "ms a sample" in front["chosen_because"]
     assert front["executor"].partition(" ")[0] in front["trials"]

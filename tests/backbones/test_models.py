@@ -1,4 +1,4 @@
-"""Known backbones: weights read without unpickling, fetched on request alone, checked, refused where they are others."""
+"""Known backbones: weights read without unpickling, fetched on request alone, refused where they are others."""
 
 import io
 import json

@@ -18,7 +18,8 @@ NO_NORM = ("gru", "kwt_tiny")  # they normalise by layers, or not at all
 SMALL = {"mlp": {"hidden": (5,)}, "cnn": {"widths": (2, 3, 4)}, "cnn1d": {"widths": (2, 3, 4)},
          "resnet20": {"width": 2}, "resnet18": {"width": 2}, "mobilenetv2": {"width": 0.1},
          "ds_cnn": {"width": 2, "blocks": 2}, "cnn221": {"widths": (2, 3, 4)}, "mobilenetv3_small": {"width": 0.1},
-         "efficientnet_lite0": {}, "mobilenetv4_conv_small": {}, "inceptiontime": {"width": 2, "blocks": 3}, "conv_tail": {"width": 6},
+         "efficientnet_lite0": {}, "mobilenetv4_conv_small": {}, "inceptiontime": {"width": 2, "blocks": 3},
+         "conv_tail": {"width": 6},
          "tcn": {"width": 3, "depth": 2}, "gru": {"hidden": 3}, "kwt_tiny": {"width": 4, "depth": 1}}  # fmt: skip
 
 
@@ -51,7 +52,8 @@ def test_the_list_of_networks():
 
 @pytest.mark.parametrize("name, shape, classes, count", [
     ("mobilenetv3_small", (3, 224, 224), 1000, 2_542_856), ("efficientnet_lite0", (3, 224, 224), 1000, 4_652_008),
-    ("mobilenetv4_conv_small", (3, 224, 224), 1000, 3_774_024), ("cnn221", (1, 28, 28), 10, 56_554), ("conv_tail", (112, 6, 6), 10, 31_754),
+    ("mobilenetv4_conv_small", (3, 224, 224), 1000, 3_774_024), ("cnn221", (1, 28, 28), 10, 56_554),
+    ("conv_tail", (112, 6, 6), 10, 31_754),
 ])  # fmt: skip
 def test_networks_have_the_published_number_of_parameters(name, shape, classes, count):
     graph = build(name, shape, classes)
