@@ -225,8 +225,11 @@ class Backbone(Front):
     def load(self, state: Mapping[str, Array]) -> None:
         self._said = {k: v for k, v in state.items() if k in ("scale", "executor")}
         if "network" in state:
-            found = json.loads(bytes(np.asarray(state["network"], np.uint8)))
             weights = {k.partition(" ")[2]: v for k, v in state.items() if k.startswith("weight ")}
+            try:
+                found = dict(json.loads(bytes(np.asarray(state["network"], np.uint8))))
+            except (TypeError, ValueError) as error:
+                raise BadInput("The backbone of the saved state cannot be read.", "The state is damaged.") from error
             self.network = Network.from_state({**found, "weights": weights})
 
     def choices(self) -> tuple[str, ...]:

@@ -131,6 +131,26 @@ def test_another_backbone_cut_format_or_executor_is_refused_with_the_remedy(file
         edgecl.Learner.open(tmp_path / "p")
 
 
+def test_a_damaged_state_of_a_backbone_is_refused():
+    front = Backbone(model=pretrained(), cut="sum", executor="native").placed(SHAPE, "uint8")
+    good = front.state()
+    digest = front.digest
+    scales = (np.zeros(8, np.float32), np.ones(7, np.float32), np.full(8, np.nan, np.float32), np.ones(8))
+    texts = [np.frombuffer(text, np.uint8) for text in (b"[1]", b"{}", b"\xff\0")]
+    bad_states = [
+        *(("scale", values) for values in scales), *(("network", text) for text in texts),
+        ("executor", np.frombuffer(b"magic 1", np.uint8)), ("weight stem.weight", np.zeros((1, 2), np.float32)),
+    ]  # fmt: skip
+    for name, value in bad_states:
+        with pytest.raises(BadInput):
+            bad = Backbone(**front.given)
+            bad.load({**good, name: value})
+            bad.placed(SHAPE, "uint8")
+    again = Backbone(**front.given)
+    again.load(good)
+    assert again.placed(SHAPE, "uint8").digest == digest
+
+
 def test_a_subject_is_forgotten_and_trained_without(file, tmp_path):
     def life(name, left_out=None):
         options = {**SMALL, "store": str(tmp_path / name / "s"), "path": tmp_path / name / "p"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -37,7 +38,7 @@ def convert(network: Path, target: Path) -> dict[str, Any]:
 
     prefix = Network.load(network)
     engine, graph = engine_of(prefix, VERIFIED_ON), prefix.graph
-    work = target.with_name(target.name + ".part")
+    work = target.with_name(f"{target.name}.{os.getpid()}.part")
     to_onnx(
         graph, prefix.weights, work, samples=samples(prefix, VERIFIED_ON),
         predict=lambda x: engine.forward({graph.input: x}, training=False)["logits"],

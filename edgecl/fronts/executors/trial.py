@@ -7,6 +7,7 @@ trial measured is kept beside it.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +87,7 @@ class _writing:
 
 def _write(path: Path, content: bytes) -> None:
     with _writing(path.parent):
-        work = path.with_name(path.name + ".part")
+        work = path.with_name(f"{path.name}.{os.getpid()}.part")
         work.write_bytes(content)
         work.replace(path)
 
