@@ -5,11 +5,15 @@ momentum 0.9, reservoir memory. Class-IL accuracy over all ten classes after the
 that were measured in torch by the same protocol (one seed; replayed samples alone were quantised there, here all are).
 Needs the weights: `edgecl models get efficientnet_lite0`; and the data: `edgecl data get split-fashion`.
 
-    python bench/teach.py [--seeds 0,1,2,3,4] [--executor auto] [--quick] [--json FILE]
+The part ``class`` is another job: a new class from 20 pictures, processes in turns (see teach_class.py), beside torch.
+
+    python bench/teach.py [--part fashion|class|both] [--seeds 0,1,2,3,4] [--executor auto] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -17,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, table, write
+from common import Neighbours, arguments, median, table, write
+from memory import peak_of
 
 import edgecl
 from edgecl.data import load_stream
@@ -43,6 +48,7 @@ CASES: tuple[tuple[str, str, dict[str, Any], int, bool, dict[str, float] | float
     ("block11", "naive", {"method": "naive", "memory": 0}, 2, False, 0.199),
 )
 FORMATS = {"pooled": ("uint8", "int8", "float16"), "block11": ("int8", "float16")}
+CONTENDERS = (("ours", "native"), ("ours", "onnxruntime"), ("torch",))
 Parts = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -74,7 +80,7 @@ def taught(
     rng, began = np.random.default_rng(seed), time.monotonic()
     if joint:
         train = [tuple(np.concatenate(values) for values in zip(*train))]  # type: ignore[list-item]
-    with edgecl.Learner(network, **form, **SGD, **options, seed=seed, buffer=6000) as learner:
+    with edgecl.Learner(network, **form, **{**SGD, **options}, seed=seed, buffer=6000) as learner:
         for task, (x, y) in enumerate(train):
             order = rng.permutation(len(y))
             learner.observe(x[order], y[order].tolist(), task=task)
@@ -122,12 +128,51 @@ def rows_of(front: Backbone, how: str, cut: str, data: tuple[Parts, Parts], aske
     return found
 
 
+def new_class(rounds: int) -> list[dict[str, Any]]:
+    """Contenders in turns: processor seconds (medians) and the highest peak of a process, and both over torch's."""
+    here = Path(__file__).parent
+    took: dict[tuple[str, ...], list[dict[str, float]]] = {words: [] for words in CONTENDERS}
+    with Neighbours() as others, tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for words, found in took.items():
+                peak, printed = peak_of([sys.executable, "-P", str(here / "teach_class.py"), *words], folder)
+                found.append({**json.loads(printed.splitlines()[-1]), "peak": peak})
+    rows = []
+    for words, found in took.items():
+        middle = {k: median([f[k] for f in found]) for k in ("cpu_seconds", "seconds", "accuracy")}
+        rows.append({
+            "who": " ".join(words), "case": "a new class from 20 pictures, efficientnet_lite0 at 96", "method": "er",
+            "seed": 0, **middle, "peak_rss_bytes": max(int(f["peak"]) for f in found), "n": rounds,
+            "others_share": round(others.share, 3),
+        })  # fmt: skip
+    torch = rows[-1]
+    for row in rows:
+        row["torch_over_ours_cpu"] = torch["cpu_seconds"] / row["cpu_seconds"]
+        row["rss_over_torch"] = row["peak_rss_bytes"] / torch["peak_rss_bytes"]
+    return rows
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--part", choices=("fashion", "class", "both"), default="both")
     parser.add_argument("--executor", default="auto")
     parser.add_argument("--methods", default="", help="those only that begin with this")
     options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if options.part != "class":
+        rows += fashion(options)
+        shown = ("case", "method", "seed", "accuracy", "reference", "holds", "bytes_a_sample", "prefix_ms", "seconds")
+        table(rows, shown)
+    if options.part != "fashion":
+        classes = new_class(1 if options.quick else 7)
+        table(classes, ("who", "cpu_seconds", "torch_over_ours_cpu", "peak_rss_bytes", "rss_over_torch", "accuracy"))
+        rows += classes
+    write("teach", rows, options.json, ("onnxruntime", "torch"), ("who", "case", "method", "seed"))
+
+
+def fashion(options: Namespace) -> list[dict[str, Any]]:
+    """Every case of both cuts."""
     few = (60, 40) if options.quick else (TRAIN, TEST)
     data = pictures(few[0], False), pictures(few[1], True)
     rows: list[dict[str, Any]] = []
@@ -141,8 +186,7 @@ def main() -> None:
                 path = calibrated_file(cut, "s5b3_sum", data[0], Path(folder))
                 front = Backbone(model=path, cut="s5b3_sum", latent="int8", executor=options.executor, size=SIZE)
                 rows += rows_of(front.placed((1, 28, 28), "uint8"), " calibrated", cut, data, options)
-    table(rows, ("case", "method", "seed", "accuracy", "reference", "holds", "bytes_a_sample", "prefix_ms", "seconds"))
-    write("teach", rows, options.json, ("onnxruntime",), ("case", "method", "seed"))
+    return rows
 
 
 if __name__ == "__main__":
