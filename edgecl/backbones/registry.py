@@ -41,13 +41,22 @@ def weights_file(name: str) -> Path:
     return Path(cache_path()) / "models" / f"{name}{SUFFIX}"
 
 
+def _present(path: str) -> str:
+    """The file, or one of its name among the models of the cache folder: a saved state may be opened elsewhere, and
+    holds the digest."""
+    elsewhere = Path(cache_path()) / "models" / os.path.basename(path)
+    if not os.path.isfile(path) and not elsewhere.is_file():
+        raise BadInput(f"There is no network '{path}'.", f"Check the path, or put the file into {elsewhere.parent}.")
+    return path if os.path.isfile(path) else str(elsewhere)
+
+
 def network_of(name: str, shape: tuple[int, ...], dtype: str, keep: Keep | None = None) -> Network:
     """The backbone that `backbone_name` allowed, a known one for samples of ``shape``. Raises `BadInput`.
 
     keep : as in `Network.load`
     """
     if name.endswith(SUFFIX):
-        return Network.load(name, keep)
+        return Network.load(_present(name), keep)
     if name not in BACKBONES:
         raise BadInput(f"The backbone '{name}' was given as a value.", "Give it again, or its .edgecl file.")
     known, path = BACKBONES.get(name), weights_file(name)

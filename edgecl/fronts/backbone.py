@@ -193,7 +193,10 @@ class Backbone(Front):
         """What follows the cut, with a fresh head for ``classes``: its input is the latents. Raises `BadInput`."""
         network = self._read(lambda graph, tensor: self._behind(graph, tensor, classes)[1])
         tail, needed = self._behind(network.graph, self._tensor(network.graph, network.about), classes)
-        return Network(tail, {n: network.weights[n] for n in needed}, {"source": _source(network)})
+        source = network.about.get("source")
+        about = source if isinstance(source, Mapping) else {"name": network.graph.name}
+        about = {"source": {**about, "prefix_sha256": self._backbone}}
+        return Network(tail, {n: network.weights[n] for n in needed}, about)
 
     def _behind(self, graph: Graph, tensor: str, classes: int) -> tuple[Graph, list[str]]:
         """The graph behind the cut, and which of its weights are the backbone's: all but the head's."""
@@ -276,11 +279,6 @@ def prefix_flops(graph: Graph) -> int:
     """FLOPs of a sample, dense."""
     other = (operator(n.op, n.name).macs([graph.shapes[i] for i in n.inputs], n.attributes) for n in graph.nodes)
     return sum(c.forward(graph.parameters[c.name].size, 1) for c in weight_costs(graph, ())) + 2 * sum(other)
-
-
-def _source(network: Network) -> Any:
-    found = network.about.get("source")
-    return found if isinstance(found, Mapping) else {"name": network.label}
 
 
 def _bytes(text: str) -> Array:

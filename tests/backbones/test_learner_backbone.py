@@ -131,6 +131,25 @@ def test_another_backbone_cut_format_or_executor_is_refused_with_the_remedy(file
         edgecl.Learner.open(tmp_path / "p")
 
 
+def test_a_backup_is_restored_where_its_backbone_lies_elsewhere(tmp_path, monkeypatch):
+    pretrained().save(tmp_path / "own.edgecl")
+    base = {"backbone": str(tmp_path / "own.edgecl"), "cut": "sum", **SMALL, "path": tmp_path / "p"}
+    with taught(edgecl.Learner(**base)) as learner:
+        learner.backup(tmp_path / "all.backup")
+        whole = bits(learner)
+        source = learner.core.network.about["source"]
+        assert source == {"name": "small", "prefix_sha256": learner.core.facts()["front"]["backbone"]}
+    monkeypatch.setenv("EDGECL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "models").mkdir(parents=True)
+    (tmp_path / "own.edgecl").rename(tmp_path / "moved")
+    with pytest.raises(BadInput, match=r"There is no network .*own\.edgecl") as refused:
+        edgecl.Learner.restore(tmp_path / "all.backup", tmp_path / "one")
+    assert str(tmp_path / "cache" / "models") in refused.value.remedy
+    (tmp_path / "moved").rename(tmp_path / "cache" / "models" / "own.edgecl")
+    with edgecl.Learner.restore(tmp_path / "all.backup", tmp_path / "two") as again:
+        same(whole, bits(again))
+
+
 def test_a_damaged_state_of_a_backbone_is_refused():
     front = Backbone(model=pretrained(), cut="sum", executor="native").placed(SHAPE, "uint8")
     good = front.state()
