@@ -258,10 +258,8 @@ def _checked(name: Any, values: Any, graph: Graph) -> Array:
 
 
 class _Tensors(Mapping[str, Array]):
-    """Tensors of an open file, each checked and read when it is asked for. ``kept``: those of them to hold.
-
-    They are read, where safetensors maps the file: pages of a map count as resident until it is closed.
-    """
+    """Tensors of an open file, each checked and read when it is asked for, not mapped: pages of a map are resident until
+    it is closed. ``kept``: those of them to hold."""
 
     def __init__(self, file: Any, raw: BinaryIO, graph: Graph, wanted: Collection[str] | None) -> None:
         self._file, self._raw, self._graph, self._names = file, raw, graph, list(file.keys())
