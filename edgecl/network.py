@@ -258,7 +258,7 @@ def _checked(name: Any, values: Any, graph: Graph) -> Array:
 
 
 class _Tensors(Mapping[str, Array]):
-    """Tensors of an open file, each checked and read when it is asked for, not mapped: pages of a map are resident until
+    """Tensors of an open file, each checked and read when it is asked for; not mapped: a map's pages are resident until
     it is closed. ``kept``: those of them to hold."""
 
     def __init__(self, file: Any, raw: BinaryIO, graph: Graph, wanted: Collection[str] | None) -> None:
