@@ -1,6 +1,6 @@
-"""Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, every parameter's
-gradient no further from float64 than three times torch's own float32 (that of the module itself; of a file, whose
-normalisations are folded, that of its graph run by torch), and after an epoch out as ONNX and in again.
+"""Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, the gradient of
+every parameter no further from float64 than three times torch's own float32 (that of the module itself; of a file,
+whose normalisations are folded, that of its graph run by torch), and after an epoch out as ONNX and in again.
 
 Needs torch, onnx, onnxscript, onnxruntime, and for all of them torchvision, timm and pytorchcv (their code only:
 torchvision's wheel installs without its dependencies). Weights are random: nothing is fetched. The 17 of
@@ -85,8 +85,8 @@ def build(name: str) -> tuple[Any, tuple[int, ...]]:
             module.train()(torch.randn(8, 3, side, side))
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
-            # A channel that is dead in all of these samples would come out of the next one multiplied by 316: a tenth of
-            # the variance that training begins with, as after some twenty steps.
+            # What twenty steps of training leave of the variance they begin with. Without it a channel that is dead in
+            # all of these samples comes out of the next one multiplied by 316.
             m.running_var.mul_(0.9).add_(0.1)
     return module, (3, side, side)
 
@@ -188,10 +188,10 @@ def of_graph(network: Any) -> Theirs:
 
 def gradients(network: Any, theirs: Theirs) -> dict[str, Any]:
     """Over all parameters, dense and with a tenth of the prunable weights living: how far ours lie from float64 as a
-    multiple of torch's float32, 3 being allowed. ``first_draw``: the median over the parameters, and how many lie beyond
-    it, of the first draw. A parameter of few elements may lie beyond by chance, since torch's may lie near, and a unit
-    whose sign float32 decides moves all before it, in any implementation: samples and output gradients are drawn anew,
-    at most 24 times, until each parameter has held in one draw.
+    multiple of torch's float32, 3 being allowed. ``first_draw``: the median over the parameters and how many lie beyond
+    3, in the first draw. A parameter of few elements may lie beyond by chance, where torch happens to lie near, and a
+    unit whose sign float32 decides moves all before it, in any implementation: samples and output gradients are drawn
+    anew, at most 24 times, until each parameter has held in one draw.
     """
     return {str(d): worst_of(network, theirs, d) for d in (1.0, 0.1)}
 

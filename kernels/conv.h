@@ -221,7 +221,7 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
       if (sums) {
         const float *in = b.kept_input + r * b.kept_input_channel;
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
-        V s = st[0], q = st[1], s2 = V{}, q2 = V{};
+        V s = V{}, q = V{}, s2 = V{}, q2 = V{};
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
           const float *t = opaque(in + y * b.kept_input_row);
@@ -238,12 +238,12 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
             }
           }
         }
-        st[0] = s + s2;
-        st[1] = q + q2;
+        st[0] += s + s2;
+        st[1] += q + q2;
       }
     } else if (sums) {
       V *st = (V *)(b.sums + (size_t)r * 2 * W);
-      V s = st[0], q = st[1], s2 = V{}, q2 = V{};
+      V s = V{}, q = V{}, s2 = V{}, q2 = V{};
 #pragma GCC unroll 16
       for (int i = 0; i < P; i++) {
         if (i & 1) {
@@ -254,8 +254,8 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
           q += a[i] * a[i];
         }
       }
-      st[0] = s + s2;
-      st[1] = q + q2;
+      st[0] += s + s2;
+      st[1] += q + q2;
     }
 #pragma GCC unroll 4
     for (int y = 0; y < TH; y++) {

@@ -67,14 +67,14 @@ template <int W, int N> struct Slide {
       if (b.sums) {
         const U *y = b.mask ? (const U *)opaque(b.kept_input + r * b.kept_input_channel) : nullptr;
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
-        V s = st[0], q = st[1];
+        V s = V{}, q = V{};
 #pragma GCC unroll 16
         for (int i = 0; i < N; i++) {
           s += a[i];
           q += a[i] * (y ? (V)y[i] : a[i]);
         }
-        st[0] = s;
-        st[1] = q;
+        st[0] += s;
+        st[1] += q;
       }
     }
 #pragma GCC unroll 16

@@ -1,4 +1,4 @@
-"""Blocking is a choice of the plan: values differ by rounding alone, measured entries are used, a checkpoint keeps it."""
+"""Blocking is a choice of the plan: values differ by rounding alone, measured entries are used, checkpoints keep it."""
 
 from pathlib import Path
 
