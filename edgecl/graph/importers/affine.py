@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .emit import Data, Emit, Value
+from .emit import Emit
+from .foreign import Data, Value
 
 
 def affine(emit: Emit, name: str, values: list[Value]) -> Value | None:

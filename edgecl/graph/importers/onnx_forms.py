@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .emit import Array, Emit, Unsupported, Value
+from .emit import Emit
+from .foreign import Array, Unsupported, Value
 
 
 @dataclass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Data, Emit, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Data, Unsupported, Value
 from ..onnx_forms import Form
 from .registry import onnx
 

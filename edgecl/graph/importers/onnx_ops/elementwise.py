@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ..affine import affine
-from ..emit import Data, Emit, Value
+from ..emit import Emit
+from ..foreign import LARGEST, Data, Value
 from ..onnx_forms import Form
-from .registry import HANDLERS, LARGEST, onnx
+from .registry import HANDLERS, onnx
 
 ARITHMETIC = {
     "Add": ("add", np.add), "Sub": ("sub", np.subtract), "Mul": ("mul", np.multiply), "Pow": ("pow", np.power),

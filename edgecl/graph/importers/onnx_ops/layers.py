@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Data, Emit, Unsupported, Value
+from ..emit import Emit, Window
+from ..foreign import LARGEST, Data, Unsupported, Value
 from ..onnx_forms import Form, window_pads
 from .elementwise import UNARY
-from .registry import LARGEST, onnx
+from .registry import onnx
 
 
 def _keys(form: Form, weight: int, bias: int) -> dict[str, str]:
@@ -29,9 +30,8 @@ def _conv(emit: Emit, form: Form) -> Value:
     kernel = list(form.attribute("kernel_shape", w.shape[2:]))
     padding = window_pads(form, spatial(emit, x), kernel, stride, dilation)
     y = emit.conv(
-        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=int(form.attribute("group", 1)),
-        keys=_keys(form, 1, 2),
-    )  # fmt: skip
+        x, w, bias, Window(stride, padding, dilation), int(form.attribute("group", 1)), keys=_keys(form, 1, 2)
+    )
     return _fused_activation(emit, form, y)
 
 
@@ -71,9 +71,8 @@ def _conv_transpose(emit: Emit, form: Form) -> Value:
             small = total // 2
             pads[i], pads[i + d] = (small, total - small) if auto == "SAME_UPPER" else (total - small, small)
     return emit.conv_transpose(
-        x, w, bias, stride=stride, padding=pads, output_padding=more, dilation=dilation,
-        groups=int(form.attribute("group", 1)), keys=_keys(form, 1, 2),
-    )  # fmt: skip
+        x, w, bias, Window(stride, pads, dilation, more), int(form.attribute("group", 1)), keys=_keys(form, 1, 2)
+    )
 
 
 @onnx("Gemm")

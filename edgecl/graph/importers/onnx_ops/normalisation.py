@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from ..emit import Emit, Unsupported, Value
+from ..emit import Emit
+from ..foreign import LARGEST, Unsupported, Value
 from ..onnx_forms import Form
-from .registry import LARGEST, onnx
+from .registry import onnx
 
 
 @onnx("BatchNormalization")

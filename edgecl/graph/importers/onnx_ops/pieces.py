@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Data, Emit, Mixes, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Data, Mixes, Unsupported, Value
 from ..onnx_forms import Form, interpolation
 from .registry import onnx
 

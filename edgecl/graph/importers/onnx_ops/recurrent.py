@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Emit, Missing, Mixes, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Missing, Mixes, Unsupported, Value
 from ..onnx_forms import Form
 from .registry import onnx
 

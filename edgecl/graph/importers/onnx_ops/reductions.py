@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Data, Emit, Missing, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Data, Missing, Unsupported, Value
 from ..onnx_forms import Form, window_pads
 from .layers import spatial
 from .registry import HANDLERS, onnx

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..emit import Emit, Missing, Value
+from ..emit import Emit
+from ..foreign import Missing, Value
 from ..onnx_forms import Form
 
 Handler = Callable[[Emit, Form], Value | Missing | tuple[Value, ...]]
 
 
 HANDLERS: dict[str, Handler] = {}
-
-
-LARGEST = 3.4028234663852886e38
 
 
 def onnx(*names: str) -> Callable[[Handler], Handler]:

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..emit import Emit, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Unsupported, Value
 from ..onnx_forms import Form
 from .registry import onnx
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..affine import affine
-from ..emit import Emit, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Unsupported, Value
 from .registry import HANDLERS, Call, as_value, aten
 
 BINARY = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Emit, Value
+from ..emit import Emit
+from ..foreign import Value
 from .registry import Call, as_value, aten
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Data, Emit, Unsupported, Value
-from .registry import HANDLERS, LARGEST, Call, as_value, aten
+from ..emit import Emit
+from ..foreign import LARGEST, Data, Unsupported, Value
+from .registry import HANDLERS, Call, as_value, aten
 
 UNARY = {
     "relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "tanh": "tanh", "exp": "exp", "log": "log", "sqrt": "sqrt",

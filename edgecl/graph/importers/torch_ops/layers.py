@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Emit, Value
+from ..emit import Emit, Window
+from ..foreign import Value
 from .registry import Call, as_pair, as_value, aten, weight_names, weight_values
 
 
@@ -42,24 +43,17 @@ def _conv(emit: Emit, c: Call) -> Value:
         pads = [t // 2 for t in total] + [t - t // 2 for t in total]
     else:
         pads = ([0] * n if padding == "valid" else as_pair(padding, n)) * 2
-    return emit.conv(
-        c["input"],
-        weight,
-        bias,
-        stride=stride,
-        padding=pads,
-        dilation=dilation,
-        groups=int(c["groups"]),
-        keys=weight_names(c),
-    )
+    return emit.conv(c["input"], weight, bias, Window(stride, pads, dilation), int(c["groups"]), keys=weight_names(c))
 
 
 @aten("conv_transpose1d", "conv_transpose2d")
 def _conv_transpose(emit: Emit, c: Call) -> Value:
     weight, bias = weight_values(c, emit, "weight", "bias")
     n = weight.ndim - 2
-    return emit.conv_transpose(
-        c["input"], weight, bias, stride=as_pair(c["stride"], n), padding=as_pair(c["padding"], n) * 2,
-        output_padding=as_pair(c["output_padding"], n), dilation=as_pair(c["dilation"], n), groups=int(c["groups"]),
-        keys=weight_names(c),
-    )  # fmt: skip
+    window = Window(
+        as_pair(c["stride"], n),
+        as_pair(c["padding"], n) * 2,
+        as_pair(c["dilation"], n),
+        as_pair(c["output_padding"], n),
+    )
+    return emit.conv_transpose(c["input"], weight, bias, window, int(c["groups"]), keys=weight_names(c))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..emit import Emit, Missing, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Missing, Unsupported, Value
 from ..onnx_forms import interpolation
 from .registry import Call, as_pair, as_value, aten
 from .shapes import as_parameter

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..emit import Emit, Unsupported
+from ..emit import Emit
+from ..foreign import Unsupported
 from .registry import Call, aten
 
 

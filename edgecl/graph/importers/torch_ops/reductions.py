@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..emit import Emit, Unsupported, Value
+from ..emit import Emit
+from ..foreign import Unsupported, Value
 from .registry import Call, as_pair, as_value, aten
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..emit import Data, Emit, Value
-
-LARGEST = 3.4028234663852886e38
+from ..emit import Emit
+from ..foreign import Data, Value
 
 
 @dataclass

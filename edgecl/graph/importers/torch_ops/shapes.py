@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..emit import Data, Emit, Value
+from ..emit import Emit
+from ..foreign import Data, Value
 from .registry import Call, as_value, aten
 
 
