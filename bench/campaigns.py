@@ -1,7 +1,7 @@
 """What the sample store and the reading of models survive: long campaigns (the tests have a short slice of each).
 
     python bench/campaigns.py kills|power_cuts|damage|stress|nth_call|placed_kills|forged|models --json FILE
-        [--quick] [--rounds N] [--seed N] [--place DIR] [--progress DIR]
+        [--quick] [--rounds N] [--seed N] [--place DIR] [--progress DIR] [--workers N]
 
 kills: SIGKILL of a writing process at random moments. power_cuts: the power of the card it writes to is cut (ext4
 shutdown on a loop device; root). Rounds: crashes. damage: cuts and bit flips at every record boundary of the newest
@@ -42,11 +42,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--place", help="folder for the stores (default: a temporary one)")
     parser.add_argument("--progress", type=Path, help="folder that keeps what nth_call or placed_kills has done so far")
+    parser.add_argument("--workers", type=int, help="processes of nth_call, placed_kills (default 2): they often wait")
     options = parser.parse_args()
     run = getattr(importlib.import_module(HOMES[options.campaign] + "_campaign"), options.campaign)
     usual = (QUICK if options.quick else ROUNDS)[options.campaign]
     rounds = usual if options.rounds is None else options.rounds
-    more = {"progress": options.progress} if options.progress else {}
+    more = {name: value for name in ("progress", "workers") if (value := getattr(options, name)) is not None}
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         sanitized = ", sanitized" if "libasan" in os.environ.get("LD_PRELOAD", "") else ""
         found = run(Path(place), rounds, options.seed, **more)

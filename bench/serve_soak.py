@@ -79,7 +79,8 @@ def main() -> int:
     resident, files, reloads = [], [], 0
     with daemon("samples:64") as d:
         with d.client() as client:
-            client.observe(*samples(256)).wait()
+            for _ in range(2):  # as many as the stream buffer holds in RAM
+                client.observe(*samples(1024)).wait()
             client.learn(steps=20)
         process, load = psutil.Process(d.process.pid), Load(d)
         began = told = time.monotonic()

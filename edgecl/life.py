@@ -27,7 +27,7 @@ from .intake.spec import SampleSpec
 from .learning.answers import answers
 from .learning.asked import Asked
 from .learning.core import Core
-from .learning.found import adopt, amending, catch_up, covers_of
+from .learning.found import adopt, amending, catch_up, covers_of, hide_nameless
 from .learning.learn import Teaching
 from .learning.session import Session
 from .learning.statistics import without_statistics
@@ -65,8 +65,8 @@ class Life:
         self.core = Core(plan, network, spec, identity, width=KEPT_LOGITS, root_key=saves.root_key, front=front)
         try:
             saves.store = self.core.parts.store
-            labels = stored_labels(self.store) or list[Label | None](network.labels)
-            self.diary = Diary(setup.classes, labels, digest(setup.weights), saves.path, setup.keep)
+            known = len(stored_labels(self.store)) or len(network.labels)
+            self.diary = Diary(setup.classes, known, digest(setup.weights), saves.path, setup.keep)
             options, p = plan.config, self.core.parts
             order = Order(options.batch, options.drop_last)
             of = spec, setup.buffer, self.store, AHEAD * options.batch, order, p.random["stream"]
@@ -168,6 +168,7 @@ class Life:
         """See `erasure.forgetting.forget`; samples may not come meanwhile."""
         with without_statistics(self.core, subject) as statistics:  # while the samples can still be read
             receipt = forget(subject, self.store, [self.core, self.intake], [self.diary, self.saves])
+            hide_nameless(self.core, self.intake)
         return replace(receipt, saved=sorted(map(str, self.saves.folders)), statistics=statistics)
 
     @property

@@ -47,7 +47,7 @@ def run(
     """Train as ``options`` say and return the run record (also written to ``out``/run.json when ``out`` is set).
 
     stop : set it from another thread or a signal handler to end the run in order after the present step
-    resume : the ``out`` folder of a run that was cut short; ``options`` may then only change budgets
+    resume : the ``out`` folder of a run that was cut short; ``options`` may then change budgets and its store's place
     use : files or modules to import first, which register what ``options`` name
 
     Raises `EdgeclError` for what a user can mend. A run that reaches a budget returns normally.

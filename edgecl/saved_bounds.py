@@ -31,6 +31,8 @@ def check_saved(saved: Mapping[str, Any]) -> None:
     number(saved["trainer"], "steps", 0, 2**62)
     number(about, "task", 0, 2**62)
     number(about, "next_id", 0, 2**62)
+    if "next" in buffer:
+        number(buffer, "next", 0, 2**62)
     for name, low, high in (("labels", -1, len(about["labels"]) - 1), ("ids", -1, 2**62), ("subjects", -1, 2**31 - 1)):
         values = np.asarray(buffer.get(name, ()))
         within = not values.size or (values.dtype.kind in "iu" and low <= values.min() and values.max() <= high)

@@ -16,7 +16,7 @@ from .storage import RootKey, SampleStore, replacing
 from .storage.jsonfile import read_json, write_json
 
 _PLACE = "place.json"
-STATE_FORMAT = 2  # of what a learner saves; 1 where it says none
+STATE_FORMAT = 3  # of what a learner saves; 1 where it says none, 2 with every call in columns
 
 
 class Saves:

@@ -21,6 +21,7 @@ from .forgetting import FILE, KEY_DROPPED, OVERWRITTEN
 from .jsonfile import read_json
 from .keys import FILE as KEYS
 from .layout import HEADER_BYTES, SAMPLES, Description, Header
+from .naming import FILES as NAMES
 from .whole import SUFFIX
 
 
@@ -70,7 +71,9 @@ def _look(place: Path, description: Description, receipt: Mapping[str, Any], sub
     done = any(bool(n[3]) and int(n[1]) >= below for n in notes)
     yield Finding("the request is noted as ended", done, f"{len(notes)} notes of the subject")
     records, later, unsound = _records(place, description, subject, below)
+    named, named_later = _names(place, subject, below)
     if holds == KEY_DROPPED:
+        later += named_later
         kept = str(subject) in read_json(place / KEYS)["wrapped"] if (place / KEYS).exists() else False
         yield Finding("the subject's key is gone", not kept or later > 0, "there is a newer one" if kept else "none")
     else:
@@ -78,6 +81,7 @@ def _look(place: Path, description: Description, receipt: Mapping[str, Any], sub
         yield Finding("no record is damaged, which could be the subject's", unsound == 0, f"{unsound} records")
         values = _values(place, description, np.array(receipt.get("ids", ()), np.int64))
         yield Finding("no field value of its samples is in a file", values == 0, f"{values} values")
+    yield Finding("no name of a class is the subject's alone", named == 0, f"{named} names")
     left = sorted(p.name for p in place.rglob("*") if p.name.endswith((SUFFIX, ".gone")))
     yield Finding("nothing half-written is left", not left, ", ".join(left[:5]) or "none")
 
@@ -100,6 +104,21 @@ def _records(place: Path, description: Description, subject: int, below: int) ->
         finally:
             os.close(fd)
     return old, later, unsound
+
+
+def _names(place: Path, subject: int, below: int) -> tuple[int, int]:
+    """Names that the subject alone has, given before the id and from it on; a damaged file counts as one of before."""
+    old = later = 0
+    for path in (place / name for name in NAMES):
+        try:
+            kept = read_json(path)["names"]
+            theirs = [int(at) < below for name, owner, at in kept if int(owner) == subject and name is not None]
+            old, later = old + sum(theirs), later + len(theirs) - sum(theirs)
+        except FileNotFoundError:
+            continue
+        except (ValueError, KeyError, TypeError):
+            old += 1
+    return old, later
 
 
 def _values(place: Path, description: Description, ids: np.ndarray) -> int:

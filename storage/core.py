@@ -130,7 +130,7 @@ class StoreCore:
         self,
         put: Mapping[int, Entry] | None = None,
         drop: Sequence[int] = (),
-        meta: Mapping[str, bytes] | None = None,
+        meta: Mapping[str, bytes | None] | None = None,
     ) -> None:
         """Moves the commit point to now: everything appended is on flash, then the index says so. What ``put`` and
         ``drop`` say of segments holds in RAM once the caller says so there, after this.

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .amending import Amending
 from .aside import blank
 from .errors import BadRecord, StoreDamaged, io_error
 from .files import changes
 from .jsonfile import read_json, write_json
+from .naming import Naming
 from .scrub import Scrub
 from .sets import union
 from .whole import sweep
@@ -58,7 +58,7 @@ class Note(NamedTuple):
     live: int = 0
 
 
-class Forgetting(Amending):
+class Forgetting(Naming):
     """Takes a subject's samples out of the store."""
 
 
@@ -116,15 +116,18 @@ class Forgetting(Amending):
     def _forgotten_before(self, subject: int) -> int:
         return sum(n.live for n in self._notes() if n.subject == subject)
 
-    def _erase(self, subject: int, below: int) -> tuple[str, np.ndarray, list[str]]:
-        """What holds then, the ids whose records were overwritten, the files that were rewritten."""
+    def _erase(self, subject: int, below: int, ended: bool = False) -> tuple[str, np.ndarray, list[str]]:
+        """What holds then, the ids whose records were overwritten, the files that were rewritten. ended: it had been
+        done before, and what the subject brought since is kept."""
         sweep(self.path, "*")
         if self._sealing is not None:
             self._sealing.keys.drop(subject)
+            named = self._forget_names(subject, below if ended else None)
             self._cleaner.tidy()
-            return KEY_DROPPED, _NO_IDS, []
+            return KEY_DROPPED, _NO_IDS, named
+        named = self._forget_names(subject, below if ended else None)
         ids, names = Scrub(self, lambda ids, subjects: (subjects == subject) & (ids < below)).run()
-        return OVERWRITTEN, ids, names + blank(self.path, self._codec.variable, subject, below)
+        return OVERWRITTEN, ids, [*names, *named, *blank(self.path, self._codec.variable, subject, below)]
 
     def _notes(self) -> list[Note]:
         path = self.path / FILE
@@ -152,5 +155,5 @@ class Forgetting(Amending):
     def _end_forgetting(self, notes: list[Note]) -> None:
         """Raises what kept it from being ended; the store has to be loaded again then."""
         for note in notes:
-            self._erase(note.subject, note.below)
+            self._erase(note.subject, note.below, note.done)
             self._note(note.subject, note.below, note.time, note.live, done=True)

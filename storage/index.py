@@ -25,6 +25,7 @@ from .whole import OWN, make_folder
 _ENTRY = struct.Struct("<QIQI")
 _COMMIT = struct.Struct("<qqQIQIQQQIBI")
 _PAGES_PER_COMMIT = 5  # root, leaf, free list, meta: what one small transaction writes
+_MOST_NUMBER = 2**62  # ids, positions and bytes written
 _MAP_BYTES, _MOST_BYTES = 8 << 20, 1 << 30
 _OF_THE_FILE = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 _KINDS = (b"c", b"s", b"i", b"w", b"m", STAMP)  # commit, segment, its ids, wear, a value of the caller's, transaction
@@ -86,6 +87,8 @@ class Commit:
         n, at = head[-1], _COMMIT.size
         commit = Commit(*head[:-2])
         commit.pinned = bool(head[-2])
+        if max(head[:-2]) > _MOST_NUMBER:
+            raise ValueError("a number of the commit point is out of bounds")
         commit.view_classes = np.frombuffer(raw, "<i4", n, at).astype(np.int32)
         commit.view_first = np.frombuffer(raw, "<i8", n, at + 4 * n).astype(np.int64)
         return commit

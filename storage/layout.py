@@ -24,7 +24,8 @@ from .jsonfile import read_json, write_json
 from .schema import StreamSchema
 from .sealing import OVERHEAD, sealed_codec
 
-FORMAT = 2
+FORMAT = 2  # of segments
+STORE_FORMAT = 3  # of a store's folder: 1 and 2 as its segments, 3 has the names of classes in files (naming.py)
 READABLE = (1, 2)  # 1: raw samples only, no codec in the description; its segments are read as they are
 SAMPLES, FIELDS, CHANGES = b"EDGECLS1", b"EDGECLF1", b"EDGECLC1"
 COMPACTED = 1  # header flag: ids are not consecutive, the footer lists them
@@ -133,7 +134,7 @@ class Description:
     store: bytes  # 16 random bytes: which store a segment belongs to
     schema: StreamSchema
     file_bytes: int  # a field file's share of the address space, and the usual size of a segment
-    format: int = FORMAT
+    format: int = STORE_FORMAT
     sealed: bool = False  # records are encrypted (sealing.py)
 
     @property
@@ -171,9 +172,9 @@ class Description:
             if not path.exists():
                 return None
             data = read_json(path)
-            if data["format"] not in READABLE:
+            if data["format"] not in range(1, STORE_FORMAT + 1):
                 raise StoreError(
-                    f"The store in '{directory}' has format {data['format']}, this version reads 1 to {FORMAT}.",
+                    f"The store in '{directory}' has format {data['format']}, this version reads 1 to {STORE_FORMAT}.",
                     "Use the version of edgecl that wrote it.",
                 )
             if not _LEAST_FILE <= int(data["file_bytes"]) <= _MOST_FILE or int(data["file_bytes"]) % 8:

@@ -21,7 +21,7 @@ from .errors import StoreDamaged, StoreError, WrongKey, WrongStream
 from .files import Lock, Writer, io_error, segment_name
 from .forgetting import Forgetting, Note
 from .index import Commit, Entry, IndexDamaged, IndexFile
-from .layout import FORMAT, HEADER_BYTES, Description, Footer, Header
+from .layout import HEADER_BYTES, STORE_FORMAT, Description, Footer, Header
 from .probe import probe
 from .recovery import NO_OFFSETS, Survey, survey
 from .schema import StreamSchema
@@ -221,11 +221,12 @@ class Opening(Forgetting):
         if found.aside and self._sealing is None:
             for note in self._notes():
                 blank(self.path, self._codec.variable, note.subject, note.below)
-        if self._description.format != FORMAT:
-            self._description = replace(self._description, format=FORMAT)
+        if self._description.format != STORE_FORMAT:
+            self._description = replace(self._description, format=STORE_FORMAT)
             self._description.write(self.path)
         if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
             self._keep_values()
+        self._mend_names()
         del self._found
 
     def _stray(self, note: Note) -> bool:

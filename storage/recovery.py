@@ -46,6 +46,14 @@ class Table:
         return Table(*(np.concatenate([getattr(t, n) for t in tables]) for n in names))
 
 
+def added(tables: list[Table], table: Table) -> list[Table]:
+    """Tables of one segment with one more at their end, joined so that there are few, whatever came at a time."""
+    tables = [*tables, table]
+    while len(tables) > 1 and len(tables[-2]) <= len(tables[-1]):
+        tables[-2:] = [Table.join(tables[-2:])]
+    return tables
+
+
 @dataclass
 class Found:
     """One segment as found on flash. ``end``: behind its last record. ``full``: nothing is appended to it.
@@ -211,7 +219,8 @@ def _look(
     try:
         size = os.fstat(fd).st_size
         header = Header.read(fd)
-        if header is not None and (header.store != description.store or header.no != no or header.kind != SAMPLES):
+        ours = (SAMPLES, description.store, no, description.payload)
+        if header is not None and (header.kind, header.store, header.no, header.payload) != ours:
             header = None
         if entry is not None and (header is None or header.crc != entry.seed):
             header = header_of_entry(description, no, entry)

@@ -81,6 +81,7 @@ class SampleStore(Opening, Checkpoints, Soundness):
         self._flusher = None
         self._listeners = []
         self._log_writer = None
+        self._named = None
         self._directory = self.path / "segments"
         description = self._prepare(schema, limit_bytes, limit_samples)
         self.schema = description.schema

@@ -143,7 +143,9 @@ def import_store(store: SampleStore, folder: str | os.PathLike[str]) -> dict[str
                 put_field(store, name, ticket.ids, t[f"field.{name}"], t[f"width.{name}"])
         except OSError as error:
             raise io_error(error, f"'{path}' cannot be read") from error
-        except (SafetensorError, KeyError) as error:
+        except StoreError:
+            raise
+        except (SafetensorError, KeyError, ValueError) as error:
             raise StoreError(f"'{path}' is damaged ({error}).", "Export again.") from error
         done, files = done + n, files + 1
     store.flush()

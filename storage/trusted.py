@@ -17,9 +17,13 @@ MOST_ID = 0xFFFFFFEF  # ids have 32 bits, and some of these say something else
 _REMEDY = "Use the other generation or a backup."
 
 
+def unfitting(what: str) -> BadRecord:
+    return BadRecord(f"The saved state does not fit: {what}.", _REMEDY)
+
+
 def require(holds: Any, what: str) -> None:
     if not holds:
-        raise BadRecord(f"The saved state does not fit: {what}.", _REMEDY)
+        raise unfitting(what)
 
 
 def number(state: Mapping[str, Any], name: str, low: int, high: int) -> int:

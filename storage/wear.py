@@ -118,8 +118,10 @@ class WriteMeter:
         return _SAVED.pack(self._wall(), self._into, *self._bins)
 
     def restore(self, raw: bytes) -> None:
-        """Continues from `pack`; the time between counts as passed."""
+        """Continues from `pack`; the time between counts as passed. Raises `ValueError` for what no meter counted."""
         wall, into, *bins = _SAVED.unpack(raw)
+        if not (math.isfinite(wall) and 0 <= into <= HOUR and max(bins) < 2**62):
+            raise ValueError("the meter of writes has values out of bounds")
         self._into, self._bins = into, list(bins)
         self._pass(self._wall() - wall)
 

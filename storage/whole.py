@@ -81,16 +81,34 @@ def overwrite(path: Path) -> None:
     """Zeros over a file's bytes, flushed, before it is removed. How much of the medium that reaches is its business."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        size = os.fstat(fd).st_size
-        for at in range(0, size, 1 << 20):
-            view = memoryview(bytes(min(1 << 20, size - at)))
-            while view:
-                done = os.pwrite(fd, view, at)
-                at, view = at + done, view[done:]
-        os.fdatasync(fd)
+        _zero(fd)
     finally:
         os.close(fd)
     os.unlink(path)
+
+
+@contextlib.contextmanager
+def zeros_over(path: Path) -> Iterator[None]:
+    """Within the block ``path`` is replaced; zeros over the bytes it had before then, flushed."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+        _zero(fd)
+    finally:
+        os.close(fd)
+
+
+def _zero(fd: int) -> None:
+    for at in range(0, os.fstat(fd).st_size, 1 << 20):
+        view = memoryview(bytes(min(1 << 20, os.fstat(fd).st_size - at)))
+        while view:
+            done = os.pwrite(fd, view, at)
+            at, view = at + done, view[done:]
+    os.fdatasync(fd)
 
 
 def sweep(folder: Path, *patterns: str) -> list[Path]:

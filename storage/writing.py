@@ -15,7 +15,7 @@ from .fieldfiles import FieldFiles
 from .files import Writer, segment_name, settling, typed
 from .index import Entry
 from .layout import HEADER_BYTES, MAX_CLASS, SAMPLES, Footer, Header
-from .recovery import Table, footer_of_table
+from .recovery import Table, added, footer_of_table
 from .sets import distinct
 from .ticket import Ticket
 
@@ -165,7 +165,7 @@ class Writing(FieldFiles):
         self.wear.add(size)
         self._payload_written += k * self.schema.sample_bytes
         ok = np.ones(k, np.uint8)
-        self._tail_tables.append(Table(ok, rel, labels.copy(), people.copy(), offsets))
+        self._tail_tables = added(self._tail_tables, Table(ok, rel, labels.copy(), people.copy(), offsets))
         self._index.add_records(tail.no, ok, rel, labels, people, offsets)
         self._index.advance(labels)
 

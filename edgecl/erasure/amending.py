@@ -69,7 +69,9 @@ class Amending:
         unknown = which[~np.isin(which, live_of(store, which))]
         if unknown.size:
             raise BadInput(f"There is no sample {int(unknown[0])}.", "Give ids that observe() returned.")
+        known = len(self.intake.labels)
         units = self.intake.labels.units([last[int(i)] for i in which], len(which)).astype(np.int32)
+        self.intake.labels.used_by(units, self.intake.subjects_of(which), known)
         self.intake.name_labels(self.intake.labels)
         self._change(which, units, lambda: store.relabel(which, units), again=True)
         for first, end in stretches(which[late]):

@@ -19,7 +19,7 @@ class Diary:
 
     Parameters
     ----------
-    classes, labels : head units and labels when the learner was made
+    classes, labels : head units, and how many of them had labels, when the learner was made
     weights : (path, sha256) of what it started from, or None
     folder, most : where states are kept, and how many
     """
@@ -27,7 +27,7 @@ class Diary:
     def __init__(
         self,
         classes: int,
-        labels: list[str | int | None],
+        labels: int,
         weights: tuple[str, str] | None,
         folder: Path | None,
         most: int,

@@ -41,7 +41,7 @@ class Receipt:
     """What `Learner.forget` did.
 
     ids : of the samples that were on flash;  slots, buffered, swaps : memory slots emptied, samples taken out of the
-        stream buffer, swaps on their way given up
+        stream buffer, swaps on their way given up;  labels : that only its samples had, and nobody knows any more
     files : rewritten and overwritten;  time : seconds since the epoch
     holds : ``key dropped`` (unreadable in every copy of the files) or ``overwritten`` (gone from every live file)
     weights : what still carries the subject
@@ -58,6 +58,7 @@ class Receipt:
     slots: int
     buffered: int
     swaps: int
+    labels: int = 0
     weights: str = STILL_IN_WEIGHTS
     statistics: str | None = None
     below: int = 0
@@ -90,5 +91,5 @@ def forget(subject: int, store: SampleStore | None, holders: Sequence[Holder], k
         except OSError as error:
             what = f"Files that hold something of subject {subject} cannot be rewritten: {error.strerror}."
             raise EdgeclError(what, "Check the device and its space, then forget the subject again.") from error
-    slots, buffered, swaps = (counts.get(k, 0) for k in ("slots", "buffered", "swaps"))
-    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps, **where)
+    slots, buffered, swaps, labels = (counts.get(k, 0) for k in ("slots", "buffered", "swaps", "labels"))
+    return Receipt(subject, at, holds, ids.tolist(), files, slots, buffered, swaps, labels, **where)

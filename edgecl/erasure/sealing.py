@@ -1,10 +1,12 @@
 """Sealed saved states: every row of samples with its subject's key, and states without a subject's rows.
 
-A saved state holds samples in four places: memory slots, the stream buffer, swaps on their way, and stored fields.
+A saved state holds samples in four places: memory slots, the stream buffer, swaps on their way, and stored fields. A
+label that the samples of one subject alone have is sealed as they are.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +37,17 @@ def without(state: Mapping[str, Any], subject: int) -> tuple[dict[str, Any], boo
         coming = trainer["carousel"]["subject"] == subject
         held |= bool(coming.any())
         trainer["carousel"] = keep_swaps(trainer["carousel"], ~coming)
-    return {**state, "stream_buffer": buffer, "trainer": trainer}, held
+    about, theirs = state["learner"], [unit for unit, one in state["learner"].get("sole_labels", ()) if one == subject]
+    if theirs:
+        held, about = True, _unlabelled(about, theirs)
+    return {**state, "learner": about, "stream_buffer": buffer, "trainer": trainer}, held
+
+
+def _unlabelled(about: Mapping[str, Any], units: list[int]) -> dict[str, Any]:
+    """What a state says of a learner without the labels of these head units."""
+    gone = set(units)
+    labels = [None if unit in gone else label for unit, label in enumerate(about["labels"])]
+    return {**about, "labels": labels, "sole_labels": [p for p in about["sole_labels"] if p[0] not in gone]}
 
 
 def buffer_rows(buffer: Mapping[str, Any], keep: Array) -> dict[str, Any]:
@@ -84,7 +96,29 @@ def seal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
         rows = swaps["bytes"].reshape(len(swaps["due"]), -1)
         owners = np.where(swaps["ready"], swaps["subject"], -1)  # what could not be read brings nothing
         trainer["carousel"] = {**swaps, "bytes": _sealed(rows, owners, sealing)}
+    if state.get("learner", {}).get("sole_labels"):
+        state["learner"] = _labels_sealed(state["learner"], sealing)
     return {**state, "trainer": trainer}
+
+
+def _labels_sealed(about: Mapping[str, Any], sealing: Sealing) -> dict[str, Any]:
+    units, owners = zip(*about["sole_labels"])
+    texts = [json.dumps(about["labels"][unit]).encode() for unit in units]
+    width = max(map(len, texts))
+    rows = np.frombuffer(b"".join(text.ljust(width) for text in texts), np.uint8).reshape(-1, width)
+    labels = [None if unit in units else label for unit, label in enumerate(about["labels"])]
+    return {**about, "labels": labels, "sealed_labels": _sealed(rows, np.array(owners, np.int32), sealing)}
+
+
+def _labels_opened(about: Mapping[str, Any], sealing: Sealing) -> dict[str, Any]:
+    """The inverse; labels whose key is gone are None."""
+    rows, ok = _opened(about["sealed_labels"], sealing)
+    labels, pairs = list(about["labels"]), about["sole_labels"]
+    for (unit, _), row, whole in zip(pairs, rows, ok):
+        labels[unit] = json.loads(row.tobytes()) if whole else None
+    kept = {**about, "labels": labels, "sole_labels": [pair for pair, whole in zip(pairs, ok) if whole]}
+    del kept["sealed_labels"]
+    return kept
 
 
 def unseal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
@@ -112,6 +146,8 @@ def unseal(state: Mapping[str, Any], sealing: Sealing | None) -> dict[str, Any]:
     if trainer["carousel"] is not None and _is_sealed(trainer["carousel"]["bytes"]):
         rows, ok = _opened(trainer["carousel"]["bytes"], sealing)
         trainer["carousel"] = keep_swaps({**trainer["carousel"], "bytes": rows}, ok)
+    if "sealed_labels" in state.get("learner", ()):
+        state["learner"] = _labels_opened(state["learner"], sealing)
     return {**state, "trainer": trainer}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import BadInput, CannotRetrain
 from ..storage import SampleStore
 from ..storage.transfer import live_ids
-from .calls import FORGOT, FOUND, REMOVED, STORED, UNSTORED, entries_of
+from .calls import FORGOT, FOUND, REMOVED, STORED, UNSTORED, length_of
 from .diary import Diary
 
 
@@ -82,7 +82,7 @@ def _starts(diary: Diary) -> list[Start]:
         found.append(
             Start(
                 name=f"the end of task {task + 1}",
-                number=int(log["first"]) + len(entries_of(log)[0]),
+                number=int(log["first"]) + length_of(log),
                 next_id=int(store["next_id"]),
                 count=int(store["count"]),
                 forgotten_count=int(about["forgotten_count"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import CannotRetrain
-from ..intake.labels import Label, LabelMap
+from ..intake.labels import Label, LabelMap, sole_of
 from ..storage import SampleStore
 from ..storage.transfer import put_field
 from .calls import CallLog
@@ -77,12 +76,14 @@ def make_twin(original: Twin, start: Start, folder: Path, beside: Path, make: Ma
         made, old = twin.store, original.store
         assert made is not None and old is not None
         if begins is None:
-            twin.intake.labels = LabelMap(log.labels)
-            twin.diary.calls.labels = list(log.labels)
+            twin.intake.labels = original.intake.labels.first(log.labels)
+            twin.diary.calls.labels = log.labels
         else:
             _copy(old, made, start.ids)
-            made.meta_set({"labels": json.dumps(begins["learner"]["labels"]).encode()})
-            twin.load(_renumbered(unseal(begins, original.sealing), start.ids))
+            opened = unseal(begins, original.sealing)
+            about = opened["learner"]
+            made.name_classes(about["labels"], sole_of(about, about["labels"]))
+            twin.load(_renumbered(opened, start.ids))
             if start.lost:  # what was evicted before is in no log of the new store
                 twin.diary.calls.cut()
             twin.diary.kept.tasks = [t for t in original.diary.kept.tasks if t <= start.task]

@@ -51,15 +51,14 @@ class StreamBuffer:
         self._lock = threading.RLock()
         self._reader: ReadAhead | None = None  # made with the first view that needs one
         self._view: BufferView | None = None
-        self._gone = 0  # samples that had left the store when `_drop_lost` last looked
+        self._gone = 0  # samples that had left the store when `drop_lost` last looked
         self.clear()
 
     def clear(self) -> None:
         with self._lock:
             self._stop_reading()
             self.rows = Rows(self.spec)
-            self._next = 0
-            self._begun = False  # whether anything was trained on
+            self._next, self._begun = 0, False  # begun: something was trained on
             self._joined = 0  # samples of the first portion that are in the order, or were
             self.reservoir.late.clear()
             self.portions = [Portion()]
@@ -193,16 +192,20 @@ class StreamBuffer:
             self.portions = recounted([p.count for p in self.portions], self.labels, self.rows.visited)
             return np.isin(ids, self.ids[rows])
 
-    def _drop_lost(self) -> None:
-        """Leave out what was evicted from the store, or found damaged, before it came back from flash."""
+    def drop_lost(self) -> int:
+        """Leave out what was evicted from the store, or found damaged, before it came back from flash; how many of
+        these were never trained on. No view made before may be used."""
         held = len(self.samples)
         if self.store is None or len(self) == held or self._gone == self.store.next_id - self.store.count:
-            return
-        self._gone = self.store.next_id - self.store.count
-        kept = np.ones(len(self), bool)
-        kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
-        if not kept.all():
-            self._keep(kept)
+            return 0
+        with self._lock:
+            self.release()
+            self._gone = self.store.next_id - self.store.count
+            kept, fresh = np.ones(len(self), bool), self.fresh
+            kept[held:] = np.isin(self.ids[held:], live_ids(self.store))
+            if not kept.all():
+                self._keep(kept)
+            return fresh - self.fresh
 
     def end_first(self) -> None:
         """The task that was trained is over: its samples leave."""
@@ -225,13 +228,11 @@ class StreamBuffer:
         used. Until `release` no row changes."""
         with self._lock:
             self.release()
-            self._drop_lost()
             count = self.portions[0].count
             if self.store is not None and count > len(self.samples) and self._reader is None:
                 self._reader = ReadAhead(self.store, queue=self.ahead)
             self._stop_reading()
-            r = self.rows
-            parts = (a[:count] for a in (r.samples, r.labels, r.ids, r.subjects, r.numbers))
+            parts = (getattr(self.rows, a)[:count] for a in ("samples", "labels", "ids", "subjects", "numbers"))
             self._view = BufferView(*parts, store=self.store, reader=self._reader, buffer=self)
             return self._view
 

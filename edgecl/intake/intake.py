@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +15,7 @@ from ..storage.errors import WriteBudgetSpent
 from ..storage.sets import distinct
 from .borders import Borders
 from .buffer import StreamBuffer
-from .labels import Label, LabelMap
+from .labels import Label, LabelMap, sole_of
 from .tickets import RamTicket
 
 Array = np.ndarray
@@ -40,6 +39,7 @@ class Intake:
     log : notes a decision
 
     lock : held while samples are taken;  unstored : samples that a spent write budget kept off flash
+    lost : samples that the store evicted, or found damaged, before they were learned
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Intake:
         self.buffer, self.store, self.diary, self._log = buffer, buffer.store, diary, log
         self.needs_flash = needs_flash
         self.lock = threading.Lock()
-        self.labels = LabelMap(stored_labels(self.store))
-        self._labels_stored = (self.labels, len(self.labels))
+        self.labels = stored_labels(self.store)
+        self._labels_stored = (self.labels, self.labels.changes)
         self.borders = Borders(self.store)
         self.next_id = 0
-        self.unstored = 0
+        self.unstored = self.lost = 0
 
     def know(self, own: Sequence[Label]) -> list[Label | None]:
         """Labels in the order of their head units, before any sample: the store's, else those that the network's head
@@ -83,7 +83,9 @@ class Intake:
             )
         if buffered:
             self.buffer.room(len(x))
+        known = len(self.labels)
         units = self.labels.units(y, len(x))
+        self.labels.used_by(units, subjects, known)
         if self.store is None:
             ticket: Any = RamTicket(np.arange(self.next_id, self.next_id + len(x), dtype=np.int64))
             ids = np.full(len(x), -1, np.int64)
@@ -105,10 +107,11 @@ class Intake:
 
     def _store_labels(self) -> None:
         """On flash before the first record that needs them."""
-        now, (stored, count) = self.labels, self._labels_stored
-        if self.store is not None and (now is not stored or len(now) != count):
-            self.store.meta_set({"labels": json.dumps(now.labels).encode()})
-            self._labels_stored = (now, len(now))
+        now, (stored, changes) = self.labels, self._labels_stored
+        if self.store is not None and (now is not stored or now.changes != changes):
+            count = now.changes
+            self.store.name_classes(now.labels, now.sole)
+            self._labels_stored = (now, count)
 
     def _append(self, x: Array, units: Array, subjects: Array, times: Array | None) -> Any:
         """A ticket of the store. When its daily write budget is spent the samples stay in RAM while it has room."""
@@ -122,6 +125,13 @@ class Intake:
             self.diary.unstored(len(x))
             self._log(f"flash budget: {len(x)} samples kept in RAM only")
             return RamTicket(np.full(len(x), -1, np.int64))
+
+    def drop_lost(self) -> None:
+        """Samples that are in the store no more wait no longer to be learned."""
+        count = self.buffer.drop_lost()
+        self.lost += count
+        if count:
+            self._log(f"store: {count} samples were evicted, or found damaged, before they were learned")
 
     # -- tasks, and records that no saved state knows
 
@@ -151,16 +161,21 @@ class Intake:
     def take_stored(self, ids: Array) -> None:
         """Records of the store, ascending, are samples of the task observed last, to be trained on."""
         assert self.store is not None
-        units, subjects = np.zeros(len(ids), np.int64), np.full(len(ids), -1, np.int32)
-        for known, into, of in (
-            (self.store.classes(), units, self.store.ids_of_class),
-            (self.store.subjects(), subjects, self.store.ids_of_subject),
-        ):
-            for value in known:
-                if value >= 0:
-                    into[np.isin(ids, of(value))] = value
+        units, subjects = np.zeros(len(ids), np.int64), self.subjects_of(ids)
+        for unit in self.store.classes():
+            if unit >= 0:
+                units[np.isin(ids, self.store.ids_of_class(unit))] = unit
         self.buffer.append_stored(units, ids, subjects, self._read_first(ids))
         self.diary.of_subjects(distinct(subjects).tolist())
+
+    def subjects_of(self, ids: Array) -> Array:
+        """int32 [n], whose these records of the store are; -1 for nobody's."""
+        assert self.store is not None
+        subjects = np.full(len(ids), -1, np.int32)
+        for subject in self.store.subjects():
+            if subject >= 0:
+                subjects[np.isin(ids, self.store.ids_of_subject(subject))] = subject
+        return subjects
 
     def _read_first(self, ids: Array) -> Array:
         """Samples of the first of these records, as many as the buffer holds in RAM."""
@@ -201,8 +216,10 @@ class Intake:
         """The part beside the buffer's samples."""
         return {
             "labels": self.labels.labels,
+            "sole_labels": [list(pair) for pair in self.labels.sole.items()],
             "next_id": self.next_id,
             "unstored": self.unstored,
+            "lost": self.lost,
             "buffer": self.buffer.capacity,
             "covers": self.covers(),
         }
@@ -214,20 +231,24 @@ class Intake:
             buffer = {**buffer, "portions": [ending, len(buffer["labels"]) - ending]}
         self.buffer.load(buffer)
         stored, known = stored_labels(self.store), list(state["labels"])
-        self.labels = LabelMap(stored + known[len(stored) :])
-        self._labels_stored = (self.labels, len(stored))
+        sole = {unit: one for unit, one in sole_of(state, known).items() if unit >= len(stored)} | stored.sole
+        self.labels = LabelMap(stored.labels + known[len(stored) :], sole)
+        self._labels_stored = (self.labels, self.labels.changes - (len(self.labels) > len(stored)))
         self.borders.load(int((state.get("covers") or {}).get("borders", 0)))
         self.next_id, self.unstored = int(state["next_id"]), int(state.get("unstored", 0))
+        self.lost = int(state.get("lost", 0))
 
     def counters(self) -> dict[str, int]:
         """Samples that are held, and those that were never trained on."""
         passed = self.buffer.reservoir.passed
         counts = {"buffered": len(self.buffer), "new": self.buffer.fresh, "passed_by": passed}
-        return {"kept_in_ram_only": self.unstored, **counts}
+        return {"kept_in_ram_only": self.unstored, "lost_unlearned": self.lost, **counts}
 
     def forget(self, subject: int, ids: Array) -> dict[str, int]:
-        """Take a subject's samples out of the buffer; how many."""
-        return {"buffered": self.buffer.forget(subject)}
+        """Take a subject's samples out of the buffer, and the labels that only it had; how many."""
+        before, self.labels = self.labels, self.labels.without_subject(subject)
+        self._labels_stored = (self.labels, self.labels.changes)  # the store has done so
+        return {"buffered": self.buffer.forget(subject), "labels": len(before.sole) - len(self.labels.sole)}
 
     def close(self) -> None:
         self.buffer.close()
@@ -240,7 +261,7 @@ def runs(values: Array) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends) if b > a]
 
 
-def stored_labels(store: SampleStore | None) -> list[Label | None]:
+def stored_labels(store: SampleStore | None) -> LabelMap:
     """Labels that the store knows, in the order of their head units."""
-    found = None if store is None else store.meta_get("labels")
-    return [] if found is None else json.loads(found)
+    found = None if store is None else store.class_names()
+    return LabelMap() if found is None else LabelMap(found.names, found.sole)

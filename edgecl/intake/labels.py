@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput
+from ..storage.trusted import require
 
+Array = np.ndarray
 Label = str | int
 
 
@@ -17,10 +19,13 @@ class LabelMap:
     the first of them is what its samples have; a unit without one, None, is of a label that was removed.
 
     labels : of each unit;  plain : whether each unit has a label of its own
+    sole : {unit: subject} where every sample that had the label is of one subject;  changes : so often it changed
     """
 
-    def __init__(self, labels: Iterable[Label | None] = ()) -> None:
+    def __init__(self, labels: Iterable[Label | None] = (), sole: Mapping[int, int] | None = None) -> None:
         self.labels: list[Label | None] = list(labels)
+        self.sole = dict(sole or {})
+        self.changes = 0
         self._units: dict[Label, int] = {}
         for unit, label in enumerate(self.labels):
             if label is not None:
@@ -49,6 +54,7 @@ class LabelMap:
         if label not in self._units:
             self._units[label] = len(self.labels)
             self.labels.append(label)
+            self.changes += 1
         return self._units[label]
 
     def known(self, label: Label) -> int:
@@ -62,17 +68,63 @@ class LabelMap:
         before any is added."""
         return np.array([-1 if v is None else self.unit(v) for v in plain_labels(y, count)], np.int64)
 
+    def used_by(self, units: Array, subjects: Array, new: int) -> None:
+        """Samples of ``subjects`` [n], -1 for nobody's, have the labels of ``units`` [n]; those from ``new`` on had no
+        sample before."""
+        if not self.sole and (len(self) == new or (subjects < 0).all()):
+            return
+        people: dict[int, set[int]] = {}
+        for unit, subject in zip(units.tolist(), subjects.tolist()):
+            people.setdefault(unit, set()).add(subject)
+        for unit, who in people.items():
+            one = who.pop() if len(who) == 1 else -1
+            if unit >= new and one >= 0:
+                self.sole[unit] = one
+                self.changes += 1
+            elif unit < new and self.sole.get(unit, one) != one:
+                self._share(self.labels[unit])
+
+    def _share(self, label: Label | None) -> None:
+        """A label is nobody's alone any more."""
+        for unit in [u for u in self.sole if self.labels[u] == label]:
+            del self.sole[unit]
+        self.changes += 1
+
     def with_those(self, labels: Iterable[Label | None]) -> int:
         """How many units there will be once these are known."""
         return len(self) + len(set(labels) - self._units.keys() - {None})
 
     def renamed(self, old: Label, new: Label) -> LabelMap:
         """These labels with ``new`` for ``old``, which may be one that is known."""
-        return LabelMap(new if label == old and type(label) is type(old) else label for label in self.labels)
+        names = [new if label == old and type(label) is type(old) else label for label in self.labels]
+        found = LabelMap(names, self.sole)
+        if len({self.sole.get(unit) for unit, label in enumerate(names) if label == new}) > 1:
+            found._share(new)
+        return found
 
     def without(self, label: Label) -> LabelMap:
         """These labels without one; its units stay, and mean nothing."""
-        return LabelMap(None if known == label else known for known in self.labels)
+        return LabelMap([None if known == label else known for known in self.labels], self.sole)
+
+    def first(self, count: int) -> LabelMap:
+        """The labels of so many units."""
+        return LabelMap(self.labels[:count], {unit: one for unit, one in self.sole.items() if unit < count})
+
+    def without_subject(self, subject: int) -> LabelMap:
+        """These labels without those that only its samples had."""
+        names = [None if self.sole.get(unit) == subject else label for unit, label in enumerate(self.labels)]
+        return LabelMap(names, {unit: one for unit, one in self.sole.items() if one != subject})
+
+
+def sole_of(state: Mapping[str, Any], names: Sequence[Label | None]) -> dict[int, int]:
+    """`LabelMap.sole` of a saved state with these labels, of this version or an earlier one. Raises `BadRecord`."""
+    pairs = np.array(state.get("sole_labels", ()))
+    fits = not pairs.size or (pairs.dtype.kind in "iu" and pairs.ndim == 2 and pairs.shape[1] == 2)
+    require(fits, "'sole_labels' are no pairs")
+    low, high = (pairs.min(axis=0), pairs.max(axis=0)) if pairs.size else ((0, 0), (0, 0))
+    within = not pairs.size or (min(low) >= 0 and high[0] < len(names) and high[1] < 2**31)
+    require(within, "'sole_labels' are out of bounds")
+    return {int(unit): int(subject) for unit, subject in pairs}
 
 
 def plain_labels(y: Any, count: int) -> list[Label | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from operator import index
 from typing import Any
 
@@ -31,7 +32,7 @@ class SampleSpec:
 
     @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def sample_spec(shape: Any, dtype: Any, mean: Any, std: Any) -> SampleSpec:

@@ -46,14 +46,19 @@ def adopt(intake: Intake, tasks: Tasks, diary: Diary, covers: Mapping[str, Any] 
 
 def catch_up(core: Core, intake: Intake) -> None:
     """What was relabelled, removed or renamed after the state was saved is so in it too."""
-    seen, labels = core.trainer.seen, intake.labels.labels
-    gone = [unit for unit, label in enumerate(labels[: len(seen)]) if label is None]
-    seen[np.array(gone, np.int64)] = False
+    hide_nameless(core, intake)
     if intake.store is not None:
         ids, units = intake.store.amended()
         if len(ids):
             core.amend(ids, units)
             intake.amend(ids, units, again=False)
+
+
+def hide_nameless(core: Core, intake: Intake) -> None:
+    """Head units whose label was removed or forgotten are predicted no more."""
+    seen, labels = core.trainer.seen, intake.labels.labels
+    gone = [unit for unit, label in enumerate(labels[: len(seen)]) if label is None]
+    seen[np.array(gone, np.int64)] = False
 
 
 def amending(core: Core, intake: Intake, diary: Diary) -> Amending:

@@ -98,6 +98,7 @@ class Teaching:
     def _view(self) -> tuple[BufferView, bool]:
         """The samples of the task that is trained; whether no later one has any."""
         buffer = self.intake.buffer
+        self.intake.drop_lost()
         data = buffer.view()
         if len(data.labels):
             self.fit_head()
@@ -273,6 +274,7 @@ class Teaching:
     def _pending_data(self) -> BufferView | None:
         """The samples of the task that phases are pending of: those that came before its end was declared."""
         buffer = self.intake.buffer
+        self.intake.drop_lost()
         return buffer.view() if buffer.portions[0].count else None
 
     def finish(self) -> Stop | None:

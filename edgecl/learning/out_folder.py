@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import checkpoint
 from ..config import normalise
+from ..data.streams import STREAMS
 from ..errors import BadInput
 from ..folders import may_write
 from ..former_names import present_names
@@ -67,7 +68,8 @@ class OutFolder:
         try:
             temporary = self.path / "config.json.tmp"
             needed = provenance(config)
-            temporary.write_text(json.dumps({**config, "plugins": needed} if needed else config, indent=1))
+            kept = absolute(config)
+            temporary.write_text(json.dumps({**kept, "plugins": needed} if needed else kept, indent=1))
             temporary.replace(self.path / "config.json")
         except OSError as error:
             self.close()
@@ -77,6 +79,14 @@ class OutFolder:
         with suppress(OSError):
             os.close(self.lock)
         self.lock = -1
+
+
+def absolute(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose places mean the same in any folder."""
+    places = [name for name in ("store", "root_key_file", "stream") if config.get(name)]
+    if config.get("stream") in STREAMS or not os.path.exists(str(config.get("stream"))):
+        places = [name for name in places if name != "stream"]
+    return {**config, **{name: os.path.abspath(config[name]) for name in places}}
 
 
 def unwritable(path: Path, error: OSError) -> BadInput:

@@ -25,22 +25,25 @@ CHANGEABLE = (
 
 
 def resumed_options(folder: Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The options of the run in ``folder`` with new budgets, and its last good state (None: it never got that far)."""
+    """The options of the run in ``folder`` with new budgets and the place of a store that was moved, and its last good
+    state (None: it never got that far)."""
     old = kept_options(folder)
     changed = {k: v for k, v in options.items() if v is not None}
     for name in changed:
-        if name not in CHANGEABLE and not (name == "out" and Path(changed[name]).resolve() == folder.resolve()):
+        moved = name == "store" and old.get("store") is not None  # which one it is, the saved state says
+        same = name == "out" and Path(changed[name]).resolve() == folder.resolve()
+        if name not in CHANGEABLE and not moved and not same:
             raise BadInput(
                 f"--{name.replace('_', '-')} cannot change in a resumed run.", "Drop it, or start a new run."
             )
     saved = checkpoint.load(folder)
     if saved is None and (states := checkpoint.generations(folder)):
         checkpoint.read(states[-1])  # says what is wrong with it: to begin anew would overwrite it
-    store = old.get("store")
+    store = changed.get("store", old.get("store"))
     if saved is not None and store is not None and not holds_store(store):
-        raise BadInput(f"The store of this run is not in '{store}'.", "Resume in the folder where the run was begun.")
+        raise BadInput(f"The store of this run is not in '{store}'.", "Say where it is now: --store DIR.")
     return {
-        **{k: v for k, v in old.items() if k not in CHANGEABLE or k not in changed},
+        **{k: v for k, v in old.items() if k not in changed},
         **changed,
         "out": str(folder),
     }, saved

@@ -12,8 +12,10 @@ from ..errors import BadInput
 from ..methods.context import TaskInfo
 from ..storage.sets import union
 from ..storage.trusted import require
+from .task_names import Names
 
 Array = np.ndarray
+_MOST_WITHOUT = 65_536  # tasks in a row of which nothing was trained
 
 
 class Tasks:
@@ -38,7 +40,7 @@ class Tasks:
         self.ending: int | None = None
         self._units: list[Array] = []  # of each task so far
         self._sets: dict[bytes, Array] = {}  # those that some task had
-        self._names: list[str | None] = []
+        self._names = Names()
 
     def check(self) -> None:
         """Raise `BadInput` in a stream without tasks."""
@@ -51,9 +53,8 @@ class Tasks:
             return TaskInfo(None, False, None)
         while len(self._units) <= self.number:
             self._units.append(np.zeros(0, np.int64))
-            self._names.append(None)
         self._units[self.number] = self._one(union(self._units[self.number], units))
-        self._names[self.number] = self.waiting[0] if self.waiting else self.name
+        self._names.put(self.number, self.waiting[0] if self.waiting else self.name)
         return TaskInfo(self.number, self.number == 0, np.asarray(units, np.int64))
 
     def _one(self, units: Array) -> Array:
@@ -74,8 +75,8 @@ class Tasks:
         """(number, head units) of a task by number or by the name it was given. Raises `BadInput`."""
         self.check()
         wanted = repr(task.item() if isinstance(task, np.generic) else task)
-        if wanted in self._names:
-            number = self._names.index(wanted)
+        if (named := self._names.find(wanted)) is not None:
+            number = named
         elif isinstance(task, (int, np.integer)) and 0 <= task < len(self._units):
             number = int(task)
         else:
@@ -96,7 +97,7 @@ class Tasks:
             "task_units": np.concatenate([*sets.values(), np.zeros(0, np.int64)]),
             "task_sizes": np.array([len(u) for u in sets.values()], np.int64),
             "task_sets": np.array([places[id(u)] for u in self._units], np.int32),
-            "task_names": list(self._names),
+            **self._names.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -111,4 +112,6 @@ class Tasks:
         of_task = np.asarray(state.get("task_sets", np.arange(len(sets))))
         require(not len(of_task) or (of_task.min() >= 0 and of_task.max() < len(sets)), "'task_sets' names no set")
         self._units = [sets[k] for k in of_task.tolist()]
-        self._names = list(state.get("task_names", ()))
+        self._names = Names.of(state)
+        known = max(len(self._units), len(self._names))
+        require(known <= self.number + 1 and self.number <= known + _MOST_WITHOUT, "'task' is none of its tasks")

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import threading
-from collections import OrderedDict
+import zlib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import BadInput
 from ..storage.bounded import read_json_file
 from ..storage.whole import write_whole
 
 MOST = 4096
+_LEAST = 64  # bytes that are worth compressing
+_MOST_BYTES = 8 << 20  # of the file
+_MOST_IDS = 1 << 24  # of a request
 
 
 class Repeats:
-    """Of the last 4,096 requests with a key. Saved with the state: after a kill those since then may be done twice."""
+    """Ids that the last 4,096 requests with a key were answered with, in some 250 bytes of RAM each. Saved with the
+    state: after a kill those since then may be done twice.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._answers: OrderedDict[str, Any] = OrderedDict()
+        self._answers: dict[bytes, bytes] = {}  # digest of the key: ids, packed; the oldest first
         try:
-            found = read_json_file(path, 8 << 20)
-            self._answers.update((str(k), v) for k, v in found.items())
-        except (OSError, ValueError, AttributeError):  # none yet, or none that can be read
-            pass
+            for key, answer in read_json_file(path, _MOST_BYTES).items():
+                if isinstance(answer, str):
+                    digest, packed = bytes.fromhex(key), base64.b64decode(answer)
+                    _unpacked(packed)
+                else:  # of an earlier version
+                    digest, packed = _digest(key), _packed(answer["ids"])
+                self._answers[digest] = packed
+        except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError, zlib.error):
+            self._answers.clear()  # none yet, or none that can be read
 
     @staticmethod
     def checked(key: str | None) -> str | None:
@@ -34,20 +48,48 @@ class Repeats:
             raise BadInput("The Idempotency-Key cannot be used.", "Give 1 to 128 printable characters.")
         return key
 
-    def find(self, key: str | None) -> Any:
+    def find(self, key: str | None) -> dict[str, Any] | None:
         """The answer that was given, or None."""
         with self._lock:
-            return None if key is None else self._answers.get(key)
+            packed = None if key is None else self._answers.get(_digest(key))
+        return None if packed is None else answer_of(_unpacked(packed))
 
-    def keep(self, key: str | None, answer: Any) -> None:
+    def keep(self, key: str | None, ids: list[int]) -> None:
         if key is not None:
             with self._lock:
-                self._answers[key] = answer
+                self._answers[_digest(key)] = _packed(ids)
                 while len(self._answers) > MOST:
-                    self._answers.popitem(last=False)
+                    del self._answers[next(iter(self._answers))]
 
     def save(self) -> None:
         """Raises `OSError`."""
         with self._lock:
-            text = json.dumps(self._answers).encode()
-        write_whole(self._path, text)
+            text = {key.hex(): base64.b64encode(packed).decode() for key, packed in self._answers.items()}
+        write_whole(self._path, json.dumps(text).encode())
+
+
+def answer_of(ids: list[int]) -> dict[str, Any]:
+    """What a request that brought these samples is answered."""
+    return {"taken": len(ids), "ids": ids}
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()
+
+
+def _packed(ids: list[int]) -> bytes:
+    """Differences, which are mostly 1, as int64; compressed where there are many, behind a byte that says so."""
+    raw = np.diff(np.array(ids, np.int64), prepend=0).tobytes()
+    return b"r" + raw if len(raw) <= _LEAST else b"z" + zlib.compress(raw)
+
+
+def _unpacked(packed: bytes) -> list[int]:
+    """The inverse. Raises `ValueError` or `zlib.error` for what is none."""
+    raw = packed[1:]
+    if packed[:1] == b"z":
+        stream = zlib.decompressobj()
+        raw = stream.decompress(raw, _MOST_IDS * 8)
+        if not stream.eof:
+            raise ValueError("more ids than a request brings")
+    ids: list[int] = np.frombuffer(raw, np.int64).cumsum().tolist()
+    return ids

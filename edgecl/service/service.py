@@ -22,7 +22,7 @@ from .journal import Journal
 from .pool import Pool
 from .predicting import Answer, PredictThread
 from .refusals import Refused
-from .repeats import Repeats
+from .repeats import Repeats, answer_of
 from .reserve import Reserve, no_space
 from .schedule import Schedule
 from .taking import IntakeThread
@@ -91,9 +91,8 @@ class Service:
             samples = decode()
             self.watching.guess(samples)
             ids = self._take(samples)
-            answer = {"taken": len(ids), "ids": ids}
-            self.repeats.keep(key, answer)
-            return answer
+            self.repeats.keep(key, ids)
+            return answer_of(ids)
 
         return self.intake.ask(lambda: self._with_room(take), size, durable and self.held.durable)
 

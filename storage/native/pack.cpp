@@ -46,7 +46,7 @@ SampleScan scan_samples(int fd, uint64_t offset, uint64_t end, size_t payload, u
     size_t n = end > offset ? (end - offset) / stride : 0;
     SampleScan s;
     s.ok.assign(n, 0), s.rel.assign(n, 0), s.cls.assign(n, -1), s.subject.assign(n, -1);
-    size_t per = std::max<size_t>(1, (256 << 10) / stride);
+    size_t per = std::min(n, std::max<size_t>(1, (256 << 10) / stride)); // no more than is there, whatever a header says
     std::vector<uint8_t> buffer(per * stride);
     for (size_t i = 0; i < n; i += per) {
         size_t k = std::min(per, n - i);

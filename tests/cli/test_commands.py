@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -131,6 +132,16 @@ def test_ctrl_c_exits_130_with_a_valid_record_and_store_and_can_be_resumed(envir
     resumed = edgecl("run", "--resume", "o", "--seconds", 0.2, "--json")
     assert resumed.returncode == 0
     assert json.loads(resumed.stdout)["status"]["resumed_from"] == record["steps"]
+    shutil.move(tmp_path / "s", tmp_path / "moved")
+    lost = edgecl("run", "--resume", "o", "--seconds", 0.2)
+    assert lost.returncode == 2 and "--store DIR" in lost.stderr and not (tmp_path / "s").exists()
+    other = edgecl("run", *small, "--store", "other", "--seconds", 0.2)
+    assert other.returncode == 0
+    wrong = edgecl("run", "--resume", "o", "--store", "other", "--seconds", 0.2)
+    assert wrong.returncode == 2 and "not the store" in wrong.stderr
+    found = edgecl("run", "--resume", "o", "--store", "moved", "--seconds", 0.2, "--json")
+    assert found.returncode == 0 and json.loads(found.stdout)["status"]["resumed_from"] > record["steps"]
+    assert json.loads((tmp_path / "o" / "config.json").read_text())["store"] == str(tmp_path / "moved")
 
 
 def test_it_says_its_version(edgecl):

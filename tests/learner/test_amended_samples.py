@@ -3,7 +3,6 @@ predictions and training anew know it."""
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_a_corrected_label_is_the_one_that_memory_and_training_have(tmp_path):
         ours.learn(epochs=20)
         assert min(per_class(ours, [0, 1])) > 0.9
     with SampleStore(tmp_path / "s") as store:
-        labels = json.loads(store.meta_get("labels"))
+        labels = store.class_names().names
         assert [labels[c] for c in store.read(ids)["classes"]] == y
 
 

@@ -63,6 +63,7 @@ def test_samples_that_are_damaged(tmp_path):
 
 def test_a_log_that_no_longer_holds_the_beginning(tmp_path, monkeypatch):
     monkeypatch.setattr(calls, "MOST", 6)
+    monkeypatch.setattr(calls, "BLOCK", 1)
     with make(tmp_path, "ours", keep_checkpoints=1) as ours, make(tmp_path, "never") as never:
         tell(ours)
         refused(ours, 1, "from the end of task 2, subject 1 was seen before; from the seed, the log of calls begins")

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgecl.budget.meters import resident
 from edgecl.planning.run_plan import prepare
@@ -47,12 +49,12 @@ def test_a_million_steps_do_not_grow_the_process(tmp_path):
 
 def test_tasks_that_come_again_and_many_calls_cost_a_saved_state_little():
     """A state of tasks and calls goes back and forth, an earlier version's included."""
-    from edgecl.erasure.calls import LEARNED, OBSERVED, Call, CallLog, entries_of
+    from edgecl.erasure.calls import BLOCK, LEARNED, OBSERVED, Call, CallLog, length_of
     from edgecl.learning.tasks import Tasks
 
     tasks, log = Tasks(True), CallLog()
     for k in range(2000):
-        tasks.name = str(k)
+        tasks.name = repr(k)
         tasks.info(np.arange(k % 2, 20))
         tasks.waiting = [None]
         tasks.ended()
@@ -60,21 +62,43 @@ def test_tasks_that_come_again_and_many_calls_cost_a_saved_state_little():
         log.add(Call(LEARNED, 0, 40, 33 if k == 7 else -1))
     state, calls = tasks.state(), log.state()
     arrays = [v for v in (*state.values(), *calls.values()) if isinstance(v, np.ndarray)]
-    assert sum(a.nbytes for a in arrays) < 2000 * (4 + 2 * 8) + 1000
+    assert sum(a.nbytes for a in arrays) < 2000 * (4 + 8 + 5) + BLOCK * 2 * 8 + 6000
     again, log_again = Tasks(True), CallLog()
     again.load(state), log_again.load(calls)
     assert [again.of(k)[1].tolist() for k in (0, 1, 1999)] == [list(range(k % 2, 20)) for k in (0, 1, 1999)]
     assert [log_again[n] for n in range(log_again.end)] == [log[n] for n in range(log.end)]
     log_again.ended_after(3, 5)
-    assert log_again[3].c == 5 and log[15].c == 33
+    assert log_again[3].c == 5 and log[15].c == 33 and length_of(calls) == log.end
+    assert log.since(1500) == [log[n] for n in range(1500, log.end)]
 
     sizes = np.array([20 - k % 2 for k in range(2000)])
     units = np.concatenate([np.arange(k % 2, 20) for k in range(2000)])
     former = {k: v for k, v in state.items() if k != "task_sets"} | {"task_units": units, "task_sizes": sizes}
-    again.load(former)
+    again.load(former | {"task_names": [repr(k) for k in range(2000)]})
     assert again.of(1999)[1].tolist() == list(range(1, 20))
-    plain = {k: v for k, v in calls.items() if not k.startswith("entries_")}
-    log_again.load({**plain, "entries": np.stack(entries_of(calls), axis=1).astype(np.int64).ravel()})
+    plain = {k: v for k, v in calls.items() if not k.startswith(("entries_", "packed"))}
+    log_again.load({**plain, "entries": np.array(log.since(0), np.int64).ravel()})
+    assert log_again.state().keys() == calls.keys() and log_again.end == log.end
     assert [log_again[n] for n in range(log_again.end)] == [log[n] for n in range(log.end)]
     with pytest.raises(Exception, match="does not fit"):
         again.load({**state, "task_sets": np.array([5])})
+    for change in ({"packed_sizes": calls["packed_sizes"][1:]}, {"packed": calls["packed"][::-1].copy()}):
+        with pytest.raises(Exception, match="does not fit"):
+            log_again.load({**calls, **change})
+    for change in ({"task_name_ends": state["task_name_ends"][:-1]}, {"task_names": state["task_names"][::-1].copy()}):
+        with pytest.raises(Exception, match="does not fit"):
+            again.load({**state, **change})
+
+
+@given(st.lists(st.none() | st.text(max_size=5) | st.sampled_from(["a", "\x01a", "a\x01a", "\ud800"]), max_size=12))
+def test_a_task_is_found_by_its_name_and_by_no_part_of_it(named):
+    from edgecl.learning.task_names import Names
+
+    names = Names()
+    for number, name in enumerate(named):
+        names.put(number, "another")
+        names.put(number, name)
+    again = Names.of(names.state())
+    assert [again[k] for k in range(len(again))] == named
+    for name in {"a", *named} - {None}:
+        assert again.find(name) == (named.index(name) if name in named else None)

@@ -106,6 +106,22 @@ def test_tasks_that_came_after_the_save_come_back_as_tasks(tmp_path):
         same_bits(again, ours)
 
 
+def test_samples_that_the_store_evicts_before_they_were_learned_are_told(tmp_path):
+    given = {**OPTIONS, "buffer": 20, "store_limit": "60 samples"}
+    with Learner("mlp", store=str(tmp_path / "s"), path=tmp_path / "p", **given) as ours:
+        x, y = some([0, 1])
+        for _ in range(3):
+            ours.observe(x, y).wait()
+        seen = ours.counters["new"]
+        ours.learn()
+        gone = ours.counters["lost_unlearned"]
+        assert gone == seen - 60 - 20  # RAM holds the first 20
+        assert any(f"{gone} samples were evicted" in text for _, _, text in ours.core.trainer.log)
+        ours.save()
+    with Learner.open(tmp_path / "p") as again:
+        assert again.counters["lost_unlearned"] == gone
+
+
 def test_right_after_a_task_the_memory_is_replayed(tmp_path):
     """cases/learn-right-after-end-task"""
     for method in ("er", "der++", "er-ace"):

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -295,10 +296,14 @@ def run(kind: Kind, place: Path, of: Callable[..., Iterator[Case]], seed: int, e
     sound = place / "sound"
     pid = os.fork()  # this process never holds an index open, which its children could not have beside it
     if pid == 0:
-        make(kind, sound)
-        with kind.open(sound, read_only=True) as store:
-            (place / "live.json").write_text(json.dumps(sorted(live_ids(store))))
-        os._exit(0)
+        try:
+            make(kind, sound)
+            with kind.open(sound, read_only=True) as store:
+                (place / "live.json").write_text(json.dumps(sorted(live_ids(store))))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
     os.waitpid(pid, 0)
     all_samples(kind)
     before = set(json.loads((place / "live.json").read_text()))

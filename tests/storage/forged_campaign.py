@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import struct
@@ -26,6 +27,7 @@ from edgecl.storage import SampleStore, _storage, export_store, import_store
 from edgecl.storage.amending import FILE as LOG
 from edgecl.storage.errors import StoreError
 from edgecl.storage.index import _COMMIT, _ENTRY, _seal
+from edgecl.storage.wear import _SAVED
 from store_samples import SCHEMA, logits_of, sample_of
 
 PATIENCE = 5
@@ -66,6 +68,7 @@ def make_store(place: Path) -> None:
             store.remove([250])
             store.forget(4)
             store.meta_set({"a": b"1"})
+            store.name_classes(["a", 5, "b"], {2: 3})
     finally:
         opening.FILE_BYTES = usual
 
@@ -84,6 +87,8 @@ def use_store(place: Path) -> None:
             store.append(sample_of(ids), 1, 2, fields={"logits": logits_of(ids)}).wait()
         store.compact()
         store.load(store.state())
+        named = store.class_names()
+        store.name_classes([*named.names, "c"], named.sole)
 
 
 def json_changes(path: str) -> Callable[[Path], Iterator[tuple[str, Callable[[Path], None]]]]:
@@ -215,7 +220,7 @@ def index_changes(place: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     with lmdb.open(str(place / "s" / "index"), readonly=True, lock=False) as env, env.begin() as txn:
         found = {bytes(k): bytes(v) for k, v in txn.cursor()}
     for key, value in found.items():
-        layout = _COMMIT if key == b"c" else _ENTRY if key[:1] == b"s" else None
+        layout = {b"c": _COMMIT, b"s": _ENTRY, b"w": _SAVED}.get(key[:1])
         if layout is None:
             continue
         for field, was in enumerate(layout.unpack_from(value)):
@@ -228,10 +233,10 @@ def _index(place: Path, key: bytes, layout: struct.Struct, field: int, value: in
     with lmdb.open(str(place / "s" / "index"), map_size=8 << 20) as env, env.begin(write=True) as txn:
         body = bytes(txn.get(key))[:-4]
         found = list(layout.unpack_from(body))
-        kinds = layout.format.lstrip("<")
+        kinds = "".join(kind * int(n or 1) for n, kind in re.findall(r"(\d*)([a-zA-Z])", layout.format))
         size = struct.calcsize("<" + kinds[field]) * 8
         value &= 2**size - 1
-        found[field] = value - 2**size if kinds[field] == "q" and value >= 2 ** (size - 1) else value
+        found[field] = value - 2**size if kinds[field] in "qd" and value >= 2 ** (size - 1) else value
         body = layout.pack(*found) + body[layout.size :]
         txn.put(key, _seal(key, body))
         txn.put(b"t", _seal(b"t", struct.pack("<Q", txn.id())))
@@ -240,6 +245,8 @@ def _index(place: Path, key: bytes, layout: struct.Struct, field: int, value: in
 def store_changes(place: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
     for name in ("store.json", "forgotten.json"):
         yield from json_changes(f"s/{name}")(place)
+    for name, change in json_changes("s/names.json")(place):  # both files alike
+        yield name, lambda p, c=change: (c(p), shutil.copy(p / "s/names.json", p / "s/names-copy.json"))  # type: ignore
     yield from segment_changes(place)
     yield from log_changes(place)
     yield from index_changes(place)

@@ -47,38 +47,43 @@ def lives_of(which: str) -> list[Any]:
     return found
 
 
-def nth_call(place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None) -> dict[str, Any]:
+def nth_call(
+    place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None, workers: int = WORKERS
+) -> dict[str, Any]:
     """Failing calls; one in ``rounds`` points is tried, drawn with the seed. lives: ``store``, ``learner`` or ``all``.
 
-    progress: folder that notes what is done; points noted there are not tried again.
+    progress: folder that notes what is done; points noted there are not tried again, by however many workers.
     """
-    return _campaign(place, "fail", rounds, seed, lives, progress)
+    return _campaign(place, "fail", rounds, seed, lives, progress, workers)
 
 
 def placed_kills(
-    place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None
+    place: Path, rounds: int, seed: int, lives: str = "all", progress: Path | None = None, workers: int = WORKERS
 ) -> dict[str, Any]:
     """SIGKILL before and after each call; likewise."""
-    return _campaign(place, "kill", rounds, seed, lives, progress)
+    return _campaign(place, "kill", rounds, seed, lives, progress, workers)
 
 
-def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str, progress: Path | None) -> dict[str, Any]:
+def _campaign(
+    place: Path, what: str, rounds: int, seed: int, lives: str, progress: Path | None, workers: int
+) -> dict[str, Any]:
     began = time.perf_counter()
     library = build(place)
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": path}
-    workers = []
-    for part in range(WORKERS):
+    running = []
+    for part in range(workers):
         folder = place / f"worker{part}"
         folder.mkdir()
-        notes = "" if progress is None else str(progress / f"{what}-{part}.jsonl")
-        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), str(part), lives, notes]
+        notes = "" if progress is None else str(progress)
+        parts = f"{part}/{workers}"
+        command = [sys.executable, "-P", __file__, what, str(rounds), str(seed), str(folder), parts, lives, notes]
         pipe = subprocess.PIPE
-        workers.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
+        running.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
     total: Counter[str] = Counter(dict.fromkeys(("points", "memory_errors", "seconds", *COUNTS), 0))
     typed: Counter[str] = Counter()
     failures: list[str] = []
-    for worker in workers:
+    for worker in running:
         out, errors = worker.communicate()
         if worker.returncode:
             raise RuntimeError(f"A worker ended with {worker.returncode}: {errors[-2000:]}")
@@ -86,7 +91,7 @@ def _campaign(place: Path, what: str, rounds: int, seed: int, lives: str, progre
         typed.update(row["typed_errors"])
         failures += row["failures"]
         total.update({k: row[k] for k in total})
-    seconds = round(max(time.perf_counter() - began, total["seconds"] / WORKERS), 1)  # earlier sittings included
+    seconds = round(max(time.perf_counter() - began, total["seconds"] / workers), 1)  # earlier sittings included
     told = {"typed_errors": dict(sorted(typed.items())), "failures": failures[:50]}
     return {**total, "of": row["of"], **told, "seconds": seconds}
 
@@ -104,10 +109,18 @@ def points(counts: dict[str, int], what: str) -> list[Point]:
 
 
 class Worker:
-    """Tries every ``WORKERS``-th of the chosen points, from ``part`` on. notes: a file that says which are done."""
+    """Tries one in so many of the chosen points: ``part`` is (which, of how many). notes: a folder that says which are
+    done."""
 
     def __init__(
-        self, place: Path, what: str, every: int, seed: int, part: int, lives: list[Any], notes: Path | None = None
+        self,
+        place: Path,
+        what: str,
+        every: int,
+        seed: int,
+        part: tuple[int, int],
+        lives: list[Any],
+        notes: Path | None = None,
     ) -> None:
         self.lives, self.notes = lives, notes
         self.place, self.what, self.every, self.seed, self.part = place, what, every, seed, part
@@ -119,13 +132,15 @@ class Worker:
         self.number = 0
 
     def run(self) -> dict[str, Any]:
-        noted = [] if self.notes is None or not self.notes.exists() else self.notes.read_text().splitlines()
+        files = [] if self.notes is None else sorted(self.notes.glob(f"{self.what}-*.jsonl"))
+        noted = [line for file in files for line in file.read_text().splitlines()]
         done = {row["point"]: row for row in map(json.loads, noted)}
         total, tried = 0, []
         for life in self.lives:
             found = points(self._dry(life), self.what)
             order = np.random.default_rng([self.seed, total]).permutation(len(found))
-            chosen = [found[i] for i in order[: -(-len(found) // self.every)]][self.part :: WORKERS]
+            which, of = self.part
+            chosen = [found[i] for i in order[: -(-len(found) // self.every)]][which::of]
             total += len(found)
             for point in chosen:
                 name = f"{life.name}, {point.name}"
@@ -141,7 +156,7 @@ class Worker:
 
     def _noted(self, row: dict[str, Any]) -> dict[str, Any]:
         if self.notes is not None:
-            with self.notes.open("a") as file:
+            with (self.notes / f"{self.what}-{self.part[0]}.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
         return row
 
@@ -245,7 +260,8 @@ class Worker:
 def main() -> int:
     what, every, seed, place, part, which, notes = sys.argv[1:8]
     noted = Path(notes) if notes else None
-    worker = Worker(Path(place), what, int(every), int(seed), int(part), lives_of(which), noted)
+    number, of = map(int, part.split("/"))
+    worker = Worker(Path(place), what, int(every), int(seed), (number, of), lives_of(which), noted)
     print(json.dumps(worker.run()))
     return 0
 

@@ -15,6 +15,7 @@ from store_samples import logits_of, sample_of
 
 SCHEMA = StreamSchema((1, 10, 20), "uint8", {"logits": FieldSpec("float16", 12), "weight": FieldSpec("float32", 1)})
 SUBJECTS = 5
+OF_ONE = "<all of subject 1>"  # the name of a class
 TYPED = (StoreError, MemoryError)  # the latter where an allocation fails, and only there
 Say = Callable[..., None]
 
@@ -47,8 +48,8 @@ class StoreLife:
 
     def steps(self) -> list[Callable[[SampleStore, Path, Say], Any]]:
         more, fields = self._append, self._fields
-        return [more, fields, self._meta, more, self._forget(1), more, self._state, self._relabel, more, self._remove,
-                self._compact, self._export, more, self._forget(3), more]  # fmt: skip
+        return [self._name, more, fields, self._meta, more, self._forget(1), more, self._state, self._relabel, more,
+                self._remove, self._compact, self._export, more, self._forget(3), more]  # fmt: skip
 
     def live(self, place: Path, say: Say) -> None:
         """A call that fails is followed by an append on the same handle, and by another opening."""
@@ -110,6 +111,11 @@ class StoreLife:
     def _meta(store: SampleStore, place: Path, say: Say) -> None:
         store.meta_set({"seen": str(store.next_id).encode()})
         say("m", store.next_id)
+
+    @staticmethod
+    def _name(store: SampleStore, place: Path, say: Say) -> None:
+        store.name_classes(["zero", OF_ONE], {1: 1})
+        say("n")
 
     @staticmethod
     def _forget(subject: int) -> Callable[[SampleStore, Path, Say], None]:
@@ -175,6 +181,13 @@ class StoreLife:
                 found["lost"] += int((~have & np.isin(held, list(sure))).sum())
             found["lost"] += int(int(store.meta_get("seen") or b"-1") < said.seen)
             found["wrong"] += len(store.verify())
+            named = store.class_names().names
+            found["lost"] += "zero" not in named and said.named
+            found["lost"] += OF_ONE not in named and said.named and 1 not in said.forgetting
+            found["leaked"] += OF_ONE in named and 1 in said.forgotten
+        if 1 in said.forgotten or self._sealed:
+            written = (p for p in (place / "store").rglob("*") if p.is_file())
+            found["leaked"] += any(OF_ONE.encode() in p.read_bytes() for p in written)
         if not self._sealed:
             forgotten = said.below(said.forgotten, every)
             found["leaked"] += plaintext(place / "store", every[forgotten])
@@ -217,7 +230,7 @@ class _Said:
     def __init__(self, ledger: list[list[str]]) -> None:
         self.acked: set[int] = set()
         self.weights: set[int] = set()
-        self.seen = -1
+        self.seen, self.named = -1, False
         self.forgetting: dict[int, int] = {}
         self.forgotten: dict[int, int] = {}
         self.labelling: set[int] = set()
@@ -231,6 +244,8 @@ class _Said:
                 (self.acked if what == "w" else self.weights).update(span)
             elif what == "m":
                 self.seen = int(words[0])
+            elif what == "n":
+                self.named = True
             elif what == "f":
                 self.forgetting[int(words[0])] = int(words[1])
             elif what == "F":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgecl.storage import SampleStore
-from edgecl.storage.layout import FORMAT
+from edgecl.storage.layout import STORE_FORMAT
 from store_samples import SCHEMA, logits_of, sample_of
 
 LIMIT = 600_000
@@ -44,7 +44,7 @@ def test_everything_is_there_and_the_store_says_its_new_format(old):
     with SampleStore(old, limit_bytes=LIMIT) as store:
         check(store)
         assert store.verify() == []
-    assert format_of(old) == FORMAT == 2
+    assert format_of(old) == STORE_FORMAT == 3
     with SampleStore(old, SCHEMA, limit_bytes=LIMIT) as store:
         check(store)
 

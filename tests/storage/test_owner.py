@@ -156,7 +156,7 @@ def test_a_store_of_a_later_format_is_named_as_such(tmp_path):
     path = tmp_path / "s" / "store.json"
     import json
 
-    text = json.loads(path.read_text())["text"].replace('"format": 2', '"format": 9')
+    text = json.loads(path.read_text())["text"].replace('"format": 3', '"format": 9')
     path.write_text(json.dumps({"text": text, "crc32c": _storage.crc32c(text.encode())}))
     with pytest.raises(StoreError, match="format 9"):
         SampleStore(tmp_path / "s")
