@@ -121,6 +121,17 @@ const Entry &entry(Function f) {
 }
 
 // ---- rows ------------------------------------------------------------------------------------------------------
+// Sum of term(i) over n vectors, sixteen at a time: a summand is rounded n / 16 + 16 times instead of n.
+template <int L, class Term> EDGECL_INLINE typename Vec<L>::type line_sum(int n, const Term &term) {
+  typename Vec<L>::type sum{};
+  for (int i = 0; i < n;) {
+    typename Vec<L>::type part{};
+    for (const int end = std::min(n, i + 16); i < end; i++) part += term(i);
+    sum += part;
+  }
+  return sum;
+}
+
 // n positions of a view, `stride` floats apart, into out [n][L].
 template <int L> void gather(const float *p, ptrdiff_t stride, bool parameter, int n, float *out) {
   typedef typename Vec<L>::type V;
@@ -145,22 +156,21 @@ template <int L>
 void scatter(float *p, ptrdiff_t stride, bool parameter, int n, const float *row, Combine how, int real) {
   typedef typename Vec<L>::type V;
   if (parameter) { // gradients are summed over the samples
-    float total = 0;
+    double total = 0;
     for (int i = 0; i < n; i++) {
-      float s = 0;
+      double s = 0;
       for (int l = 0; l < real; l++) s += row[i * L + l];
       if (stride)
-        p[i * stride] += s;
+        p[i * stride] += (float)s;
       else
         total += s;
     }
-    if (!stride) *p += total;
+    if (!stride) *p += (float)total;
     return;
   }
   const V mask = real_lanes<L>(real), zero{};
   if (stride == 0 && how == Combine::ADD) {
-    V a = *(const V *)row;
-    for (int i = 1; i < n; i++) a += *(const V *)(row + i * L);
+    const V a = line_sum<L>(n, [&](int i) { return *(const V *)(row + i * L); });
     *(V *)p += mask > zero ? a : zero;
     return;
   }
@@ -241,17 +251,6 @@ template <int L> typename Vec<L>::type line_maximum(float *x, int n) {
   auto m = at<L>(x, 0);
   for (int i = 1; i < n; i++) m = at<L>(x, i) > m || at<L>(x, i) != at<L>(x, i) ? at<L>(x, i) : m;
   return m;
-}
-
-// Sum of term(i) over a line, sixteen at a time: a summand is rounded n / 16 + 16 times instead of n.
-template <int L, class Term> EDGECL_INLINE typename Vec<L>::type line_sum(int n, const Term &term) {
-  typename Vec<L>::type sum{};
-  for (int i = 0; i < n;) {
-    typename Vec<L>::type part{};
-    for (const int end = std::min(n, i + 16); i < end; i++) part += term(i);
-    sum += part;
-  }
-  return sum;
 }
 
 // out = e^(x - m); returns the sum.
