@@ -6,7 +6,7 @@ import numpy as np
 
 from ..emit import Emit
 from ..foreign import Data, Mixes, Unsupported, Value
-from ..onnx_forms import Form, interpolation
+from ..onnx_forms import Form, Sampling, interpolation
 from .registry import onnx
 
 
@@ -124,10 +124,11 @@ def _resize(emit: Emit, form: Form) -> Value:
         if isinstance(x, Data) and a == x.batch and not x.merged:
             raise Mixes
         crop = transform == "tf_crop_and_resize"
-        columns, weights = interpolation(
-            n, out, float(scales[i]), "nearest" if mode == "nearest" else "linear", transform, nearest, start, end,
-            bool(form.attribute("exclude_outside", 0)), crop,
+        how = Sampling(
+            "nearest" if mode == "nearest" else "linear", transform, nearest, start, end,
+            bool(form.attribute("exclude_outside", 0)),
         )  # fmt: skip
+        columns, weights = interpolation(n, out, float(scales[i]), how)
         if crop and outside and any(not c for c in columns):
             raise Unsupported("fills places outside its region with a value")
         x = emit.resample(x, a, columns, weights, "resize")

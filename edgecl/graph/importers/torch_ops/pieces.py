@@ -10,7 +10,7 @@ import numpy as np
 
 from ..emit import Emit
 from ..foreign import Missing, Unsupported, Value
-from ..onnx_forms import interpolation
+from ..onnx_forms import Sampling, interpolation
 from .registry import Call, as_pair, as_value, aten
 from .shapes import as_parameter
 
@@ -165,7 +165,7 @@ def _resize(emit: Emit, c: Call, mode: str, transform: str) -> Value:
         scale = float(scales[i]) if scales is not None else out / size
         if out == size:
             continue
-        columns, weights = interpolation(size, out, scale, mode, transform, "floor")
+        columns, weights = interpolation(size, out, scale, Sampling(mode, transform))
         x = emit.data(emit.resample(x, 2 + i, columns, weights, "resize"))
     return x
 
