@@ -1,6 +1,7 @@
-"""Pictures of our pages in a real browser, for eyes: docs/screenshots. Needs Chromium.
+"""Pictures of our pages in a real browser, for eyes: docs/screenshots. Needs Chromium; the service's Playwright too.
 
     python bench/screenshots.py            # runs of 1, 10 and 100 tasks (seconds each), then the pictures
+    python bench/screenshots.py service    # the page of the service, taught three classes from a film
 """
 
 from __future__ import annotations
@@ -40,9 +41,39 @@ def shoot(page: Path, target: Path, width: int, height: int, dark: bool) -> None
         )  # fmt: skip
 
 
+def shoot_service(out: Path) -> None:
+    """The page of the service, both views, wide and light, narrow and dark."""
+    sys.path.insert(0, str(ROOT / "tests" / "service"))
+    from pages import SCENES, browser, teachable
+    from test_page import add, scene, teach
+
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        daemon, address = teachable(folder)
+        try:
+            for width, dark in ((1400, False), (360, True)):
+                with browser(folder, width, dark) as page:
+                    page.goto(address)
+                    if not dark:
+                        add(page, *SCENES)
+                    for _ in range(3):
+                        for key, name in enumerate(SCENES, 1):
+                            teach(page, name, str(key))
+                    scene(page, "green")
+                    page.wait_for_timeout(700)
+                    page.screenshot(path=out / f"service_teach_{width}.png", full_page=True)
+                    page.keyboard.press("w")
+                    page.wait_for_timeout(5000)
+                    page.screenshot(path=out / f"service_watch_{width}.png", full_page=True)
+        finally:
+            daemon.end()
+
+
 def main() -> None:
     only, out = sys.argv[1:], ROOT / "docs" / "screenshots"
     out.mkdir(exist_ok=True)
+    if only == ["service"]:
+        return shoot_service(out)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         for name, (tasks, width, height, dark) in SHOTS.items():

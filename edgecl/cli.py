@@ -26,6 +26,7 @@ HOMES = {
     "restore": "backup",
     "demo": "demo",
     "doctor": "doctor",
+    "teach": "teach",
     "serve": "serve",
     "ctl": "ctl",
     "service": "service",

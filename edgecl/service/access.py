@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..storage.bounded import read_bounded
 from .refusals import Refused
 
-METRICS, USE, ADMIN = "metrics", "use", "admin"
+ANYONE, METRICS, USE, ADMIN = "anyone", "metrics", "use", "admin"  # anyone: the page itself, which holds nothing
 # what each role may do; reading metrics and health is everybody's
 GRANTS = {METRICS: frozenset({METRICS}), USE: frozenset({METRICS, USE}), ADMIN: frozenset({METRICS, USE, ADMIN})}
 _LINE = re.compile(r"(metrics|use|admin)\s+([A-Za-z0-9_.-]{1,64})\s+([0-9a-f]{64})")
@@ -65,12 +65,16 @@ class Gate:
         """Read the file again. Raises `BadInput`, with the old tokens in force."""
         self._tokens = read_tokens(self._path)
 
-    def roles(self, authorization: str | None, host: str | None) -> frozenset[str]:
-        """What a request may do. Raises `Refused`: 421 for a host that is not ours, 401 without a good token."""
+    def check_host(self, host: str | None) -> None:
+        """Raise `Refused` (421) for a host that is not ours: a page of others that says it is us reaches nothing."""
         name = (host or "").lower()
         name = name[: name.rindex(":")] if re.search(r":\d+$", name) else name
         if name.strip("[]") not in self._hosts:
             raise Refused(421, f"This is not '{name[:64]}'.", "Add the name to serve.hosts.")
+
+    def roles(self, authorization: str | None, host: str | None) -> frozenset[str]:
+        """What a request may do. Raises `Refused`: 401 without a good token; as `check_host`."""
+        self.check_host(host)
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refused(401, "The request has no token.", "Send Authorization: Bearer TOKEN.")

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .access import GRANTS, Gate
+from .access import ANYONE, GRANTS, Gate
 from .metrics import Metrics
+from .pages import PAGE_VERBS
 from .reading import drop_body
 from .refusals import Refused, problem, status_of
 from .service import Service
@@ -43,7 +44,7 @@ async def metrics(service: Service, request: Request) -> Response:
 METRICS = Verb("GET", "/metrics", "metrics", "metrics", "Counters, as Prometheus reads them.", metrics,
                (200, "text format 0.0.4"), returns="text/plain")  # fmt: skip
 OPENAPI = Verb("GET", "/v1/openapi.json", "metrics", "openapi", "This document.", openapi, (200, "OpenAPI 3.1"))
-VERBS: tuple[Verb, ...] = (*USE_VERBS, *ADMIN_VERBS, METRICS, OPENAPI)
+VERBS: tuple[Verb, ...] = (*USE_VERBS, *ADMIN_VERBS, METRICS, OPENAPI, *PAGE_VERBS)
 
 
 def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | None = None) -> Starlette:
@@ -55,7 +56,15 @@ def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | 
         assert gate is not None
         return gate.roles(request.headers.get("authorization"), request.headers.get("host"))
 
-    routes = [Route(v.path, _endpoint(service, v, roles), methods=[v.method]) for v in VERBS]
+    def check_host(request: Request) -> frozenset[str]:
+        if gate is not None:
+            gate.check_host(request.headers.get("host"))
+        return frozenset({ANYONE})
+
+    routes = [
+        Route(v.path, _endpoint(service, v, check_host if v.role == ANYONE else roles), methods=[v.method])
+        for v in VERBS
+    ]
     app = Starlette(routes=routes)
     app.state.metrics = metrics
     app.router.redirect_slashes = False

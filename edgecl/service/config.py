@@ -103,7 +103,40 @@ class Pool:
     age: float = _option(86400.0, p.duration, "seconds that a sample waits at most")
 
 
-SECTIONS: Mapping[str, type] = {"serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool}
+@dataclass(frozen=True)
+class Watch:
+    """A folder whose files become samples."""
+
+    folder: str | None = _option(None, p.text, "NAME/*.jpg|png|npy are samples of NAME, _unlabelled/* wait for a label")
+    every: float = _option(1.0, p.duration, "seconds between looks; a file that stood still in between is taken")
+
+
+def _name(name: str, raw: Any) -> str:
+    """Part of a topic."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", str(raw)):
+        raise BadInput(f"{name} is '{raw}'.", "Use letters, digits, - and _.")
+    return str(raw)
+
+
+@dataclass(frozen=True)
+class Mqtt:
+    """A broker that samples come from and predictions go to."""
+
+    host: str | None = _option(None, p.text, "of the broker")
+    port: int = _option(1883, p.count(1, 65535), "of the broker")
+    name: str = _option("device", _name, "of this device, in topics: edgecl/NAME/observe ...")
+    username: str | None = _option(None, p.text, "at the broker")
+    password_file: str | None = _option(None, p.text, "file of the password")
+    tls: bool = _option(False, p.flag, "encrypt, and check the broker's certificate")
+    authority: str | None = _option(None, p.text, "file of the authority that signed it (PEM)")
+    commands: bool = _option(False, p.flag, "hear edgecl/NAME/cmd: learn, stop, pause, resume, save")
+    discovery: bool = _option(True, p.flag, "tell Home Assistant of the device")
+    every: float = _option(60.0, p.duration, "seconds between states")
+
+
+SECTIONS: Mapping[str, type] = {
+    "serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool, "watch": Watch, "mqtt": Mqtt,
+}  # fmt: skip
 # what SIGHUP may change in a running daemon
 RELOADABLE = frozenset({"serve.log", "serve.unsure_below", "serve.tokens", "learn.when", "learn.slice",
                         "learn.checkpoint_every", "holdout.worse", "holdout.p", "holdout.least"})  # fmt: skip
@@ -119,6 +152,8 @@ class ServiceConfig:
     learn: Learn = field(default_factory=Learn)
     holdout: Holdout = field(default_factory=Holdout)
     pool: Pool = field(default_factory=Pool)
+    watch: Watch = field(default_factory=Watch)
+    mqtt: Mqtt = field(default_factory=Mqtt)
 
     @property
     def state(self) -> Path:

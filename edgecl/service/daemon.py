@@ -27,6 +27,7 @@ from .logs import set_level
 from .metrics import Metrics
 from .notify import notify
 from .service import Service
+from .ways import begin_ways
 
 LOG = logging.getLogger("edgecl.service")
 NUDGE = 0.05  # seconds between looks whether what trains is to make room
@@ -107,6 +108,7 @@ class Daemon:
             server = make_server(app, self.config.serve, self._tls if name == "tcp" else None)
             self._servers.append(server)
             running.append(asyncio.create_task(server.serve(sockets=[sock])))
+        ways = begin_ways(self.service, self.config, metrics)
         while not all(server.started for server in self._servers):
             await asyncio.sleep(0.001)
             for task in running:
@@ -119,6 +121,8 @@ class Daemon:
         beat = asyncio.create_task(self._beat())
         await asyncio.gather(*running)
         beat.cancel()
+        for way in ways:
+            await asyncio.to_thread(way.close)
 
     async def _beat(self) -> None:
         life = Life(self.service)

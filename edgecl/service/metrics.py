@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from .. import __version__
+from .device import budgets, flash_years
 from .service import Service
 
 BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -126,25 +127,13 @@ def _gauges(s: Service, facts: dict[str, Any]) -> Iterator[Metric]:
     }
     if facts["flash"] is not None:
         values["edgecl_store_bytes"] = ("Of the store's files.", facts["flash"]["bytes"])
-        values["edgecl_flash_years"] = ("Until the flash is worn, at the last day's writes.", _flash_years(s, facts))
+        years = flash_years(s.held, facts)
+        values["edgecl_flash_years"] = ("Until the flash is worn, at the last day's writes.", years)
     if governor is not None and governor["highest_temperature"] is not None:
         values["edgecl_temperature_celsius"] = ("Highest so far.", governor["highest_temperature"])
     for name, (about, value) in values.items():
         if value is not None:
             yield GaugeMetricFamily(name, about, value=value)
-
-
-def _flash_years(s: Service, facts: dict[str, Any]) -> float | None:
-    """By the figures of the device's profile; None without one."""
-    device = s.held.learner.plan.config.device
-    a_day = facts["flash"]["bytes_written_last_day"]
-    if device is None or a_day is None:
-        return None
-    from ..devices.load import load_profile
-    from ..storage import endurance_years
-
-    found = load_profile(device).flash_endurance
-    return None if found is None else endurance_years(a_day, *found)
 
 
 def _accuracy(s: Service) -> Iterator[Metric]:
@@ -162,17 +151,10 @@ def _accuracy(s: Service) -> Iterator[Metric]:
 
 
 def _budget(s: Service, facts: dict[str, Any]) -> Iterator[Metric]:
-    limits = s.config.budget
-    used = {"flops": facts["flops"], "seconds": facts["train_seconds"], "energy": facts["energy_joules"]["value"]}
     limit = GaugeMetricFamily("edgecl_budget_limit", "Of the budget.", labels=("kind",))
     spent = GaugeMetricFamily("edgecl_budget_used", "Of the budget.", labels=("kind",))
-    from ..budget import Budget
-
-    parsed = Budget(**limits)
-    for kind, value in used.items():
-        most = getattr(parsed, kind)
-        if most is not None and value is not None:
-            limit.add_metric((kind,), float(most))
-            spent.add_metric((kind,), float(value))
+    for kind, used, most in budgets(s.config.budget, facts):
+        limit.add_metric((kind,), most)
+        spent.add_metric((kind,), used)
     yield limit
     yield spent

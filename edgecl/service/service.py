@@ -16,6 +16,7 @@ from .bodies import Samples, check_label
 from .boots import Boots
 from .config import RELOADABLE, ServiceConfig
 from .corrections import Corrections
+from .device import device_facts
 from .events import Events
 from .held import Held
 from .journal import Journal
@@ -241,10 +242,8 @@ class Service:
         return {
             "version": __version__,
             "up_seconds": round(time.monotonic() - self.began, 1),
-            "ready": self.not_ready is None,
-            "reason": self.not_ready,
-            "busy": self.work.busy,
-            "jobs_waiting": self.work.waiting,
+            "ready": self.not_ready is None, "reason": self.not_ready,
+            "busy": self.work.busy, "jobs_waiting": self.work.waiting,
             "model": {"steps": held.steps, "slot": held.slot},
             "labels": facts.pop("labels"),
             "input": {"shape": list(held.spec.shape), "dtype": held.spec.dtype},
@@ -256,8 +255,8 @@ class Service:
             "accuracy": self.watching.facts(),
             "pool": {"samples": len(self.pool), "bytes": self.pool.bytes},
             "saved_seconds_ago": round(schedule.since_saved, 1),
-            "unsaved": held.unsaved,
-            "disk_full": self.full,
+            "unsaved": held.unsaved, "disk_full": self.full, "loss": self.loss,
+            "device": device_facts(held, self.config.budget, facts),
             "counters": facts,
         }  # fmt: skip
 

@@ -15,7 +15,7 @@ Handler = Callable[[Any, Request], Awaitable[Response]]
 @dataclass(frozen=True)
 class Verb:
     """method, path : of the route, parameters in braces
-    role : ``metrics``, ``use`` or ``admin``;  name : of the operation;  about : one sentence
+    role : ``anyone``, ``metrics``, ``use`` or ``admin``;  name : of the operation;  about : one sentence
     takes : types of its body;  query : names of what the query may hold, with what they mean
     answers : status of success and what it means
     body : JSON schema of a JSON body

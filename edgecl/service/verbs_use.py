@@ -25,7 +25,7 @@ LABELLED = {"label": "of all samples; digits are a whole number", "subject": "wh
 
 async def predict(service: Service, request: Request) -> Response:
     query = check_query(request, PREDICT.query)
-    proba, keep = truth(query, "proba"), truth(query, "keep")
+    proba, keep = truth(query, "proba"), truth(query, "keep") if "keep" in query else None
     spec, most = service.held.spec, service.config.serve.max_body
     length = declared_length(request, most)
     kind = content_type(request, KINDS)
@@ -41,11 +41,11 @@ async def predict(service: Service, request: Request) -> Response:
     return JSONResponse(_answer(service, answer, proba, keep))
 
 
-def _answer(service: Service, answer: Answer, proba: bool, keep: bool) -> dict[str, Any]:
+def _answer(service: Service, answer: Answer, proba: bool, keep: bool | None) -> dict[str, Any]:
     best = answer.shares.max(axis=1)
     labels, least = list(answer.labels), service.config.serve.unsure_below
     unsure = [] if least is None else [i for i, p in enumerate(best) if p < least]
-    kept = list(range(len(labels))) if keep else unsure
+    kept = list(range(len(labels))) if keep else unsure if keep is None else []
     found: dict[str, Any] = {"labels": labels, "confidence": [round(float(p), 6) for p in best],
                              "model": {"slot": answer.slot, "steps": answer.steps}}  # fmt: skip
     if kept:
@@ -153,7 +153,8 @@ async def readyz(service: Service, request: Request) -> Response:
 PREDICT = Verb(
     "POST", "/v1/predict", "use", "predict", "Labels of samples, with the confidence of each.", predict,
     (200, "labels, in the order of the samples"), KINDS,
-    {"proba": "1: also the probability of every class", "keep": "1: the samples wait for a label"},
+    {"proba": "1: also the probability of every class",
+     "keep": "1: the samples wait for a label; 0: not even unsure ones"},
 )  # fmt: skip
 OBSERVE = Verb(
     "POST", "/v1/observe", "use", "observe", "Take labelled samples.", observe, (202, "taken"), KINDS,

@@ -171,5 +171,5 @@ class Watching:
         return {
             "prequential": self.prequential.accuracy, "prequential_samples": self.prequential.count,
             "holdout": self.accuracy, "holdout_samples": len(self.holdout), "rollbacks": self.rollbacks,
-            "slot": self.slots.slot,
+            "slot": self.slots.slot, "classes": [[label, share] for label, share in list(self.by_label.items())],
         }  # fmt: skip

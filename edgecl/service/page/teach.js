@@ -1,0 +1,142 @@
+// Teaching: a class is held, the picture at hand is sent as one of it, and what the service sees is shown meanwhile.
+import { post, send, labelQuery, Refused } from "./api.js";
+import * as classes from "./classes.js";
+import { $, bar, canvasOf, el } from "./dom.js";
+import * as kept from "./kept.js";
+import { sources } from "./sources.js";
+import { words } from "./words.js";
+
+const TEACH_MS = 150, SEE_MS = 250, MOST_SHOWN = 8;
+let source = sources.camera, visible = false, side = 96;
+let held = null, teaching = false, labelled = true;
+
+function failed(error) {
+  if (!(error instanceof Refused)) throw error;
+  $("state").textContent = error.message;
+  $("state").className = "bad";
+}
+
+const blobOf = (picture) => new Promise((done) => canvasOf(picture, side).toBlob(done, "image/png"));
+
+async function choose(name) {
+  source.hide();
+  source = sources[name];
+  if (visible) await source.show().catch(failed);
+}
+
+for (const name of Object.keys(sources)) {
+  const radio = el("input", { type: "radio", name: "source", value: name, checked: name === "camera", onchange: () => choose(name) });
+  $("sources").append(el("label", {}, radio, words[name]));
+}
+classes.begin(begin, end, failed);
+$("undo").addEventListener("click", () => kept.undo(failed));
+const view = $("view");
+view.addEventListener("dragover", (event) => { event.preventDefault(); view.classList.add("over"); });
+view.addEventListener("dragleave", () => view.classList.remove("over"));
+view.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  view.classList.remove("over");
+  $("sources").querySelector("[value=files]").checked = true;
+  const files = [...event.dataTransfer.files];
+  if (source !== sources.files) await choose("files");
+  await sources.files.add(files);
+});
+
+function begin(label) {
+  if (held !== null) return;
+  held = label;
+  classes.press(label, true);
+  teach(label);
+}
+
+function end(label) {
+  if (held !== label) return;
+  held = null;
+  classes.press(label, false);
+  kept.endBurst();
+}
+
+async function teach(label) {
+  if (teaching) return;
+  teaching = true;
+  try {
+    do {
+      const picture = source.frame();
+      if (!picture) break;
+      await (source === sources.pool ? tell(label, picture) : observe(label, picture));
+      await source.taken();
+      if (source.one) break;
+      await new Promise((next) => setTimeout(next, TEACH_MS));
+    } while (held === label);
+  } catch (error) {
+    failed(error);
+  } finally {
+    teaching = false;
+  }
+}
+
+async function observe(label, picture) {
+  const shown = canvasOf(picture, side);
+  const { ids } = await send(`/v1/observe?wait=durable&label=${labelQuery(label)}`, await blobOf(shown));
+  classes.taught(label, ids.length);
+  kept.add(label, ids, shown);
+}
+
+async function tell(label, picture) {
+  const { labels } = await post("/v1/labels?wait=durable", [{ id: source.sample.id, label }]);
+  if (labels[0].status !== 202) throw new Refused(labels[0].status, labels[0]);
+  classes.taught(label, 1);
+  if (labels[0].sample !== undefined) kept.add(label, [labels[0].sample], picture);
+}
+
+// What the service sees in the picture at hand.
+async function see() {
+  try {
+    const picture = visible && !document.hidden ? source.frame() : null;
+    if (picture && labelled) draw(await send("/v1/predict?proba=1&keep=0", await blobOf(picture)));
+    else $("seen").replaceChildren(...(labelled ? [] : [el("li", {}, el("span", {}, words.nothingYet))]));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    $("seen").replaceChildren(el("li", {}, el("span", {}, error.status === 409 ? words.nothingYet : error.message)));
+  } finally {
+    kept.tell();
+    setTimeout(see, SEE_MS);
+  }
+}
+
+function draw({ labels, classes: names, probabilities }) {
+  const shares = probabilities[0].map((share, at) => [names[at], share]).filter(([name]) => name !== null);
+  shares.sort((a, b) => b[1] - a[1]);
+  const bars = shares.slice(0, MOST_SHOWN).map(([name, share]) => bar(`${name}`, share, name === labels[0]));
+  if (labels[0] === null) bars.unshift(el("li", { className: "best" }, el("span", {}, words.unsure)));
+  $("seen").replaceChildren(...bars);
+}
+
+export function shown(on) {
+  visible = on;
+  if (on) source.show().catch(failed);
+  else source.hide();
+}
+
+export function told(status) {
+  const [, height, width] = status.input.shape;
+  side = Math.max(64, 2 * Math.max(height, width));
+  labelled = status.model.steps > 0;
+  classes.told(status.labels);
+}
+
+export function key(name, event) {
+  if (event.repeat) return;
+  const label = /^[1-9]$/.test(name) ? classes.all()[name - 1] : undefined;
+  if (label !== undefined) begin(label);
+  else if (name === "u") kept.undo(failed);
+  else if (name === "n") {
+    event.preventDefault();
+    $("new-class").focus();
+  }
+}
+
+export function keyUp(name) {
+  if (/^[1-9]$/.test(name) && held !== null && classes.all()[name - 1] === held) end(held);
+}
+see();
