@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .errors import BadInput, unknown_name
+from .fronts.executors.registry import EXECUTORS
 from .fronts.registry import FRONTS
 from .graph.builders import NETWORKS
 from .methods.memory_policies import MEMORY_POLICIES
@@ -50,6 +51,7 @@ def _dgm(keep: Any) -> str | None:
 
 CHOICES = (
     Choice("front", FRONTS),
+    Choice("executor", EXECUTORS),
     Choice("network", NETWORKS),
     Choice("method", METHODS, prefixed=False),
     Choice("sparsity_policy", POLICIES),
@@ -83,15 +85,18 @@ def registered(registry: Registry[Any], *more: str) -> Parser:
     return parse
 
 
+TAIL = "tail"  # the network that follows the cut of a backbone
+
+
 def network_name(name: str, raw: Any) -> str:
-    """A builder's name, a ``.edgecl`` file, or what a configuration calls a network that was given as a value."""
+    """A builder's name, `TAIL`, a ``.edgecl`` file, or what a configuration calls a network given as a value."""
     text = str(raw)
-    if text.endswith(".edgecl") or re.fullmatch(r".+@[0-9a-f]{12}", text):
+    if text == TAIL or text.endswith(".edgecl") or re.fullmatch(r".+@[0-9a-f]{12}", text):
         return text
     return registered(NETWORKS)(name, raw)
 
 
-network_name.metavar = lambda: "|".join([*NETWORKS, "FILE.edgecl"])  # type: ignore[attr-defined]
+network_name.metavar = lambda: "|".join([*NETWORKS, TAIL, "FILE.edgecl"])  # type: ignore[attr-defined]
 
 
 def own_options(chosen: Mapping[str, Any], of_run: Container[str] = ()) -> dict[str, Own]:

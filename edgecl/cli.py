@@ -22,6 +22,7 @@ HOMES = {
     "methods": "methods",
     "import": "import_model",
     "export": "export_model",
+    "models": "models",
     "backup": "backup",
     "restore": "backup",
     "demo": "demo",

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from . import parsing as p
-from .choices import arguments, every_option, network_name, own_options, owners, registered, spread
+from .backbones import backbone_name
+from .choices import TAIL, arguments, every_option, network_name, own_options, owners, registered, spread
 from .data import AUGMENTATIONS
 from .data import options as data
 from .errors import BadInput, unknown_name
 from .former_names import ELSEWHERE, present_names
+from .fronts.executors.registry import executor_name
+from .fronts.latents import FORMATS
 from .fronts.registry import FRONTS
 from .methods.gates import GATES
 from .methods.memory_policies import MEMORY_POLICIES
@@ -62,7 +65,19 @@ class Config:
     task_count: int | None = _option(None, p.count(1), "tasks of a stream by time; default: 5")
     order: str | None = _option(None, p.choice(data.ORDERS), "order of classes or tasks; default: natural")
     front: str = _option("none", registered(FRONTS, "none"), "what raw samples pass before the network")
-    network: str = _option("cnn", network_name, "network: a name, or a file that holds one")
+    backbone: str | None = _option(
+        None, backbone_name, "pretrained network whose frozen first part samples pass once: a name, or its file"
+    )
+    cut: str | None = _option(None, p.text, "tensor of the backbone that is kept, replayed and learned from")
+    latent: str | None = _option(
+        None, p.choice(FORMATS), "what latents are kept in; default: uint8 behind a ReLU, else int8"
+    )
+    executor: str | None = _option(
+        None, executor_name, "who runs the backbone; default: auto, by a trial of both that are ours"
+    )
+    network: str = _option(
+        "cnn", network_name, "network: a name, a file that holds one, or tail: what follows the backbone's cut"
+    )
     norm: str | None = _option(None, p.choice(("batch", "group", "none")), "normalisation; default: the network's")
     freeze_below: str | None = _option(None, p.text, "a node of the network: it and all it depends on learn nothing")
     method: str = _option("der++", registered(METHODS), "continual-learning method")
@@ -111,16 +126,13 @@ class Config:
     momentum: float = _option(0.0, p.fraction(high_open=True), "momentum of sgd")
     weight_decay: float = _option(0.0, p.real(), "weight decay")
     memory: int = _option(500, p.count(0), "slots of the episodic memory in RAM")
-    memory_policy: str = _option(
-        "reservoir", registered(MEMORY_POLICIES), "which samples the memory keeps"
-    )
+    memory_policy: str = _option("reservoir", registered(MEMORY_POLICIES), "which samples the memory keeps")
     store: str | None = _option(None, p.text, "folder of the sample store on flash")
     store_limit: int | str | None = _option(None, p.store_limit, "largest store: a size, or '5000 samples'")
     root_key_file: str | None = _option(
         None,
         p.text,
-        "encrypt store and checkpoints with the root key in this file, made with a new store; keep it off "
-        "the card",
+        "encrypt store and checkpoints with the root key in this file, made with a new store; keep it off the card",
     )
     durability: str = _option("batched:1000", p.durability, "durable, or batched:MS")
     gate: str | None = _option(
@@ -207,6 +219,7 @@ class Config:
 
     def checked(self) -> Config:
         """Self, after the rules that involve more than one option."""
+        self._check_backbone()
         if self.store is None:
             for name in ("store_limit", "flash_writes_per_day", "root_key_file"):
                 if getattr(self, name) is not None:
@@ -227,6 +240,20 @@ class Config:
         if self.checkpoint_every is not None and self.out is None:
             raise BadInput("--checkpoint-every needs a folder to write to.", "Add --out DIR.")
         return self
+
+    def _check_backbone(self) -> None:
+        if self.front == BACKBONE:
+            if self.augment != "none":
+                raise BadInput(
+                    "Augmentation would act on latents, not on samples.", "Drop --augment, or augment the samples."
+                )
+            return
+        for name in ("backbone", "cut", "latent", "executor"):
+            if getattr(self, name) is not None:
+                other = "without a backbone" if name != "backbone" else f"with the front '{self.front}'"
+                raise BadInput(f"{flag_name(name)} was given {other}.", f"Drop {flag_name(name)}, or use --backbone.")
+        if self.network == TAIL:
+            raise BadInput("The network 'tail' is what follows a backbone's cut.", "Add --backbone and --cut.")
 
     @property
     def reading(self) -> data.Reading:
@@ -277,9 +304,10 @@ class Config:
 
 # options of the data a run reads: a learner, which is handed its samples, has none of them
 DATA_OPTIONS = tuple(f.name for kind in (data.Reading, data.Cutting) for f in dataclasses.fields(kind))[:-1]
-OPTIONS: Mapping[str, dataclasses.Field[Any]] = {
-    f.name: f for f in dataclasses.fields(Config) if f.metadata
-}
+OPTIONS: Mapping[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(Config) if f.metadata}
+
+
+BACKBONE = "backbone"  # the front that a backbone is
 
 
 def flag_name(option: str) -> str:
@@ -303,6 +331,15 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
         else:
             known_names = [*OPTIONS, *(flat for flat, _ in every_option())]
             raise unknown_name("option", name, known_names, ELSEWHERE.get(name))
+    return _with_tail(values)
+
+
+def _with_tail(values: dict[str, Any]) -> dict[str, Any]:
+    """With the front that a backbone is and, unless another network was named, what follows its cut."""
+    if values.get("backbone") is not None and values.get("front") in (None, "none"):
+        values["front"] = BACKBONE
+    if values.get("front") == BACKBONE and values.get("network") is None:
+        values["network"] = TAIL
     return values
 
 

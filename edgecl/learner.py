@@ -45,7 +45,8 @@ class Learner(Records):
 
     Parameters
     ----------
-    network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`
+    network : a network's name (`edgecl run --help` lists them), a `.edgecl` file, a `Graph` or a `Network`; default:
+        what follows the cut of a ``backbone``, else ``cnn``
     input_shape, dtype : (C, H, W), of signals (C, 1, T); ``uint8`` or ``float32``; default: as front or network take it
     mean, std : of what the network takes, per channel; default: 0 and 255 (uint8), or from the first samples (`spec`)
     classes : head units to begin with, by default a network's own, else 10; a full head doubles
@@ -59,7 +60,8 @@ class Learner(Records):
     use : files or modules to import first, which register what ``options`` name
     options : any training option of `edgecl run`: method (a name, or an object such as ``ER(beta=1.0)``), store (folder
         of the sample store; without one samples live in RAM only), sparsity, memory, batch, lr, seed, gate, device,
-        front (what raw samples pass before the network) ...
+        front (what raw samples pass before the network), backbone (a pretrained network: a name that `edgecl models`
+        lists, a file, a `Network`), cut, latent, executor ...
 
     `observe`, `predict`, `stop` and `flush` may be called from any thread, also while `learn` runs in
     another. `learn`, `end_task`, `finish`, `save` and `close` exclude each other.
@@ -67,7 +69,7 @@ class Learner(Records):
 
     def __init__(
         self,
-        network: str | Path | Graph | Network = "cnn",
+        network: str | Path | Graph | Network | None = None,
         *,
         input_shape: tuple[int, ...] | None = None,
         dtype: str | None = None,
@@ -86,9 +88,10 @@ class Learner(Records):
     ) -> None:
         plugins.use(use)
         named = options.pop("model", network)
+        spec = taken_by(named, input_shape, dtype, mean, std, options)
         setup = make_setup(
-            named, options, spec=taken_by(named, input_shape, dtype, mean, std), classes=classes, buffer=buffer,
-            budget=budget, keep=keep_checkpoints, tasks=tasks, weights=weights,
+            named, options, spec=spec, classes=classes, buffer=buffer, budget=budget, keep=keep_checkpoints,
+            tasks=tasks, weights=weights,
         )  # fmt: skip
         self._begin(setup, Saves(path, root_key))
         self.life.adopt()

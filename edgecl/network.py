@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,9 +24,11 @@ from .graph.freeze import freeze_below
 from .graph.widen import head_of, head_parameters, widen_graph
 
 Array = np.ndarray
+Keep = Callable[[Graph, Mapping[str, Any]], Collection[str]]
 FORMAT = 1
 SUFFIX = ".edgecl"
 LARGEST_HEADER = 64_000_000  # bytes of graph and tensor table in a file
+FED = {"float16": "float32"}  # dtypes of samples that a graph takes as another one
 
 
 class Samples(Protocol):
@@ -142,14 +145,18 @@ class Network:
         return path
 
     @staticmethod
-    def load(path: str | Path) -> Network:
-        """The network in a file that `save` wrote. Everything in it is checked before it is used. Raises `BadInput`."""
+    def load(path: str | Path, keep: Keep | None = None) -> Network:
+        """The network in a file that `save` wrote. Everything in it is checked before it is used. Raises `BadInput`.
+
+        keep : names of the weights to hold, given graph and ``about``; of the others one at a time is read for the
+            checksum. Where none is wanted nothing is read but the graph
+        """
         path = Path(path)
         if not path.is_file():
             raise BadInput(f"There is no network '{path}'.", "Check the path.")
         try:
             _refuse_long_header(path)
-            with safe_open(path, "numpy") as file:
+            with safe_open(path, "numpy") as file, open(path, "rb") as raw:
                 metadata = file.metadata() or {}
                 text = metadata.get("edgecl.model", "")
                 model = json.loads(text)
@@ -161,10 +168,12 @@ class Network:
                         "Use a newer edgecl.",
                     )
                 graph = graph_from_json(model.get("graph"))
-                weights = {name: _tensor(file, name, graph) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("sha256") != checksum(text, weights):
-                raise ValueError("its checksum does not match")
-            return Network(graph, weights, {k: v for k, v in model.items() if k not in ("format", "graph", "input")})
+                about = {k: v for k, v in model.items() if k not in ("format", "graph", "input")}
+                wanted = None if keep is None else keep(graph, about)
+                weights = _Tensors(file, raw, graph, wanted)
+                if (wanted is None or wanted) and metadata.get("sha256") != checksum(text, weights):
+                    raise ValueError("its checksum does not match")
+            return Network(graph, weights.kept, about)
         except BadInput as error:
             raise BadInput(f"'{path}': {error.cause}", error.remedy) from error
         except (SafetensorError, ValueError, RecursionError, OSError) as error:
@@ -189,12 +198,11 @@ def resolve_network(
     rng : for the new rows of a head that is too narrow; without one the whole head starts at random
     Raises `BadInput` when it takes other samples.
     """
+    fed = FED.get(spec.dtype, spec.dtype)
     if is_name(value):
         if "@" in str(value):
             raise BadInput(f"The network '{value}' is no builder's: it was given as a value.", "Give it with network=.")
-        return Network.by_name(
-            str(value), spec.shape, classes, dtype=spec.dtype, mean=spec.mean, std=spec.std, norm=norm
-        )
+        return Network.by_name(str(value), spec.shape, classes, dtype=fed, mean=spec.mean, std=spec.std, norm=norm)
     if isinstance(value, (str, Path)):
         network = Network.load(value)
     elif isinstance(value, Graph):
@@ -206,10 +214,10 @@ def resolve_network(
     graph = network.graph
     if norm is not None:
         raise BadInput(f"norm='{norm}' was given for '{graph.name}', which is built already.", "Drop norm.")
-    if (graph.input_shape, graph.input_dtype) != (tuple(spec.shape), spec.dtype):
+    if (graph.input_shape, graph.input_dtype) != (tuple(spec.shape), fed):
         raise BadInput(
             f"The network '{graph.name}' takes {graph.input_dtype} samples of shape {graph.input_shape}, not "
-            f"{spec.dtype} of {tuple(spec.shape)}.",
+            f"{fed} of {tuple(spec.shape)}.",
             "Give samples of that shape and dtype.",
         )
     if len(graph.shapes[graph.logits]) != 1:
@@ -249,14 +257,40 @@ def _checked(name: Any, values: Any, graph: Graph) -> Array:
     return array
 
 
-def _tensor(file: Any, name: str, graph: Graph) -> Array:
-    """One tensor of an open file, once its header says that it fits."""
+class _Tensors(Mapping[str, Array]):
+    """Tensors of an open file, each checked and read when it is asked for; not mapped: a map's pages are resident until
+    it is closed. ``kept``: those of them to hold."""
+
+    def __init__(self, file: Any, raw: BinaryIO, graph: Graph, wanted: Collection[str] | None) -> None:
+        self._file, self._raw, self._graph, self._names = file, raw, graph, list(file.keys())
+        size = int.from_bytes(raw.read(8), "little")  # safetensors has checked the header and its offsets
+        self._header, self._begin = json.loads(raw.read(size)), 8 + size
+        self._wanted = self._names if wanted is None else wanted
+        self.kept: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        shape = _checked_shape(self._file, name, self._graph)
+        self._raw.seek(self._begin + int(self._header[name]["data_offsets"][0]))
+        found = np.fromfile(self._raw, "<f4", math.prod(shape)).reshape(shape)
+        if name in self._wanted:
+            self.kept[name] = found
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _checked_shape(file: Any, name: str, graph: Graph) -> tuple[int, ...]:
+    """The shape of a tensor of an open file, once its header says that it fits."""
     if name not in graph.parameters:
         raise ValueError(f"it holds '{name}', which is no parameter of its graph")
     header, shape = file.get_slice(name), graph.parameters[name].shape
     if tuple(header.get_shape()) != tuple(shape) or header.get_dtype() != "F32":
         raise ValueError(f"'{name}' is {header.get_dtype()} {header.get_shape()}, not F32 {list(shape)}")
-    return file.get_tensor(name)
+    return tuple(shape)
 
 
 def _refuse_long_header(path: Path) -> None:

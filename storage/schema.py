@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import BadRecord, WrongStream
 
-SAMPLE_DTYPES = ("uint8", "float32")
+SAMPLE_DTYPES = ("uint8", "float32", "float16")
 FIELD_DTYPES = ("float16", "float32", "uint8", "int8", "int32")
 CODECS = ("raw", "zstd", "png", "jpeg", "int8")  # a record names its codec by position
 MAX_SAMPLE_BYTES = (1 << 24) - 1  # the length field of a record has 24 bits

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..backbones import BACKBONES
 from ..errors import BadInput
+from ..graph import Graph
 from ..graph.importers import Refused
 from ..importing import Wishes, imported_onnx
 from ..network import SUFFIX, Network
+from .cuts import show_cuts, with_cut
 from .places import writable_file
 from .refusal import refuse, show
 from .show import print_table
@@ -26,6 +29,8 @@ Examples:
 
   edgecl import net.onnx --check
 
+  edgecl import net.onnx --list-cuts
+
 It is tried before it is written: its predictions are compared with onnxruntime's, where that is
 installed, and it takes one training step. Nodes that cannot be imported are all named, with their places."""
 
@@ -34,6 +39,7 @@ PREPROCESS: dict[str, tuple[Any, Any]] = {  # mean and deviation of values from 
     "tf": (127.5, 127.5),
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
+CLASSES = 10  # of the head that tails are listed with
 _INPUT = re.compile(r"(?:(?P<dtype>uint8|float32):?)?(?P<shape>[0-9]+(?:x[0-9]+)*)?")
 
 
@@ -59,10 +65,21 @@ def command(
     freeze_below: Annotated[
         str, typer.Option("--freeze-below", metavar="NODE", help="it and all it depends on learn nothing")
     ] = "",
+    cut: Annotated[
+        str, typer.Option("--cut", metavar="TENSOR", help="where it is cut as a backbone, unless --cut of a run says")
+    ] = "",
+    calibrate: Annotated[
+        str, typer.Option("--calibrate", metavar="X.npy", help="samples that say the range of the cut's latents")
+    ] = "",
+    list_cuts: Annotated[
+        bool, typer.Option("--list-cuts", help="list where it can be cut as a backbone; write nothing")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="say whether it can be imported; write nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> int:
     """Import, try, write, say what was made."""
+    if list_cuts and (model.endswith(SUFFIX) or model in BACKBONES):
+        return show_cuts(model, _known_graph(model, given), _head_width(classes), as_json)
     target = Path(out) if out else Path(model).with_suffix(SUFFIX).name
     target = Path(target)
     if target.suffix != SUFFIX:
@@ -77,7 +94,9 @@ def command(
         _classes(classes), freeze_below or None, dtype, _numbers("--mean", mean) if mean else means,
         _numbers("--std", std) if std else deviations,
     )  # fmt: skip
-    if not check:
+    if calibrate and not cut:
+        raise BadInput("--calibrate was given without a place to cut.", "Add --cut TENSOR.")
+    if not check and not list_cuts:
         writable_file(str(target))
     try:
         network, tried = imported_onnx(model, wishes, shape)
@@ -85,6 +104,9 @@ def command(
         return _refuse_nodes(error, as_json)
     for warning in network.about.get("warnings", ()):
         show(f"warning: {warning}\n")
+    if list_cuts:
+        return show_cuts(model, network.graph, _head_width(classes), as_json)
+    network = with_cut(network, cut, calibrate)
     if not check:
         network.save(target)
     about = _about(network, None if check else target) | {"trial": vars(tried)}
@@ -93,6 +115,19 @@ def command(
     else:
         print_table(["", ""], [[k, _cell(v)] for k, v in about.items()])
     return 0
+
+
+def _known_graph(model: str, given: str) -> Graph:
+    """Of a network that is ours already; of a known backbone for samples of the shape that --input says."""
+    if model.endswith(SUFFIX):
+        return Network.load(model).graph
+    known = BACKBONES.get(model)
+    return known.build(_input(given)[1] or known.shape)
+
+
+def _head_width(classes: str) -> int:
+    found = _classes(classes)
+    return CLASSES if found is None else found if isinstance(found, int) else len(found)
 
 
 def _refuse_nodes(error: Refused, as_json: bool) -> int:

@@ -98,7 +98,7 @@ def scratch_bytes(
     return max(
         _sums(graph, lanes, threads) if trained else 0,
         _accumulators(graph, densities, batch, lanes, threads, trained),
-        _pointwise(graph, densities, lanes, threads),
+        _pointwise(graph, densities, lanes, threads, bool(trained)),
         _tensor_rows(graph, lanes, threads),
     )
 
@@ -158,8 +158,9 @@ def _accumulators(
     return most
 
 
-def _pointwise(graph: Graph, densities: Mapping[str, float], lanes: int, threads: int) -> int:
-    """Bytes that pointwise convolutions gather tiles, sums and weight gradients in (kernels/point.cpp)."""
+def _pointwise(graph: Graph, densities: Mapping[str, float], lanes: int, threads: int, backward: bool) -> int:
+    """Bytes that pointwise convolutions gather tiles and, where a pass goes ``backward``, sums and weight gradients in
+    (kernels/point.cpp)."""
     from .. import _kernels
 
     widest, run = _kernels.lanes()[0], _kernels.point_positions(lanes) * lanes
@@ -168,6 +169,9 @@ def _pointwise(graph: Graph, densities: Mapping[str, float], lanes: int, threads
         if fused_code(graph, node) != POINT:
             continue
         out, channels = geometry(graph, node)[:2]
+        if not backward:
+            most = max(most, 4 * threads * run * (channels + out))
+            continue
         name = node.parameters[0]
         living = round(graph.parameters[name].size * densities.get(name, 1.0))
         vectors = living if living <= POINT_ACCUMULATORS else 0

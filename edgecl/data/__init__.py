@@ -4,7 +4,7 @@ from .augment import AUGMENTATIONS, get_augmentation
 from .configured import configured_stream
 from .options import Cutting, Reading
 from .removal import DataRemoval, check_removal, expected_visits, removal_points
-from .source import ArraySource, FileSource, MappedSource, SampleSource
+from .source import ArraySource, FileSource, KeptSource, MappedSource, SampleSource
 from .streams import Stream, StreamInfo, Task, fetch_stream_data, list_streams, load_stream
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Cutting",
     "DataRemoval",
     "FileSource",
+    "KeptSource",
     "MappedSource",
     "Reading",
     "SampleSource",

@@ -205,7 +205,7 @@ def _walk(stream: IO[bytes]) -> Any:
                     raise BadInput(f"The file holds {other} at byte {position}, which plain data does not.", REMEDY)
     except BadInput:
         raise
-    except (IndexError, KeyError, AttributeError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, AttributeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"The file's structure is damaged: {error!r}.", REMEDY) from error
     raise BadInput("The file ends too early.", REMEDY)
 

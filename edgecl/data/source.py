@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import BadInput, EdgeclError
+from ..storage.sets import distinct
+
+KEPT_PIECE = 32  # samples read from a costly source at a time
 
 
 class SampleSource:
@@ -163,6 +169,56 @@ class MappedSource(SampleSource):
 
     def close(self) -> None:
         self.base.close()
+
+
+class KeptSource(SampleSource):
+    """A source that is costly to read: what was read once stands in a file of ``folder`` for the next time.
+
+    Resident: a byte a sample. The file has no name and goes with the process.
+    """
+
+    def __init__(self, base: SampleSource, folder: Path) -> None:
+        self.base, self.shape, self.dtype = base, base.shape, base.dtype
+        self.labels, self.subjects = base.labels, base.subjects
+        self._there = np.zeros(len(base), bool)
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise _no_room(folder, error) from error
+        self._folder = folder
+
+    def _fill(self, indices: np.ndarray, out: np.ndarray) -> None:
+        with self._lock:
+            try:
+                self._keep(distinct(indices[~self._there[indices]]))
+                for row, index in zip(out, indices.tolist()):
+                    view = memoryview(row.reshape(-1).view(np.uint8).data)
+                    if os.preadv(self._file.fileno(), [view], index * self.sample_bytes) != len(view):
+                        raise OSError(errno.EIO, "a kept sample was cut while in use")
+            except OSError as error:
+                raise _no_room(self._folder, error) from error
+
+    def _keep(self, missing: np.ndarray) -> None:
+        """Read ``missing`` from the base, a piece at a time."""
+        for at in range(0, missing.size, KEPT_PIECE):
+            rows = missing[at : at + KEPT_PIECE]
+            for index, sample in zip(rows.tolist(), self.base.read(rows)):
+                if os.pwrite(self._file.fileno(), sample.tobytes(), index * self.sample_bytes) != self.sample_bytes:
+                    raise OSError(errno.ENOSPC, "no space left")
+            self._there[rows] = True
+
+    def close(self) -> None:
+        self._file.close()
+        self.base.close()
+
+
+def _no_room(folder: Path, error: OSError) -> EdgeclError:
+    return EdgeclError(
+        f"Samples cannot be kept in {folder}: {error.strerror or error}.",
+        "Free some space, or set EDGECL_CACHE to another folder.",
+    )
 
 
 class SubsetSource(SampleSource):

@@ -14,7 +14,10 @@ Array = np.ndarray
 
 
 def check_samples(graph: Graph, feeds: Mapping[str, Array], batch: int | None) -> Array:
-    """The fed input as a contiguous array [B, ...] of the graph's shape and dtype; raises `BadInput`."""
+    """The fed input as a contiguous array [B, ...] of the graph's shape and dtype; raises `BadInput`.
+
+    Samples kept in float16 are widened for a graph that takes float32.
+    """
     if set(feeds) != {graph.input}:
         raise BadInput(f"Feeds {sorted(feeds)} do not match the graph.", f"Feed exactly '{graph.input}'.")
     x = np.asarray(feeds[graph.input])
@@ -23,6 +26,8 @@ def check_samples(graph: Graph, feeds: Mapping[str, Array], batch: int | None) -
             f"Samples of shape {x.shape[1:]} do not fit '{graph.name}', which takes {tuple(graph.input_shape)}.",
             "Build the model for this stream.",
         )
+    if x.dtype == np.float16 and graph.input_dtype == "float32":
+        x = x.astype(np.float32)
     if x.dtype != np.dtype(graph.input_dtype):
         raise BadInput(f"Samples are {x.dtype}, the model takes {graph.input_dtype}.", "Convert the samples.")
     if len(x) == 0 and batch is not None:

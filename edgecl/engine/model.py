@@ -173,6 +173,16 @@ class Model:
         _refuse_leftovers(left, graph)
         return model
 
+    @classmethod
+    def standing(cls, graph: Graph, weights: Mapping[str, np.ndarray]) -> Model:
+        """A model of dense ``weights`` that nothing trains; float32 arrays that may be written are held, not copied."""
+        model = cls.__new__(cls)
+        model.graph, model.parameters = graph, {}
+        for name, spec in graph.parameters.items():
+            values = np.require(weights[name], np.float32, ("C", "W")).reshape(-1)  # the kernels take no others
+            model.parameters[name] = Parameter(spec, values, frozen=True)
+        return model
+
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..checkpoint import checksum
 from ..errors import BadInput
+from ..network import Network
 from ..options import Configurable
 
 Array = np.ndarray
 ROWS = 32  # samples of one call at most
-DTYPES = ("float32", "uint8")  # that a network takes
+DTYPES = ("float32", "uint8", "float16")  # that a network takes; float16 is widened when it is fed
 
 
 class Front(Configurable):
@@ -38,11 +39,15 @@ class Front(Configurable):
 
     `prepare` sets
 
-    shape, dtype : of what comes out;  dtype ``float32`` or ``uint8``
+    shape, dtype : of what comes out;  dtype ``float32``, ``uint8`` or ``float16`` (which is fed as float32)
     bytes : resident bytes: what it holds, and what a call with `ROWS` samples takes beside argument and result
     flops : of a sample: 2 x multiply-adds, and 5/2 n log2 n of a real Fourier transform of n values
     mean, std : per channel of what comes out, for the network's first node. None: 0 and 1 (255 for uint8) in a Learner,
         those of up to 256 training samples in a run
+    bytes_apart : those of its bytes that are a line of their own in a plan, by purpose; among ``bytes``
+    budget_room : bytes that a budget of RAM leaves it, set before `prepare`; None without one
+
+    ``costly`` says that a run keeps what comes out, in a file of the cache folder, for the epochs after the first.
 
     Options are declared in the class, as those of a method (`options.option`).
     """
@@ -59,6 +64,9 @@ class Front(Configurable):
     flops = 0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    bytes_apart: Mapping[str, int] = {}
+    budget_room: int | None = None
+    costly = False
 
     # -- for a class to say
 
@@ -73,6 +81,21 @@ class Front(Configurable):
         """Results [n, *shape], in an array of the caller's own, of raw samples [n, *raw_shape] in C order, n at most
         `ROWS`. It changes neither ``x`` nor itself: several threads call at once."""
         raise NotImplementedError
+
+    def tail(self, classes: int) -> Network:
+        """The network that takes what comes out, with a head for ``classes``, where the front is a part of one."""
+        raise BadInput(f"The front '{self.name}' leaves no network behind it.", "Give --network.")
+
+    def warm(self) -> None:
+        """Bring in code that others use too, before its own bytes are measured."""
+
+    def choices(self) -> tuple[str, ...]:
+        """What it chose by itself, in words for a plan."""
+        return ()
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of it beside `about`; plain values."""
+        return {}
 
     def state(self) -> dict[str, Array]:
         """Arrays that options alone do not bring back (weights, codebooks), for saved states and the digest."""

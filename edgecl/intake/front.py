@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from copy import copy
 from threading import Lock
 from typing import Any
 
@@ -24,14 +25,19 @@ class FrontInUse:
     Parameters
     ----------
     front : with its options and state;  raw : what a raw sample looks like; mean and std are of what comes out
+    room : bytes that a budget of RAM leaves, None without one
 
     front : the same, placed
     flops, seconds : what `__call__` did so far: of samples that are taken, stored or trained on, not of predictions
     resident : bytes by which making it and trying it made the process grow
     """
 
-    def __init__(self, front: Front, raw: SampleSpec) -> None:
+    def __init__(self, front: Front, raw: SampleSpec, room: int | None = None) -> None:
+        with guard_plugin(front, "warm"):
+            front.warm()
         before = resident()
+        front = copy(front)
+        front.budget_room = room
         with guard_plugin(front, "prepare"):
             self.front = front.placed(raw.shape, raw.dtype)
         self.raw = raw
@@ -51,7 +57,14 @@ class FrontInUse:
     @property
     def planned_bytes(self) -> int:
         """Its own bytes, and a piece of raw samples with its result."""
-        return self.front.bytes + ROWS * (self.raw.bytes + self.spec.bytes)
+        return sum(self.planned.values())
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """The same by purpose: its `Front.bytes_apart` each, the rest as ``front``."""
+        apart = {f"front_{name}": n for name, n in self.front.bytes_apart.items()}
+        rest = self.front.bytes - sum(apart.values())
+        return {"front": rest + ROWS * (self.raw.bytes + self.spec.bytes), **apart}
 
     def __call__(self, x: Array) -> Array:
         """Results [n, *shape] of raw samples [n, ...], counted; from any thread."""
@@ -83,7 +96,7 @@ class FrontInUse:
                 f"The front '{front.name}' gave {form[1]} {form[0]}; it declares {front.dtype} {front.shape} a sample.",
                 "Report it to its author.",
             )
-        if front.dtype == "float32" and not np.isfinite(found).all():
+        if np.dtype(front.dtype).kind == "f" and not np.isfinite(found).all():
             bad = int(np.flatnonzero(~np.isfinite(found).reshape(rows, -1).all(axis=1))[0])
             raise BadInput(
                 f"Sample {at + bad} holds NaN or infinity behind the front '{front.name}'.", "Leave out that sample."
@@ -91,7 +104,8 @@ class FrontInUse:
 
     def facts(self) -> dict[str, Any]:
         """What a record says of it; plain values."""
-        return {**self.front.about(), "bytes": self.front.bytes, "sample_flops": self.front.flops}
+        front = self.front
+        return {**front.about(), "bytes": front.bytes, "sample_flops": front.flops, **front.facts()}
 
     # -- saved state
 

@@ -68,7 +68,9 @@ def with_costs(
         steps += len(RATES) * rate_steps(config, sizes[0]) if config.lr == "auto" else 0
     costs = step_costs(config, graph, method, front)
     own = 0 if front is None else front.front.flops
-    plan = replace(plan, steps=steps, step_flops=int(sum(c.flops for c in costs)), front_flops=own)
+    choices = plan.choices if front is None else tuple(dict.fromkeys((*plan.choices, *front.front.choices())))
+    flops = int(sum(c.flops for c in costs))
+    plan = replace(plan, steps=steps, step_flops=flops, front_flops=own, choices=choices)
     if config.device is None:
         return plan
     profile = load_profile(config.device)

@@ -83,7 +83,7 @@ def planned(
     plan = engine_plan(config, graph, method, sparse, trains)
     growth = predicted_growth(config, plan, method, sparse, spec, graph.classes, samples)
     if front is not None:
-        growth["front"] = front.planned_bytes
+        growth.update(front.planned)
     return plan, growth
 
 

@@ -25,11 +25,11 @@ from ..intake.front import FrontInUse
 from ..intake.spec import SampleSpec
 from ..methods import METHODS, Method
 from ..methods.scenario import misfit, scenario_of
-from ..network import Network, resolve_network
+from ..network import Network
 from .configured import configured_method, configured_sparsity, memory_slots
 from .costs import with_costs
 from .flash import check_flash, with_flash_writes
-from .front import configured_front, raw_spec, stream_behind
+from .front import front_of_run, network_behind, stream_behind, with_backbone
 from .memory import planned, with_later
 from .schedules import check_schedules
 
@@ -71,16 +71,16 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
     baseline : bytes resident before the run, by default measured here
     Raises `BadInput` and `InfeasibleBudget`.
     """
+    options = with_backbone(options)
     given = {k: v for k, v in normalise(options).items() if v is not None}
     first = Config.make(given)
     stream = configured_stream(first, fetch)
     config = Config.make(given, stream.defaults)
-    front = configured_front(config.front, config.of("front"), raw_spec(stream), options.get("front"))
+    front = front_of_run(config, stream, options.get("front"))
     stream = stream_behind(stream, front)
     spec = SampleSpec(stream.input_shape, stream.input_dtype, stream.kind, stream.mean, stream.std)
     rng = np.random.default_rng(config.seed)  # rows of a head that is too narrow
-    network = resolve_network(config.network, spec, stream.class_count, config.norm, rng)
-    network = network.frozen_below(config.freeze_below)
+    network = network_behind(config, front, spec, stream.class_count, rng)
     graph = network.graph
     method = configured_method(config)
     memory_slots(config, method)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import parsing
 from ..budget import Budget
-from ..choices import arguments
+from ..choices import TAIL, arguments
 from ..config import DATA_OPTIONS, OPTIONS, Config, normalise
 from ..errors import BadInput
 from ..graph import Graph
@@ -19,7 +19,7 @@ from ..intake.front import FrontInUse, saved_front
 from ..intake.spec import SampleSpec, sample_spec
 from ..network import SUFFIX, Network, is_name, resolve_network
 from .configured import configured_method, needs_tasks
-from .front import configured_front
+from .front import backbone_form, configured_front, room_for, with_backbone
 from .weights import read_weights
 
 # Options of a run that say where its data is and where it writes; a learner has its own words for them.
@@ -97,12 +97,19 @@ class Setup:
         }
 
 
-def taken_by(network: Any, shape: Any, dtype: Any, mean: Any, std: Any) -> SampleSpec:
-    """What samples look like, as a user says, or as a network of one's own takes them. Raises `BadInput`."""
+def taken_by(
+    network: Any, shape: Any, dtype: Any, mean: Any, std: Any, options: Mapping[str, Any] | None = None
+) -> SampleSpec:
+    """What samples look like, as a user says, or as the backbone among ``options`` or a network of one's own takes
+    them. Raises `BadInput`."""
     if shape is None or dtype is None:
-        if is_name(network):
+        backbone = backbone_form(options or {})
+        if backbone is not None:
+            shape, dtype = (own if said is None else said for said, own in zip((shape, dtype), backbone))
+        elif network is None or is_name(network):
             if shape is None:
-                raise BadInput(f"'{network}' can be made for many kinds of samples.", "Give input_shape=(C, H, W).")
+                named = network or "cnn"
+                raise BadInput(f"'{named}' can be made for many kinds of samples.", "Give input_shape=(C, H, W).")
             dtype = "uint8"
         else:
             own = Network.load(network) if isinstance(network, (str, Path)) else network
@@ -113,7 +120,7 @@ def taken_by(network: Any, shape: Any, dtype: Any, mean: Any, std: Any) -> Sampl
 
 
 def make_setup(
-    network: str | Path | Graph | Network,
+    network: str | Path | Graph | Network | None,
     options: Mapping[str, Any],
     *,
     spec: SampleSpec,
@@ -125,8 +132,9 @@ def make_setup(
     weights: str | Path | None = None,
     called: str | None = None,
 ) -> Setup:
-    """Everything checked. ``spec``: of raw samples;  ``called``: what the configuration calls a network that is given
-    as a value;  ``classes``: None for those that a network of one's own has, 10 for one by name.
+    """Everything checked. ``network``: None for what follows a backbone's cut, or cnn;  ``spec``: of raw samples
+    ``called``: what the configuration calls a network that is given as a value;  ``classes``: None for those that a
+    network of one's own has, 10 for one by name.
 
     Raises `BadInput`.
     """
@@ -134,15 +142,20 @@ def make_setup(
         if name.replace("-", "_") in OF_RUNS:
             raise BadInput(f"'{name}' is an option of a run, not of a learner.", "See help(edgecl.Learner).")
     if classes is None:
-        classes = CLASSES if is_name(network) else 1
+        classes = CLASSES if network is None or is_name(network) else 1
     buffer, classes = parsing.count(1)("buffer", buffer), parsing.count(1)("classes", classes)
     keep = parsing.count()("keep_checkpoints", keep)
     if budget is not None and not isinstance(budget, Budget):
         raise BadInput(f"budget is {budget!r}.", "Give a Budget, such as Budget(ram='64MB').")
-    given = normalise({**options, "stream": "learner"})
-    front = _front(given, spec, options.get("front"))
-    spec = spec if front is None else front.spec
+    options = with_backbone(options)
+    given = normalise({**options, "stream": "learner", "network": None})
     budget, own, rng = budget or Budget(), None, np.random.default_rng(given.get("seed") or 0)
+    ram = None if budget.ram is None else int(budget.ram)
+    front = _front(given, spec, options.get("front"), room_for(ram, budget.scope == "process"))
+    spec = spec if front is None else front.spec
+    network = given.pop("network") or "cnn" if network is None else network
+    if network == TAIL and front is not None:
+        network, called = front.front.tail(classes), TAIL
     if not isinstance(network, (str, Path)):
         own = resolve_network(network, spec, classes, None if called else options.get("norm"), rng)
         called = called or own.label
@@ -168,10 +181,10 @@ def make_setup(
     return Setup(config, own, spec, classes, buffer, budget, keep, bool(tasks), free, path, front)
 
 
-def _front(given: Mapping[str, Any], raw: SampleSpec, value: Any) -> FrontInUse | None:
-    """The front among parsed options; ``value``: as the caller gave it."""
+def _front(given: Mapping[str, Any], raw: SampleSpec, value: Any, room: int | None) -> FrontInUse | None:
+    """The front among parsed options; ``value``: as the caller gave it;  ``room``: bytes that a budget leaves it."""
     run = {**{name: about.default for name, about in OPTIONS.items()}, **DEFAULTS, **given}
-    return configured_front(run["front"] or "none", arguments("front", run, given), raw, value)
+    return configured_front(run["front"] or "none", arguments("front", run, given), raw, value, room)
 
 
 def setup_like(setup: Setup, config: Mapping[str, Any], weights: str | None) -> Setup:

@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import BadInput, require
 from ..storage.bounded import parse_json, read_bounded
-from .bodies import BATCH, JSON, NPY, RAW, Samples, check_label, label_of, read_samples, whole_number
+from .bodies import BATCH, JSON, NPY, RAW, Samples, check_label, json_object, label_of, read_samples, whole_number
 from .config import Mqtt
 from .discovery import announcement
 from .refusals import Refused, problem, status_of
@@ -29,9 +29,20 @@ AT_ONCE = 32  # messages that the broker may send before the first is acknowledg
 SESSION = 3600  # seconds for which the broker keeps what came while we were away
 MOST_OUT = 256  # predictions that wait for the broker; the oldest go first
 AGAIN = 0.5  # seconds until what found no room is tried again
-_KINDS = {b"\x89P": "image/png", b"\xff\xd8": "image/jpeg", b"\x93N": NPY}
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"\x93NUMPY": NPY}
 COMMANDS = ("learn", "stop", "pause", "resume", "save")
 _ANNOUNCED = "homeassistant/status"
+
+
+class Came(NamedTuple):
+    """A message, and the connection it came over: numbers of messages mean something within one only."""
+
+    message: Any
+    connection: int
+
+    @property
+    def payload(self) -> bytes:
+        return bytes(self.message.payload)
 
 
 class MqttThread:
@@ -45,7 +56,8 @@ class MqttThread:
         self._service, self._options, self._told = service, options, told
         self._topic = f"edgecl/{options.name}"
         self._out: deque[str] = deque(maxlen=MOST_OUT)
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[Came] = deque()
+        self._connection = 0
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._client = self._made()
         self._client.connect_async(
@@ -94,6 +106,7 @@ class MqttThread:
         if reason.is_failure:
             LOG.warning("the MQTT broker refuses us: %s", reason, extra={"event": "mqtt"})
             return
+        self._connection += 1
         heard = ["observe", "predict", "labels", *(["cmd"] if self._options.commands else [])]
         client.subscribe([(f"{self._topic}/{name}", 1) for name in heard] + [(_ANNOUNCED, 1)])
         client.publish(f"{self._topic}/availability", "online", qos=1, retain=True)
@@ -101,14 +114,18 @@ class MqttThread:
         self._say_status()
 
     def _came(self, client: Any, data: Any, message: Any) -> None:
-        try:
-            self._do(message)
-        except BaseException as error:
-            self._failed(message, error)
+        self._try(Came(message, self._connection))
 
-    def _do(self, message: Any) -> None:
-        name = message.topic.rpartition("/")[2]
-        if message.topic == _ANNOUNCED:
+    def _try(self, came: Came) -> None:
+        try:
+            self._do(came)
+        except BaseException as error:
+            self._failed(came, error)
+
+    def _do(self, message: Came) -> None:
+        topic = message.message.topic
+        name = topic.rpartition("/")[2]
+        if topic == _ANNOUNCED:
             if message.payload == b"online":
                 self._announce()
             self._ack(message)
@@ -121,7 +138,7 @@ class MqttThread:
         else:
             self._command(message)
 
-    def _observe(self, message: Any) -> None:
+    def _observe(self, message: Came) -> None:
         kind, body, about = self._read(message)
 
         def decode() -> Samples:
@@ -134,7 +151,7 @@ class MqttThread:
         future = self._service.observe(decode, len(body), True, _key(about))
         future.add_done_callback(lambda done: self._observed(message, done))
 
-    def _observed(self, message: Any, done: Future[Any]) -> None:
+    def _observed(self, message: Came, done: Future[Any]) -> None:
         error = done.exception()
         if error is not None:
             self._failed(message, error)
@@ -142,7 +159,7 @@ class MqttThread:
         self._told(done.result()["taken"])
         self._ack(message)
 
-    def _predict(self, message: Any) -> None:
+    def _predict(self, message: Came) -> None:
         kind, body, about = self._read(message)
         rows = max(1, len(body) // self._service.held.spec.bytes)
         future = self._service.predict(lambda: read_samples(kind, body, self._service.held.spec, {}), rows)
@@ -160,19 +177,19 @@ class MqttThread:
 
         future.add_done_callback(answered)
 
-    def _label(self, message: Any) -> None:
-        rows = parse_json(message.payload)
+    def _label(self, message: Came) -> None:
+        rows = json_object(b'{"labels":' + message.payload + b"}", ("labels",))["labels"]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(r) == {"id", "label"} for r in rows):
             raise BadInput("The labels are no list.", 'Send [{"id": ..., "label": ...}].')
         self._service.label(rows, True).add_done_callback(lambda done: self._labelled(message, done))
 
-    def _labelled(self, message: Any, done: Future[Any]) -> None:
+    def _labelled(self, message: Came, done: Future[Any]) -> None:
         if (error := done.exception()) is not None:
             self._failed(message, error)
         else:
             self._ack(message)
 
-    def _command(self, message: Any) -> None:
+    def _command(self, message: Came) -> None:
         said, service = message.payload[:64].decode("utf-8", "replace").strip(), self._service
         if said not in COMMANDS:
             raise BadInput(f"There is no command '{said}'.", f"Send one of {', '.join(COMMANDS)}.")
@@ -182,24 +199,26 @@ class MqttThread:
         do[said]()
         self._ack(message)
 
-    def _read(self, message: Any) -> tuple[str, bytes, dict[str, Any]]:
+    def _read(self, message: Came) -> tuple[str, bytes, dict[str, Any]]:
         """The kind of a payload, its bytes, and what is said of it: in user properties, or in the JSON itself."""
-        given = dict(getattr(message.properties, "UserProperty", ()) or ())
+        given = dict(getattr(message.message.properties, "UserProperty", ()) or ())
         about: dict[str, Any] = {name: given[name] for name in ("id", "label", "subject") if name in given}
         if "label" in about:
             about["label"] = label_of(about["label"])
         if "subject" in about:
             about["subject"] = whole_number("subject", about["subject"])
-        body = bytes(message.payload)
-        if body[:1] == b"{":
-            fields = parse_json(body)
+        body = message.payload
+        for signature, kind in _SIGNATURES.items():
+            if body.startswith(signature):
+                return kind, body, about
+        raw = len(body) > 0 and len(body) % self._service.held.spec.bytes == 0
+        if body[:1] == b"{" and (not raw or _is_json(body)):  # a sample may begin with any byte
+            fields = json_object(body, ("id", "label", "samples", "labels", "subject", "task"))
             about.update({name: fields.pop(name) for name in ("id", "label") if name in fields})
             return JSON, json.dumps(fields).encode(), about
-        if len(body) % self._service.held.spec.bytes == 0 and body[:2] not in _KINDS:
-            return RAW, body, about
-        return _KINDS.get(body[:2], BATCH), body, about
+        return RAW if raw else BATCH, body, about
 
-    def _failed(self, message: Any, error: BaseException) -> None:
+    def _failed(self, message: Came, error: BaseException) -> None:
         """What found no room comes again; what cannot be used is said, and gone."""
         if status_of(error) in (503, 507) and not self._ended.is_set():
             with self._lock:
@@ -211,8 +230,10 @@ class MqttThread:
         self._client.publish(f"{self._topic}/refused", json.dumps(document), qos=1)
         self._ack(message)
 
-    def _ack(self, message: Any) -> None:
-        self._client.ack(message.mid, message.qos)
+    def _ack(self, message: Came) -> None:
+        """Not over a later connection, where the number is another message's: there it comes again, and is known."""
+        if message.connection == self._connection:
+            self._client.ack(message.message.mid, message.message.qos)
 
     # -- our thread
 
@@ -223,7 +244,8 @@ class MqttThread:
             with self._lock:
                 again, self._waiting = self._waiting, deque()
             for message in again:
-                self._came(self._client, None, message)
+                if message.connection == self._connection:  # else the broker sends it again
+                    self._try(message)
             self._send()
             if said >= self._options.every:
                 said = 0.0
@@ -251,6 +273,14 @@ class MqttThread:
         if self._options.discovery:
             topic, text = announcement(self._options.name, self._topic)
             self._client.publish(topic, text, qos=1, retain=True)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        parse_json(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(about: dict[str, Any]) -> str | None:

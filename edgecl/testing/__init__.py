@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .executors import check_executor
     from .fronts import check_front
     from .methods import check_method
     from .policies import check_policy
 
-__all__ = ["check_front", "check_method", "check_policy"]
+__all__ = ["check_executor", "check_front", "check_method", "check_policy"]
 
-_ROOMS = {"check_front": "fronts", "check_method": "methods", "check_policy": "policies"}
+_ROOMS = {
+    "check_executor": "executors", "check_front": "fronts", "check_method": "methods", "check_policy": "policies",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

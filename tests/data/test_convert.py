@@ -207,7 +207,12 @@ def test_a_pickle_of_anything_but_frames_is_refused_and_never_executed(tmp_path,
     assert not (tmp_path / "evil-was-here").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x02}", b"\x80\x02(", b"garbage", b"\x80\x02e.", b"\x80\x02h\x07."])
+LONG_TEXT = b"\x80\x04\x8d" + (1 << 50).to_bytes(8, "little") + b"text."
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x02}", b"\x80\x02(", b"garbage", b"\x80\x02e.", b"\x80\x02h\x07.", LONG_TEXT]
+)
 def test_a_damaged_pickle_is_refused(tmp_path, data):
     (tmp_path / "p").write_bytes(data)
     with open(tmp_path / "p", "rb") as stream, pytest.raises(BadInput):

@@ -19,6 +19,7 @@ SMALL = {"mlp": {"hidden": (5,)}, "cnn": {"widths": (2, 3, 4)}, "cnn1d": {"width
          "resnet20": {"width": 2}, "resnet18": {"width": 2}, "mobilenetv2": {"width": 0.1},
          "ds_cnn": {"width": 2, "blocks": 2}, "cnn221": {"widths": (2, 3, 4)}, "mobilenetv3_small": {"width": 0.1},
          "efficientnet_lite0": {}, "mobilenetv4_conv_small": {}, "inceptiontime": {"width": 2, "blocks": 3},
+         "conv_tail": {"width": 6},
          "tcn": {"width": 3, "depth": 2}, "gru": {"hidden": 3}, "kwt_tiny": {"width": 4, "depth": 1}}  # fmt: skip
 
 
@@ -45,13 +46,14 @@ def forward(graph, x):
 def test_the_list_of_networks():
     assert set(builders()) >= {
         "mlp", "cnn", "resnet20", "resnet18", "mobilenetv2", "cnn1d", "ds_cnn", "cnn221", "mobilenetv3_small",
-        "efficientnet_lite0", "mobilenetv4_conv_small", "inceptiontime", "tcn", "gru", "kwt_tiny",
+        "efficientnet_lite0", "mobilenetv4_conv_small", "inceptiontime", "tcn", "gru", "kwt_tiny", "conv_tail",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name, shape, classes, count", [
     ("mobilenetv3_small", (3, 224, 224), 1000, 2_542_856), ("efficientnet_lite0", (3, 224, 224), 1000, 4_652_008),
     ("mobilenetv4_conv_small", (3, 224, 224), 1000, 3_774_024), ("cnn221", (1, 28, 28), 10, 56_554),
+    ("conv_tail", (112, 6, 6), 10, 31_754),
 ])  # fmt: skip
 def test_networks_have_the_published_number_of_parameters(name, shape, classes, count):
     graph = build(name, shape, classes)
@@ -88,7 +90,7 @@ def test_first_and_last_node_and_dense_ends(name):
     assert prunable and all(graph.parameters[n].role == "weight" for n in prunable)
     assert "logits.weight" not in prunable
     first_weight = next(p.name for p in graph.parameters.values() if p.role == "weight")
-    assert name == "mlp" or first_weight not in prunable
+    assert name in ("mlp", "conv_tail") or first_weight not in prunable  # these have no other layer
 
 
 @pytest.mark.parametrize("name", builders())

@@ -145,9 +145,16 @@ def test_predictions_labels_commands_and_what_is_refused(tmp_path, broker):
         peer.say("edgecl/desk/observe", b"neither this nor that", label="x")
         until(lambda: peer.last("edgecl/desk/refused") is not None)
         assert json.loads(peer.last("edgecl/desk/refused"))["status"] == 422
+        peer.say("edgecl/desk/observe", b"{ no JSON")
+        until(lambda: b"no JSON" in peer.last("edgecl/desk/refused"))
+        peer.say("edgecl/desk/labels", b"nothing")
+        until(lambda: b"The body is" in peer.last("edgecl/desk/refused"))
+        peer.say("edgecl/desk/observe", b"{" * x[0].nbytes, label="kind 0")  # a sample that begins as JSON does
+        with daemon.client() as client:
+            until(lambda: client.counters["stored"] == 42)
         peer.say("edgecl/desk/cmd", "export")
         until(lambda: b"There is no command" in peer.last("edgecl/desk/refused"))
-        until(lambda: json.loads(peer.last("edgecl/desk/status"))["stored"] == 41)
+        until(lambda: json.loads(peer.last("edgecl/desk/status"))["stored"] == 42)
         found = json.loads(peer.last("homeassistant/device/edgecl_desk/config"))
         assert found["cmps"]["steps"]["default_entity_id"] == "sensor.edgecl_desk_steps"
         assert {part["state_topic"] for part in found["cmps"].values()} == {"edgecl/desk/status"}

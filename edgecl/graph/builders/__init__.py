@@ -13,6 +13,7 @@ from ._parts import Head
 from .cnn import cnn
 from .cnn1d import cnn1d
 from .cnn221 import cnn221
+from .conv_tail import conv_tail
 from .ds_cnn import ds_cnn
 from .mlp import mlp
 from .mobile import efficientnet_lite0, mobilenetv4_conv_small
@@ -28,7 +29,7 @@ for _name, _make in {
     "mlp": mlp, "cnn": cnn, "resnet20": resnet20, "resnet18": resnet18, "mobilenetv2": mobilenetv2, "cnn1d": cnn1d,
     "ds_cnn": ds_cnn, "cnn221": cnn221, "mobilenetv3_small": mobilenetv3_small, "gru": gru, "kwt_tiny": kwt_tiny,
     "efficientnet_lite0": efficientnet_lite0, "mobilenetv4_conv_small": mobilenetv4_conv_small, "tcn": tcn,
-    "inceptiontime": inceptiontime,
+    "inceptiontime": inceptiontime, "conv_tail": conv_tail,
 }.items():  # fmt: skip
     NETWORKS.register(_make, name=_name)
 HEADS = ("linear", "cosine")
@@ -58,7 +59,7 @@ def build(
     norm : ``batch`` or ``group``; default ``batch``, for ``mlp``, ``gru`` and ``kwt_tiny`` none
     head : ``linear`` or ``cosine``: the classifier
     options : of the network: ``hidden``, ``dropout`` (mlp); ``widths``, ``dropout`` (cnn); ``widths``,
-        ``kernel`` (cnn1d); ``width`` (resnets, mobilenets 2 and 3, ds_cnn, inceptiontime, tcn,
+        ``kernel`` (cnn1d); ``width`` (resnets, mobilenets 2 and 3, ds_cnn, inceptiontime, tcn, conv_tail,
         kwt_tiny); ``blocks`` (ds_cnn,
         inceptiontime); ``depth`` (tcn, kwt_tiny), ``kernel`` (tcn), ``hidden``, ``layers`` (gru), ``mlp`` (kwt_tiny)
 

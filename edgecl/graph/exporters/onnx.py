@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadInput, EdgeclError, require
+from ..fold import fold_norms
 from ..graph import Graph
 from ..widen import head_parameters, narrow_graph
 from .onnx_nodes import HANDLERS, unsupported
@@ -54,7 +55,9 @@ def to_onnx(
         place, op = next(iter(unknown.items()))
         raise BadInput(f"Operator '{op}' at '{place}' cannot be written as ONNX.", "Export a network without it.")
     graph, weights = _with_classes(graph, weights, classes)
-    writer = Writer(onnx, graph, weights, keep_bn)
+    if not keep_bn:
+        graph, weights = fold_norms(graph, weights)
+    writer = Writer(onnx, graph, weights)
     model = writer.model(HANDLERS, features)
     verified = _verify(onnx, model, predict, samples, classes)
     props = {**(metadata or {}), "edgecl.verified": vars(verified)}

@@ -159,8 +159,7 @@ def _normalise(w: Writer, n: Node) -> str:
 @writes("conv2d", "conv_transpose2d")
 def _conv(w: Writer, n: Node) -> str:
     a = n.attributes
-    weight, bias = w.folded(n)
-    inputs = [w.batched(n.inputs[0]), weight] + ([bias] if bias else [])
+    inputs = [w.batched(n.inputs[0]), *(w.parameter(p) for p in n.parameters)]
     more: dict[str, Any] = {"output_padding": list(a["output_padding"])} if n.op == "conv_transpose2d" else {}
     return w.node(
         "Conv" if n.op == "conv2d" else "ConvTranspose", inputs, kernel_shape=list(a["kernel"]),
@@ -181,8 +180,6 @@ def _linear(w: Writer, n: Node) -> str:
 
 @writes("batch_norm")
 def _batch_norm(w: Writer, n: Node) -> str:
-    if n.name in w.merged:
-        return w.tensor(n.inputs[0])
     return w.node(
         "BatchNormalization", [w.batched(n.inputs[0]), *(w.parameter(p) for p in n.parameters)],
         epsilon=float(n.attributes["eps"]), momentum=1 - float(n.attributes["momentum"]),

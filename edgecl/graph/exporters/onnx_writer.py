@@ -16,32 +16,18 @@ Array = np.ndarray
 class Writer:
     """Collects ONNX nodes and initializers for the nodes of a graph."""
 
-    def __init__(self, onnx: Any, graph: Graph, weights: Mapping[str, Array], keep_bn: bool) -> None:
+    def __init__(self, onnx: Any, graph: Graph, weights: Mapping[str, Array]) -> None:
         self.onnx, self.graph, self.weights = onnx, graph, weights
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
         self.names: dict[str, str] = {graph.input: "input"}
         self.count = 0
         self.place = ""
-        self.merged: dict[str, str] = {} if keep_bn else self._foldable()  # norm -> convolution
         self.parameters_only = {n.output for n in graph.nodes if n.op == "parameter"}
         self.batchless = set(self.parameters_only)  # and what follows from parameters alone: a batch of 1, or none
         for node in graph.nodes:
             if node.inputs and self.batchless.issuperset(node.inputs):
                 self.batchless.add(node.output)
-
-    def _foldable(self) -> dict[str, str]:
-        readers: dict[str, int] = {}
-        for node in self.graph.nodes:
-            for i in node.inputs:
-                readers[i] = readers.get(i, 0) + 1
-        producer = {n.output: n for n in self.graph.nodes}
-        found = {}
-        for node in self.graph.nodes:
-            source = producer.get(node.inputs[0]) if node.op == "batch_norm" else None
-            if source is not None and source.op == "conv2d" and readers[source.output] == 1:
-                found[node.name] = source.name
-        return found
 
     # ---- pieces
     def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -96,20 +82,6 @@ class Writer:
         batch = self.node("Shape", ["input"], start=0, end=1)
         shape = self.node("Concat", [batch, self.integers(self.graph.shapes[name])], axis=0)
         return self.node("Expand", [self.tensor(name), shape])
-
-    def folded(self, node: Node) -> tuple[str, str | None]:
-        """Weight and bias of a convolution, with the normalisation behind it where that is folded."""
-        weight, bias = node.parameters[0], node.parameters[1] if len(node.parameters) > 1 else None
-        norm = next((n for n in self.graph.nodes if self.merged.get(n.name) == node.name), None)
-        if norm is None:
-            return self.parameter(weight), self.parameter(bias) if bias else None
-        scale, shift, mean, var = (self.weights[p].astype(np.float64) for p in norm.parameters)
-        factor = scale / np.sqrt(var + float(norm.attributes["eps"]))
-        own = self.weights[bias] if bias else 0.0
-        self.initializers[weight] = (self.weights[weight] * factor[:, None, None, None]).astype(np.float32)
-        name = bias or f"{node.name}.bias"
-        self.initializers[name] = ((own - mean) * factor + shift).astype(np.float32)
-        return weight, name
 
     # ---- the model
     def model(self, handlers: Mapping[str, Callable[[Writer, Node], str]], features: bool) -> Any:
