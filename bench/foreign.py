@@ -1,6 +1,6 @@
-"""Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, every gradient
-no further from float64 than three times torch's own float32 (that of the module itself; of a file, whose normalisations
-are folded, that of its graph run by torch), and after an epoch out as ONNX and in again.
+"""Networks of other people's libraries, by both ways in: predictions beside torch's, one training step, the gradient of
+every parameter no further from float64 than three times torch's own float32 (that of the module itself; of a file,
+whose normalisations are folded, that of its graph run by torch), and after an epoch out as ONNX and in again.
 
 Needs torch, onnx, onnxscript, onnxruntime, and for all of them torchvision, timm and pytorchcv (their code only:
 torchvision's wheel installs without its dependencies). Weights are random: nothing is fetched. The 17 of
@@ -42,7 +42,8 @@ OTHERS = {  # name -> (library, what to build, size of a side)
     "vit_tiny_patch16_224": ("timm", "vit_tiny_patch16_224", 224),
     "mobilenet_wd4": ("pytorchcv", "mobilenet_wd4", 224),
 }
-ROWS, FEW, DRAWS, EPOCH = 4, 4, 24, 32
+ROWS, DRAWS, EPOCH = 4, 24, 32
+MOST = 3  # times torch's own distance from float64
 
 
 def own_nets() -> Any:
@@ -84,6 +85,9 @@ def build(name: str) -> tuple[Any, tuple[int, ...]]:
             module.train()(torch.randn(8, 3, side, side))
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
+            # What twenty steps of training leave of the variance they begin with. Without it a channel that is dead in
+            # all of these samples comes out of the next one multiplied by 316.
+            m.running_var.mul_(0.9).add_(0.1)
     return module, (3, side, side)
 
 
@@ -183,10 +187,11 @@ def of_graph(network: Any) -> Theirs:
 
 
 def gradients(network: Any, theirs: Theirs) -> dict[str, Any]:
-    """Over all parameters, dense and with a tenth of the prunable weights living: the largest distance from float64 as
-    a multiple of the allowed one (three times torch's own, and what rounding leaves of a gradient near zero), and how
-    many are farther than three times torch's own alone. Each parameter counts by the best of at most 24 draws of the
-    samples, drawn until all hold: a unit whose sign float32 decides moves all before it, in any implementation.
+    """Over all parameters, dense and with a tenth of the prunable weights living: how far ours lie from float64 as a
+    multiple of torch's float32, 3 being allowed. ``first_draw``: the median over the parameters and how many lie beyond
+    3, in the first draw. A parameter of few elements may lie beyond by chance, where torch happens to lie near, and a
+    unit whose sign float32 decides moves all before it, in any implementation: samples and output gradients are drawn
+    anew, at most 24 times, until each parameter has held in one draw.
     """
     return {str(d): worst_of(network, theirs, d) for d in (1.0, 0.1)}
 
@@ -204,30 +209,35 @@ def worst_of(network: Any, theirs: Theirs, density: float) -> dict[str, Any]:
             p.set_pattern(np.sort(rng.choice(p.spec.size, max(1, int(p.spec.size * density)), replace=False)))
     engine = NativeEngine(model, compile_plan(graph, batch=ROWS, densities=model.densities(), optimizer=Optimizer()))
     best: dict[str, float] = {}
-    bare: dict[str, float] = {}
+    first: list[float] = []
     draw = 0
-    while draw == 0 or (draw < FEW and max(bare.values()) > 1) or (draw < DRAWS and max(best.values()) > 1):
-        x = np.random.default_rng(draw).normal(size=(ROWS, *graph.input_shape)).astype(np.float32)
+    while draw == 0 or (draw < DRAWS and max(best.values()) > MOST):
+        drawn = np.random.default_rng(draw)
+        x = drawn.normal(size=(ROWS, *graph.input_shape)).astype(np.float32)
         engine.discard()
         found = engine.forward({graph.input: x})["logits"]
-        seed = np.random.default_rng(5).normal(size=found.shape).astype(np.float32)
+        seed = drawn.normal(size=found.shape).astype(np.float32)
         engine.backward({"logits": seed})
         exact, single = theirs(model, x, seed)
         for ours in exact:
             pattern = model[ours].pattern
             truth, plain = (g[ours] if pattern is None else g[ours][pattern] for g in (exact, single))
-            own, off = 3 * float(np.abs(plain - truth).max()), float(np.abs(engine.gradients[ours] - truth).max())
-            allowed = own + 1e-5 * float(np.abs(truth).max()) + 1e-6
-            best[ours] = min(best.get(ours, np.inf), off / allowed)
-            bare[ours] = min(bare.get(ours, np.inf), off / own if own else np.inf if off else 0.0)
+            best[ours] = min(best.get(ours, np.inf), distance(engine.gradients[ours], plain, truth))
+        first = first or list(best.values())
         draw += 1
     name = max(best, key=lambda n: best[n])
-    beyond = sum(v > 1 for v in bare.values())
     unpaired = sum(p.spec.trained for p in model.parameters.values()) - len(best)
     return {
         "parameters": len(best), "unpaired": unpaired, "largest": round(best[name], 3), "at": name,
-        "beyond_three_times": beyond, "draws": draw,
+        "beyond_three_times": sum(v > MOST for v in best.values()), "draws": draw,
+        "first_draw": {"median": round(float(np.median(first)), 3), "beyond": sum(v > MOST for v in first)},
     }  # fmt: skip
+
+
+def distance(ours: np.ndarray, single: np.ndarray, exact: np.ndarray) -> float:
+    """Largest distance of our gradient from float64's, as a multiple of torch's float32's."""
+    off, own = (float(np.abs(g - exact).max()) for g in (ours, single))
+    return off / own if own else np.inf if off else 0.0
 
 
 def torch_gradients(torch: Any, module: Any, x: np.ndarray, seed: np.ndarray, dtype: Any) -> dict[str, np.ndarray]:

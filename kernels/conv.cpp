@@ -351,7 +351,7 @@ void weight_pass(Threads &threads, const Kernels &k, const Geometry &g, const Li
                              : fold ? tile_wide(samples.blocks, 1, k.largest_tile, wide)
                                   : tile_wide(dy.height, dy.width, kind == 2 ? 4 : k.largest_tile, wide);
   // Sums are reduced at once where there are few visits or lists are long, else vectors are kept. By density and not by
-  // the lists' lengths: blocking must not change a bit.
+  // the lists' lengths, which blocking changes.
   const bool direct = tiling.tiles.size() * blocks <= 2 || lists.offsets.size() > LONG_LISTS * lists.rows * g.group_in();
 
   // Items are ranges of rows of equal work. Each streams the whole input through L1, so there are few; but no more

@@ -170,18 +170,9 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
     if (k == end && load && !sums && !masked && !finish) continue;
     const float *out = b.output + r * b.output_channel;
     V a[P];
-    if (load) {
-#pragma GCC unroll 4
-      for (int y = 0; y < TH; y++) {
-        const float *o = opaque(out + y * b.output_row);
+    const V init = !load && b.bias ? splat<V>(b.bias[r]) : V{};
 #pragma GCC unroll 16
-        for (int x = 0; x < TW; x++) a[y * TW + x] = load_columns<W, APART, V>(o + x * ocol, step);
-      }
-    } else {
-      const V init = b.bias ? splat<V>(b.bias[r]) : V{};
-#pragma GCC unroll 16
-      for (int i = 0; i < P; i++) a[i] = init;
-    }
+    for (int i = 0; i < P; i++) a[i] = init;
     if constexpr (!ENTRY_AHEAD) {
       for (; k < end; k++)
         multiply<W, TH, TW>(a, b.input + offsets[k], splat<V>(values[k]), row_stride, column_stride);
@@ -197,6 +188,14 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
         w = v;
       }
       multiply<W, TH, TW>(a, p, w, row_stride, column_stride);
+    }
+    if (load) {
+#pragma GCC unroll 4
+      for (int y = 0; y < TH; y++) {
+        const float *o = opaque(out + y * b.output_row);
+#pragma GCC unroll 16
+        for (int x = 0; x < TW; x++) a[y * TW + x] += load_columns<W, APART, V>(o + x * ocol, step);
+      }
     }
     if (finish) {
       const Finisher<V> f(b, r);
@@ -222,7 +221,7 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
       if (sums) {
         const float *in = b.kept_input + r * b.kept_input_channel;
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
-        V s = st[0], q = st[1], s2 = V{}, q2 = V{};
+        V s = V{}, q = V{}, s2 = V{}, q2 = V{};
 #pragma GCC unroll 4
         for (int y = 0; y < TH; y++) {
           const float *t = opaque(in + y * b.kept_input_row);
@@ -239,12 +238,12 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
             }
           }
         }
-        st[0] = s + s2;
-        st[1] = q + q2;
+        st[0] += s + s2;
+        st[1] += q + q2;
       }
     } else if (sums) {
       V *st = (V *)(b.sums + (size_t)r * 2 * W);
-      V s = st[0], q = st[1], s2 = V{}, q2 = V{};
+      V s = V{}, q = V{}, s2 = V{}, q2 = V{};
 #pragma GCC unroll 16
       for (int i = 0; i < P; i++) {
         if (i & 1) {
@@ -255,8 +254,8 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
           q += a[i] * a[i];
         }
       }
-      st[0] = s + s2;
-      st[1] = q + q2;
+      st[0] += s + s2;
+      st[1] += q + q2;
     }
 #pragma GCC unroll 4
     for (int y = 0; y < TH; y++) {
@@ -338,9 +337,9 @@ template <int W, int TH, int TW, int STRIDE, bool RUN = false> void weight_block
       V *acc = (V *)b.accumulate - b.base;
       for (; k < end; k++) {
         const char *p = b.input + b.offsets[k];
-        V s = acc[k], t = V{};
+        V s = P > 1 ? V{} : acc[k], t = V{};
         dot<W, TH, TW, RUN>(d, p, row_stride, column_stride, s, t);
-        acc[k] = P > 1 ? s + t : s;
+        acc[k] = P > 1 ? acc[k] + (s + t) : s;
       }
     } else {
       float *out = b.reduced + (b.starts[r] - k);

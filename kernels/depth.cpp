@@ -87,7 +87,7 @@ void depth_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
       const int block = p / y.channels, channel = p % y.channels, real = samples.in_block(block);
       const int k0 = taps.begin(channel), count = taps.end(channel) - k0;
       if (bias) init.assign(n, bias[channel]);
-      alignas(64) float s[2 * 16] = {};
+      PlaneSums s;
       rows.forget();
       for (int oy = 0; oy < y.height; oy++) {
         for (int ky = 0, iy = oy * g.stride_h - g.pad_h; ky < g.kernel_h; ky++, iy++) {
@@ -111,13 +111,12 @@ void depth_forward(Threads &threads, const Geometry &g, const Lists &lists, cons
         float *out = y.at(block, channel, oy);
         ask(out + ahead_of(y), n);
         k.taps(out, bias ? init.data() : nullptr, in.data(), lists.values.data() + k0, count, n);
-        if (sums) k.row_sums(out, n, s);
+        if (sums) {
+          k.row_sums(out, n, s.row);
+          s.end_row();
+        }
       }
-      if (sums) {
-        double *total = &sums->values[((size_t)block * y.channels + channel) * 2];
-        total[0] = lane_total(s, k.lanes, lanes, real);
-        total[1] = lane_total(s + k.lanes, k.lanes, lanes, real);
-      }
+      if (sums) s.store(k.lanes, lanes, real, &sums->values[((size_t)block * y.channels + channel) * 2]);
     }
   });
 }
@@ -155,7 +154,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Lists &lists,
       const int k0 = taps.begin(channel), k1 = want.dx ? taps.end(channel) : k0;
       const int t0 = trained.begin(channel), t1 = entries ? trained.end(channel) : t0;
       std::fill(dots.begin(), dots.end(), 0.f);
-      alignas(64) float s[2 * 16] = {};
+      PlaneSums s;
       d.forget();
       for (int iy = 0; iy < height; iy++) {
         for (int ky = 0; ky < g.kernel_h; ky++) { // the row of the output gradient that a tap joins with this row
@@ -204,14 +203,12 @@ void depth_backward(Threads &threads, const Geometry &g, const Lists &lists,
         }
         if (target && want.mask) {
           const float *y = want.partials ? want.y.at(block, channel, iy) : nullptr;
-          k.row_mask(target, zrow, y, width * lanes, want.activation, s);
+          k.row_mask(target, zrow, y, width * lanes, want.activation, s.row);
+          s.end_row();
         }
       }
-      if (want.partials) {
-        double *total = &want.partials->values[((size_t)block * x.a.channels + channel) * 2];
-        total[0] = lane_total(s, k.lanes, lanes, lanes); // padded lanes are zero
-        total[1] = lane_total(s + k.lanes, k.lanes, lanes, lanes);
-      }
+      if (want.partials) // padded lanes are zero
+        s.store(k.lanes, lanes, lanes, &want.partials->values[((size_t)block * x.a.channels + channel) * 2]);
       for (int t = t0; t < t1; t++)
         totals[(size_t)block * entries + t] =
             (float)lane_total(dots.data() + (size_t)(t - t0) * k.lanes, k.lanes, lanes, lanes);

@@ -59,6 +59,34 @@ inline double lane_total(const float *v, int width, int lanes, int real) {
   return s;
 }
 
+// The two sums of a plane that a norm wants: in float over a few rows, in double over all of them. A variance is the
+// difference of two sums, so in one float chain over a plane it loses what the mean is larger than it.
+struct PlaneSums {
+  alignas(64) float row[2 * 16] = {}; // where row kernels add
+  double total[2 * 16] = {};
+  int rows = 0;
+  void end_row() {
+    if (++rows % 8 == 0) flush();
+  }
+  void store(int width, int lanes, int real, double *out) {
+    flush();
+    for (int which = 0; which < 2; which++) {
+      double s = 0;
+      for (int i = 0; i < width; i += lanes)
+        for (int l = 0; l < real; l++) s += total[which * width + i + l];
+      out[which] = s;
+    }
+  }
+
+private:
+  void flush() {
+    for (int i = 0; i < 2 * 16; i++) {
+      total[i] += row[i];
+      row[i] = 0;
+    }
+  }
+};
+
 // gradients += totals [blocks][entries], block by block.
 inline void add_totals(const Lists &l, std::vector<float> &totals, int blocks, float *gradients) {
   const size_t entries = l.offsets.size();

@@ -1,7 +1,5 @@
 #include "lists.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -152,22 +150,11 @@ Lists backward_lists(const Geometry &g, const Living &living, const Plane &dy, i
   return l;
 }
 
-namespace {
-
-// Bytes of the first data cache of a core; 32 KB where the system does not say.
-long l1_bytes() {
-#ifdef _SC_LEVEL1_DCACHE_SIZE
-  const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
-  if (bytes >= 16 * 1024) return bytes;
-#endif
-  return 32 * 1024;
-}
-
-} // namespace
-
 int block_channels(const Geometry &g, double density, int lanes, int channels, int positions) {
   const int widest = isa_lanes()[0];
-  static const double L1 = 0.75 * l1_bytes();
+  // Three quarters of the first data cache that processors of this instruction set have at least, or nearly so. Not of
+  // the one at hand: blocks say in which order sums are added up, which shall be the same on each of them.
+  const double L1 = 0.75 * (widest >= 16 ? 48 : 32) * 1024;
   // A 2x8 tile of vectors; narrow lanes take several columns a vector (see conv.cpp).
   double footprint = (2.0 + g.kernel_h - 1) * (8.0 * widest / lanes + g.kernel_w - 1) * lanes * 4;
   if (lanes < 4 && positions) { // 16 vectors of a run with the rows they reach, or a whole plane
@@ -176,6 +163,12 @@ int block_channels(const Geometry &g, double density, int lanes, int channels, i
   }
   int size = std::max(4, (int)(L1 / footprint));
   while (size < channels && density * size * g.kernel_h * g.kernel_w < 8) size *= 2;
+  // A summand is rounded least often with as many entries in a block as there are blocks; up to 128 do little harm. A map
+  // of one position has no tile to keep in L1.
+  const double entries = std::max(density * g.kernel_h * g.kernel_w, 1.0 / channels); // of a row and channel
+  const double even = std::sqrt(entries * channels);
+  size = std::min(size, std::max(1, (int)(std::max(128.0, even) / entries)));
+  if (positions == 1) size = std::max(size, (int)(even / entries));
   // Blocks of equal size.
   int blocks = (channels + size - 1) / size;
 #if defined(__aarch64__)

@@ -210,7 +210,9 @@ template <int W> void pool_forward(const Pool2d &p, int block, int channel, int 
     V v{};
     for (int y = 0; y < p.kernel_h; y++) {
       const V *row = (const V *)p.in.at(block, channel, y);
-      for (int x = 0; x < p.kernel_w; x++) v += row[x];
+      V sum{};
+      for (int x = 0; x < p.kernel_w; x++) sum += row[x];
+      v += sum;
     }
     *(V *)p.out.at(block, channel) = keep_lanes<W>(v * splat<V>(count), m);
     return;

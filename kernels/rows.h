@@ -168,19 +168,21 @@ template <int W> void all_tap_dots(const float *z, const float *const *in, int c
   for (; t < count; t++) tap_dots<W, 1>(z, in + t, n, sums + t);
 }
 
-// sums[0] [W] += v, sums[1] [W] += v * v.
+// sums[0] [W] += v, sums[1] [W] += v * v: 64 vectors at a time, so that sums over whole planes are made of short ones.
 template <int W> void row_sums(const float *v, int n, float *sums) {
-  typename Vec<W>::type s = load<W>(sums), q = load<W>(sums + W), s2{}, q2{};
   int i = 0;
-  for (; i + 2 * W <= n; i += 2 * W) {
-    const auto u = load<W>(v + i), t = load<W>(v + i + W);
-    s += u;
-    q += u * u;
-    s2 += t;
-    q2 += t * t;
+  while (i + 2 * W <= n) {
+    typename Vec<W>::type s{}, q{}, s2{}, q2{};
+    for (const int end = n - i > 64 * W ? i + 64 * W : n; i + 2 * W <= end; i += 2 * W) {
+      const auto u = load<W>(v + i), t = load<W>(v + i + W);
+      s += u;
+      q += u * u;
+      s2 += t;
+      q2 += t * t;
+    }
+    store<W>(sums, load<W>(sums) + (s + s2));
+    store<W>(sums + W, load<W>(sums + W) + (q + q2));
   }
-  store<W>(sums, s + s2);
-  store<W>(sums + W, q + q2);
   each_vector<W>(
       n,
       [&](auto width, int j) {

@@ -12,15 +12,9 @@ template <int W, int N> struct Slide {
   typedef typename Vec<W>::unaligned U;
 
   static EDGECL_MEMBER void begin(const ConvBlock &b, int r, V *a) {
-    if (b.first) {
-      const V init = b.bias ? splat<V>(b.bias[r]) : V{};
+    const V init = b.first && b.bias ? splat<V>(b.bias[r]) : V{};
 #pragma GCC unroll 16
-      for (int i = 0; i < N; i++) a[i] = init;
-    } else {
-      const U *o = (const U *)opaque(b.output + r * b.output_channel);
-#pragma GCC unroll 16
-      for (int i = 0; i < N; i++) a[i] = o[i];
-    }
+    for (int i = 0; i < N; i++) a[i] = init;
   }
 
   static EDGECL_MEMBER void multiply(V *a, const char *at, V w) {
@@ -49,6 +43,10 @@ template <int W, int N> struct Slide {
 
   static EDGECL_MEMBER void end(const ConvBlock &b, int r, V *a) {
     U *out = (U *)opaque(b.output + r * b.output_channel);
+    if (!b.first) {
+#pragma GCC unroll 16
+      for (int i = 0; i < N; i++) a[i] += out[i];
+    }
     if (b.last) {
       if (b.finish) {
         const Finisher<V> f(b, r);
@@ -69,14 +67,14 @@ template <int W, int N> struct Slide {
       if (b.sums) {
         const U *y = b.mask ? (const U *)opaque(b.kept_input + r * b.kept_input_channel) : nullptr;
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
-        V s = st[0], q = st[1];
+        V s = V{}, q = V{};
 #pragma GCC unroll 16
         for (int i = 0; i < N; i++) {
           s += a[i];
           q += a[i] * (y ? (V)y[i] : a[i]);
         }
-        st[0] = s;
-        st[1] = q;
+        st[0] += s;
+        st[1] += q;
       }
     }
 #pragma GCC unroll 16

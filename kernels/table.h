@@ -24,10 +24,11 @@ constexpr int AHEADS = 4;
 
 // One block of input channels against rows (output channels) [row0, row1), for one tile of one sample block.
 // Row r's non-zeros are offsets[pointers[r] .. pointers[r+1]) in bytes from `input`, values alike.
-// output[r] = (first ? bias[r] or 0 : output[r]) + sum value * input[offset]; then, when `last`:
+// output[r] = sum value * input[offset] + (first ? bias[r] or 0 : output[r]); then, when `last`:
 //   stats: sums[2r] += output, sums[2r+1] += output^2                       (batch norm, forward)
 //   mask:  output *= activation'(kept); sums[2r] += output, sums[2r+1] += output * kept_input  (backward)
-// `sums` may be null. Strides are in floats. Accumulation runs in list order: (in, kh, kw).
+// `sums` may be null. Strides are in floats. The block's sum begins anew (at the bias when
+// `first`) and runs in list order, (in, kh, kw): a summand is rounded about as often as lists are long, and once a block.
 struct ConvBlock {
   const char *input;
   ptrdiff_t input_row;    // bytes between rows of the tile

@@ -121,6 +121,17 @@ const Entry &entry(Function f) {
 }
 
 // ---- rows ------------------------------------------------------------------------------------------------------
+// Sum of term(i) over n vectors, sixteen at a time: a summand is rounded n / 16 + 16 times instead of n.
+template <int L, class Term> EDGECL_INLINE typename Vec<L>::type line_sum(int n, const Term &term) {
+  typename Vec<L>::type sum{};
+  for (int i = 0; i < n;) {
+    typename Vec<L>::type part{};
+    for (const int end = std::min(n, i + 16); i < end; i++) part += term(i);
+    sum += part;
+  }
+  return sum;
+}
+
 // n positions of a view, `stride` floats apart, into out [n][L].
 template <int L> void gather(const float *p, ptrdiff_t stride, bool parameter, int n, float *out) {
   typedef typename Vec<L>::type V;
@@ -145,22 +156,21 @@ template <int L>
 void scatter(float *p, ptrdiff_t stride, bool parameter, int n, const float *row, Combine how, int real) {
   typedef typename Vec<L>::type V;
   if (parameter) { // gradients are summed over the samples
-    float total = 0;
+    double total = 0;
     for (int i = 0; i < n; i++) {
-      float s = 0;
+      double s = 0;
       for (int l = 0; l < real; l++) s += row[i * L + l];
       if (stride)
-        p[i * stride] += s;
+        p[i * stride] += (float)s;
       else
         total += s;
     }
-    if (!stride) *p += total;
+    if (!stride) *p += (float)total;
     return;
   }
   const V mask = real_lanes<L>(real), zero{};
   if (stride == 0 && how == Combine::ADD) {
-    V a = *(const V *)row;
-    for (int i = 1; i < n; i++) a += *(const V *)(row + i * L);
+    const V a = line_sum<L>(n, [&](int i) { return *(const V *)(row + i * L); });
     *(V *)p += mask > zero ? a : zero;
     return;
   }
@@ -245,35 +255,23 @@ template <int L> typename Vec<L>::type line_maximum(float *x, int n) {
 
 // out = e^(x - m); returns the sum.
 template <int L> typename Vec<L>::type line_exp(float *x, float *out, int n, typename Vec<L>::type m) {
-  typename Vec<L>::type sum{};
   for (int i = 0; i < n; i++) at<L>(out, i) = at<L>(x, i) - m;
   for (int i = 0; i < n * L; i++) out[i] = exp_f(out[i]);
-  for (int i = 0; i < n; i++) sum += at<L>(out, i);
-  return sum;
+  return line_sum<L>(n, [&](int i) { return at<L>(out, i); });
 }
 
 // One line [n][L]: inputs x[0..], result out. The gradient comes first where there is one.
 template <int L> void line(const TensorOp &o, int n, float *const *x, float *out) {
   typedef typename Vec<L>::type V;
   const V count = splat<V>(1.f / n), one = splat<V>(1.f), zero{};
-  auto sum = [&](float *p) {
-    V s{};
-    for (int i = 0; i < n; i++) s += at<L>(p, i);
-    return s;
-  };
-  auto dot = [&](float *p, float *q) {
-    V s{};
-    for (int i = 0; i < n; i++) s += at<L>(p, i) * at<L>(q, i);
-    return s;
-  };
+  auto sum = [&](float *p) { return line_sum<L>(n, [&](int i) { return at<L>(p, i); }); };
+  auto dot = [&](float *p, float *q) { return line_sum<L>(n, [&](int i) { return at<L>(p, i) * at<L>(q, i); }); };
   auto spread = [&](V v) {
     for (int i = 0; i < n; i++) at<L>(out, i) = v;
   };
   auto centred = [&](float *p, V &mean) { // variance
     mean = sum(p) * count;
-    V q{};
-    for (int i = 0; i < n; i++) q += (at<L>(p, i) - mean) * (at<L>(p, i) - mean);
-    return q * count;
+    return line_sum<L>(n, [&](int i) { return (at<L>(p, i) - mean) * (at<L>(p, i) - mean); }) * count;
   };
   switch (o.function) {
   case Function::softmax: {
@@ -325,15 +323,8 @@ template <int L> void line(const TensorOp &o, int n, float *const *x, float *out
   case Function::d_standardise: { // gradient, input, scale
     V mean;
     const V r = one / root<L>(centred(x[1], mean) + splat<V>(o.alpha));
-    V s1{}, s2{};
-    for (int i = 0; i < n; i++) {
-      const V g = at<L>(x[0], i) * at<L>(x[2], i);
-      at<L>(out, i) = g;
-      s1 += g;
-      s2 += g * ((at<L>(x[1], i) - mean) * r);
-    }
-    s1 *= count;
-    s2 *= count;
+    const V s1 = count * line_sum<L>(n, [&](int i) { return at<L>(out, i) = at<L>(x[0], i) * at<L>(x[2], i); });
+    const V s2 = count * line_sum<L>(n, [&](int i) { return at<L>(out, i) * ((at<L>(x[1], i) - mean) * r); });
     for (int i = 0; i < n; i++) at<L>(out, i) = r * (at<L>(out, i) - s1 - (at<L>(x[1], i) - mean) * r * s2);
     break;
   }
@@ -346,13 +337,8 @@ template <int L> void line(const TensorOp &o, int n, float *const *x, float *out
   }
   case Function::d_rms: { // gradient, input, scale
     const V r = one / root<L>(dot(x[1], x[1]) * count + splat<V>(o.alpha));
-    V s{};
-    for (int i = 0; i < n; i++) {
-      const V g = at<L>(x[0], i) * at<L>(x[2], i);
-      at<L>(out, i) = g;
-      s += g * at<L>(x[1], i);
-    }
-    s *= r * r * count;
+    for (int i = 0; i < n; i++) at<L>(out, i) = at<L>(x[0], i) * at<L>(x[2], i);
+    const V s = dot(out, x[1]) * (r * r * count);
     for (int i = 0; i < n; i++) at<L>(out, i) = r * (at<L>(out, i) - at<L>(x[1], i) * s);
     break;
   }

@@ -14,7 +14,8 @@ HELP = """Measure blocking of the kernels' index lists for one network on this m
 
   edgecl tune --model resnet18 --shape 3,32,32 --batch 32 --sparsity 0.9
 
-Takes a few seconds. Plans made here later use the kept entries; results of training never change by it."""
+Takes a few seconds. Plans made here later use the kept entries. Sums are added up block by block, so a later run's
+figures differ by rounding from one without them; a saved state goes on with the blocks it began with."""
 
 
 def command(

@@ -2,7 +2,7 @@
 
 The static table is the rule of `block_channels` in kernels/lists.cpp (geometry, density, lanes, instruction set);
 `edgecl tune` measures and keeps better entries for this machine in the cache folder. Whatever is chosen stands in the
-plan. Sums run in the same order for any blocking, so it never changes a result.
+plan and in saved states. Each block is summed up by itself, so that other blocks round otherwise.
 """
 
 from __future__ import annotations

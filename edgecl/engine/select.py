@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -53,15 +53,13 @@ def compile_for(
     optimizer: Optimizer,
     threads: int,
     activations: str = "float32",
-    fetch: Sequence[str] = ("logits",),
-    predict_fetch: Sequence[str] = ("logits",),
     **extras: Any,
 ) -> Plan:
     """A plan for that engine; the torch engine needs no program, predicts no bytes and keeps activations in float32.
 
-    fetch, predict_fetch and the ``extras`` (sides, per_weight, gradient_copies, trains) are those of `Extras`.
+    extras : those of `Extras`: fetch, predict_fetch, sides, per_weight, gradient_copies, trains
     """
-    wanted = Extras(tuple(fetch), tuple(predict_fetch), **extras)
+    wanted = Extras(**extras)
     choices: dict[str, Any] = {
         "batch": batch,
         "predict_batch": predict_batch,

@@ -107,7 +107,8 @@ def partners(imported, engine, module):
 @pytest.mark.parametrize("name", NETS)
 def test_every_parameter_gets_the_gradient_that_torch_gives_it(name, density):
     """No further from float64 than three times torch's own float32. A unit whose sign float32 decides moves all before
-    it, in any implementation: each parameter must hold for one of a few draws of the samples.
+    it, in any implementation, and torch's few elements may lie near by chance: each parameter must hold in one of a few
+    draws of samples and output gradients.
     """
     module, shape = build(name)
     for m in module.modules():
@@ -121,11 +122,11 @@ def test_every_parameter_gets_the_gradient_that_torch_gives_it(name, density):
         for ours, there in pairs.items():
             theirs[there].copy_(torch.tensor(engine.model[ours].dense()).reshape(theirs[there].shape))
     missed = set(pairs)
-    for draw in range(3):
+    for draw in range(12):
         x = samples(shape, 5, draw)
         engine.discard()
         found = engine.forward({"input": x.numpy()})["logits"]
-        seed = torch.tensor(np.random.default_rng(5).normal(size=found.shape).astype(np.float32))
+        seed = torch.tensor(np.random.default_rng(draw).normal(size=found.shape).astype(np.float32))
         engine.backward({"logits": seed.numpy()})
         exact, single = (gradients(module, x, seed, d) for d in (torch.float64, torch.float32))
         assert all(np.abs(exact[n]).max() <= 1e-6 for n in idle)
@@ -134,8 +135,10 @@ def test_every_parameter_gets_the_gradient_that_torch_gives_it(name, density):
             truth = exact[there] if pattern is None else exact[there][pattern]
             float32 = single[there] if pattern is None else single[there][pattern]
             off, torch_off = np.abs(engine.gradients[ours] - truth).max(), np.abs(float32 - truth).max()
-            if off <= 3 * torch_off + 1e-5 * np.abs(truth).max() + 1e-6:
+            if off <= 3 * torch_off:
                 missed.discard(ours)
+        if not missed:
+            break
     assert not missed
 
 

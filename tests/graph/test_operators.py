@@ -231,7 +231,7 @@ def test_the_worked_example_of_an_operator_is_the_code_of_today():
     page = (root / "docs" / "models.md").read_text()
     example = page[page.index("In the tree an elementwise operator") : page.index("Then `pytest tests/graph")]
     places = ("edgecl/graph/ops", "edgecl/graph/importers", "edgecl/graph/exporters", "edgecl/compiler", "kernels")
-    sources = [f for place in places for f in (root / place).glob("*.*") if f.suffix in (".py", ".h", ".cpp")]
+    sources = [f for place in places for f in (root / place).rglob("*.*") if f.suffix in (".py", ".h", ".cpp")]
     touched = {str(f.relative_to(root)) for f in sources if "hardsigmoid" in f.read_text().replace("_", "").lower()}
     assert touched == set(re.findall(r"`((?:edgecl|kernels)/[\w/]+\.\w+)`", example))
     for line in example.splitlines():

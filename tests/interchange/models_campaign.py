@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def run(place: Path, files: int, seed: int) -> dict[str, Any]:
             longest = max(longest, time.perf_counter() - begun)
             counts[kind][came] += 1
     growth = grown() - before
-    if growth > MOST_GROWTH and "libasan" not in os.environ.get("LD_PRELOAD", ""):  # which keeps what was freed
+    if growth > MOST_GROWTH and not sanitized():
         failures.append(f"the process grew by {growth} bytes")
     return {
         "files": files, "failures": failures, **{kind: dict(c) for kind, c in counts.items()},
@@ -148,18 +149,41 @@ def grown() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def sanitized() -> bool:
+    """Whether AddressSanitizer runs along, which keeps what was freed."""
+    return "libasan" in os.environ.get("LD_PRELOAD", "")
+
+
 def models(place: Path, rounds: int, seed: int) -> dict[str, Any]:
-    """`run` in a process of its own, whose death is a failure too."""
-    begun, at = time.monotonic(), place / "at"
+    """`run` in a process for each processor, with files of its own; the death of one is a failure too."""
+    begun, parts = time.monotonic(), min(os.cpu_count() or 1, rounds)
+    shares = [rounds * (i + 1) // parts - rounds * i // parts for i in range(parts)]
+    with ThreadPoolExecutor(parts) as pool:
+        rows = list(pool.map(_part, [place / str(i) for i in range(parts)], shares, range(seed, seed + parts)))
+    kinds = {kind: dict(sum((Counter(r.get(kind, {})) for r in rows), Counter())) for kind in KINDS}
+    growth = sum(r.get("growth_bytes", 0) for r in rows)
+    failures = [f for r in rows for f in r["failures"]]
+    if growth > MOST_GROWTH and not sanitized():
+        failures.append(f"the processes grew by {growth} bytes")
+    return {
+        "files": rounds, "processes": parts, "failures": failures, **kinds, "growth_bytes": growth,
+        "longest_seconds": max(r.get("longest_seconds", 0.0) for r in rows),
+        "seconds": round(time.monotonic() - begun, 1),
+    }  # fmt: skip
+
+
+def _part(place: Path, files: int, seed: int) -> dict[str, Any]:
+    place.mkdir()
+    at = place / "at"
     at.write_text("its start")
-    words = [sys.executable, __file__, str(place), str(rounds), str(seed)]
+    words = [sys.executable, __file__, str(place), str(files), str(seed)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
-    row = json.loads(lines[-1]) if done.returncode == 0 and lines else {"files": rounds, "failures": []}
+    row = json.loads(lines[-1]) if done.returncode == 0 and lines else {"failures": []}
     if done.returncode:
         said = " | ".join(done.stderr.strip().splitlines()[-30:])
-        row["failures"].append(f"died at {at.read_text()} with {done.returncode}: {said[:3000]}")
-    return {**row, "seconds": round(time.monotonic() - begun, 1)}
+        row["failures"].append(f"died at {at.read_text()} of seed {seed} with {done.returncode}: {said[:3000]}")
+    return row
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +59,7 @@ def growth(options: dict) -> dict[str, int]:
 
 
 def this_machine() -> str:
-    """What plans depend on: instruction set, lanes, and the first cache, by which lists are cut."""
-    first = os.sysconf("SC_LEVEL1_DCACHE_SIZE") if "SC_LEVEL1_DCACHE_SIZE" in os.sysconf_names else 0
-    return f"{_kernels.isa()} {'x'.join(map(str, np.atleast_1d(_kernels.lanes())))} {first >> 10} KiB"
+    return f"{_kernels.isa()} {'x'.join(map(str, np.atleast_1d(_kernels.lanes())))}"
 
 
 @pytest.mark.parametrize("net", NETS)

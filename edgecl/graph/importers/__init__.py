@@ -1,6 +1,6 @@
 """Networks from elsewhere: torch modules through torch.export, ONNX files."""
 
-from .emit import Imported, Refused
+from .foreign import Imported, Refused
 from .onnx import from_onnx
 from .torch_export import from_torch
 

@@ -13,7 +13,8 @@ import numpy as np
 from ...errors import BadInput
 from ..builder import GraphBuilder
 from ..graph import Graph, Node, ParameterSpec
-from .emit import Data, Emit, Imported, Value
+from .emit import Emit
+from .foreign import Data, Imported, Value
 
 
 def start_import(name: str, shape: Sequence[int], dtype: str, mean: Any, std: Any) -> tuple[GraphBuilder, str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .emit import Array, Emit, Unsupported, Value
+from .emit import Emit
+from .foreign import Array, Unsupported, Value
 
 
 @dataclass
@@ -74,28 +75,39 @@ def window_pads(
     return pads
 
 
-def interpolation(size: int, out: int, scale: float, mode: str, transform: str, nearest: str, start: float = 0.0,
-                  end: float = 1.0, exclude: bool = False, extrapolate: bool = False):  # fmt: skip
-    """(columns, weights) of each output position along one axis of a Resize; None inside where a value is outside."""
+@dataclass(frozen=True)
+class Sampling:
+    """How a Resize reads one axis, in ONNX's words; ``start`` and ``end``: the region, as shares of the axis."""
+
+    mode: str  # nearest or linear
+    transform: str
+    nearest: str = "floor"
+    start: float = 0.0
+    end: float = 1.0
+    exclude: bool = False  # weights outside
+
+
+def interpolation(size: int, out: int, scale: float, how: Sampling) -> tuple[list[list[int]], list[list[float]]]:
+    """(columns, weights) of each output position along one axis of a Resize; empty where that lies outside a region."""
     columns: list[list[int]] = []
     weights: list[list[float]] = []
     for i in range(out):
-        x = _source(i, size, out, scale, transform, start, end)
-        if extrapolate and not 0 <= x <= size - 1:
+        x = _source(i, size, out, scale, how)
+        if how.transform == "tf_crop_and_resize" and not 0 <= x <= size - 1:
             columns.append([])
             weights.append([])
             continue
-        if mode == "nearest":
+        if how.mode == "nearest":
             j = {
                 "round_prefer_floor": np.ceil(x - 0.5), "round_prefer_ceil": np.floor(x + 0.5), "floor": np.floor(x),
                 "ceil": np.ceil(x),
-            }[nearest]  # fmt: skip
+            }[how.nearest]  # fmt: skip
             columns.append([int(np.clip(j, 0, size - 1))])
             weights.append([1.0])
             continue
         low = int(np.floor(x))
         pairs = [(low, 1 - (x - low)), (low + 1, x - low)]
-        if exclude:
+        if how.exclude:
             pairs = [(j, w) for j, w in pairs if 0 <= j < size]
             total = sum(w for _, w in pairs)
             pairs = [(j, w / total) for j, w in pairs]
@@ -109,8 +121,9 @@ def interpolation(size: int, out: int, scale: float, mode: str, transform: str, 
     return columns, weights
 
 
-def _source(i: int, size: int, out: int, scale: float, transform: str, start: float, end: float) -> float:
+def _source(i: int, size: int, out: int, scale: float, how: Sampling) -> float:
     """Where output position i lies on the input's axis."""
+    transform, start, end = how.transform, how.start, how.end
     if transform == "align_corners":
         return 0.0 if out == 1 else i * (size - 1) / (scale * size - 1)
     if transform == "asymmetric":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .emit import Array, Data, Emit, Quantised, Unsupported, Value
+from .emit import Emit
+from .foreign import Array, Data, Quantised, Unsupported, Value
 from .onnx_forms import Form
 from .onnx_ops import onnx
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadInput, EdgeclError, require
-from .emit import Data, Emit, Imported, Missing, Unsupported, Value, refuse_all
+from .emit import Emit
 from .finish import finish_import, start_import
+from .foreign import Data, Imported, Missing, Unsupported, Value, refuse_all
 from .torch_ops import HANDLERS, Call
 
 MANY = 10007
