@@ -70,7 +70,7 @@ def rewrite(path: Path, state: Mapping[str, Any]) -> None:
     the old state or the new one is there, and `sweep` ends what was begun. Needs no hard links.
     """
 
-    def replace(new: Path, old: Path) -> None:
+    def replace(new: str, old: Path) -> None:
         os.replace(old, _gone(old))
         os.replace(new, old)
 
@@ -81,7 +81,7 @@ def rewrite(path: Path, state: Mapping[str, Any]) -> None:
         raise _unwritable(path, error) from error
 
 
-def _write(path: Path, state: Mapping[str, Any], generation: int, replace: Callable[[Path, Path], None]) -> None:
+def _write(path: Path, state: Mapping[str, Any], generation: int, replace: Callable[[str, Path], None]) -> None:
     arrays: dict[str, np.ndarray] = {}
     tree = _split(state, "", arrays)
     about = json.dumps({"format": FORMAT, "generation": generation, "state": tree})
@@ -98,7 +98,7 @@ def write_tensors(
     arrays: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
     mode: int | None = None,
-    replace: Callable[[Path, Path], None] = os.replace,
+    replace: Callable[[str, Path], None] = os.replace,
 ) -> None:
     """A safetensors file, written to a name of its own, flushed, renamed, its folder flushed. mode: None is the
     umask's. Raises `OSError`, with nothing half-written.

@@ -32,9 +32,9 @@ def write_whole(path: Path, data: bytes, mode: int | None = OWN) -> None:
 
 
 @contextlib.contextmanager
-def temporary(path: Path, mode: int | None = OWN) -> Iterator[tuple[int, Path]]:
+def temporary(path: Path, mode: int | None = OWN) -> Iterator[tuple[int, str]]:
     """A new file beside ``path``, open for writing: its descriptor and name. Removed when the block fails."""
-    name = path.with_name(f"{path.name}.{secrets.token_hex(6)}{SUFFIX}")
+    name = f"{path}.{secrets.token_hex(6)}{SUFFIX}"  # no Path: it would enter the interpreter's table of names
     fd = create(name, mode)
     try:
         yield fd, name
@@ -46,7 +46,7 @@ def temporary(path: Path, mode: int | None = OWN) -> Iterator[tuple[int, Path]]:
         os.close(fd)
 
 
-def create(path: Path, mode: int | None = OWN) -> int:
+def create(path: str | Path, mode: int | None = OWN) -> int:
     """A new file of exactly that mode, open for reading and writing; `FileExistsError` when anything is there."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o666 if mode is None else mode)

@@ -128,10 +128,9 @@ class Intake:
 
     def drop_lost(self) -> None:
         """Samples that are in the store no more wait no longer to be learned."""
-        count = self.buffer.drop_lost()
-        self.lost += count
-        if count:
-            self._log(f"store: {count} samples were evicted, or found damaged, before they were learned")
+        before, self.lost = self.lost, self.lost + self.buffer.drop_lost()
+        if self.lost.bit_length() > before.bit_length():  # told again when it has doubled
+            self._log(f"store: {self.lost} samples were evicted, or found damaged, before they were learned")
 
     # -- tasks, and records that no saved state knows
 
