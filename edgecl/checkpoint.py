@@ -46,17 +46,16 @@ def save(folder: str | Path, state: Mapping[str, Any]) -> Path:
 
 
 def load(folder: str | Path) -> dict[str, Any] | None:
-    """The newest good state in ``folder``, or None when there is none. A damaged file is passed over."""
+    """The newest good state in ``folder``, or None when there is none. A damaged file is passed over; one that the
+    device does not give is not: raises `EdgeclError`.
+    """
     folder = Path(folder)
     with suppress(OSError):  # of a folder one may only read
         restore(folder)
     paths = sorted((folder / n for n in _NAMES), key=_generation, reverse=True)
     for path in paths:
-        if path.exists():
-            try:
-                return read(path)
-            except EdgeclError:
-                continue
+        if path.exists() and (state := read_sound(path)) is not None:
+            return state
     return None
 
 
@@ -223,11 +222,21 @@ def generations(folder: Path) -> list[Path]:
 
 
 def _generation(path: Path) -> int:
-    """The file's number from its header, 0 when there is no readable one (so it is overwritten first)."""
+    """The file's number from its header, 0 when there is no readable one (so it is overwritten first). Raises
+    `EdgeclError` when the device does not give it: it may be the newest.
+    """
     try:
-        with safe_open(path, "numpy") as file:
-            return int(parse_json((file.metadata() or {})["edgecl"])["generation"])
-    except (SafetensorError, ValueError, KeyError, OSError, TypeError):
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > os.fstat(file.fileno()).st_size:
+                return 0
+            header = parse_json(file.read(length))
+        return int(parse_json(header["__metadata__"]["edgecl"])["generation"])
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.") from error
+    except (ValueError, KeyError, TypeError):
         return 0
 
 

@@ -310,15 +310,22 @@ def header_of_entry(description: Description, no: int, entry: Entry) -> Header |
 def _order(
     loose: list[Found], entries: dict[int, Entry], commit: Commit | None, found: Survey, doubtful: list[Found]
 ) -> None:
-    """Sorts by first id; without an index a compacted segment stands for the sources within it."""
-    compacted = [(f.header.first_id, f.header.first_id + f.last_rel) for f in loose if f.header.compacted and f.count]
+    """Sorts by first id; without an index a compacted segment stands for the sources within it, older compacted ones
+    too: both are there where a rewriting was cut short."""
+    compacted = [(*_span(f), f.header.no) for f in loose if f.header.compacted and f.count]
     for item in sorted(loose, key=lambda f: (f.header.first_id, f.header.no)):
-        no, first = item.header.no, item.header.first_id
-        inside = any(a <= first <= b for a, b in compacted) and not item.header.compacted
+        no, (first, last) = item.header.no, _span(item)
+        newer = [(a, b) for a, b, other in compacted if not item.header.compacted or other > no]
+        inside = any(a <= first <= b or (item.header.compacted and first <= a <= last) for a, b in newer)
         if inside and no not in entries and commit is None:
             doubtful.append(item)
         else:
             found.segments.append(item)
+
+
+def _span(item: Found) -> tuple[int, int]:
+    """The first and the last id that a segment may hold."""
+    return item.header.first_id, item.header.first_id + item.last_rel
 
 
 def _enter(found: Survey, entries: dict[int, Entry]) -> None:

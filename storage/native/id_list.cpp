@@ -35,6 +35,12 @@ uint32_t IdList::operator[](size_t k) const {
 }
 
 void IdList::push_back(uint32_t id) {
+    if (size() && id <= last_) return insert(id); // two files that say they hold the same ids: the order holds
+    append(id);
+}
+
+void IdList::append(uint32_t id) {
+    last_ = id;
     uint32_t ids[kChunk];
     if (chunks_.empty() || chunks_.back().n >= kChunk || (chunks_.back().narrow && id - chunks_.back().first > 0xffff)) {
         size_t at = size();
@@ -121,7 +127,7 @@ void IdList::erase(size_t k) {
 
 void IdList::insert(uint32_t id) {
     size_t k = lower_bound(id);
-    if (k == size()) return push_back(id);
+    if (k == size()) return append(id);
     if ((*this)[k] == id) return;
     uint32_t ids[kChunk + 1];
     size_t c = chunk_of(k);

@@ -13,7 +13,7 @@ class IdList {
   public:
     size_t size() const { return starts_.empty() ? 0 : starts_.back() + chunks_.back().n; }
     uint32_t operator[](size_t k) const;
-    void push_back(uint32_t id);           // larger than every id in it
+    void push_back(uint32_t id);           // quick where it is larger than every id that was ever in it
     void insert(uint32_t id);              // anywhere; nothing when it is there
     size_t lower_bound(uint64_t id) const; // how many are smaller
     bool has(uint64_t id) const;
@@ -42,11 +42,13 @@ class IdList {
         }
     };
     static Chunk make(const uint32_t *ids, size_t n, bool open);
+    void append(uint32_t id); // larger than every id in it
     static void unpack(const Chunk &c, uint32_t *to);
     size_t chunk_of(size_t k) const;
     void shift(size_t from, int by);
     void replace(size_t c, const uint32_t *ids, size_t n); // chunk c holds these now; may split or vanish
 
+    uint32_t last_ = 0; // the largest id that was ever in it
     std::vector<Chunk> chunks_;
     std::vector<uint32_t> starts_; // position of each chunk's first id
 };

@@ -84,7 +84,7 @@ def test_a_state_goes_on_only_with_the_data_it_was_made_with(edgecl, small, stre
     options = [*small[2:], "--stream", "mine.npz", "--epochs", 9, "--flops", "5M", "--out", "o"]
     assert edgecl("run", *options).returncode == 0
     np.savez(tmp_path / "mine.npz", x=255 - x, y=y)
-    refused(edgecl("run", "--resume", "o"), "data of 'mine.npz' has changed")
+    refused(edgecl("run", "--resume", "o"), "mine.npz' has changed")
 
 
 def test_damaged_states_are_refused_and_not_begun_anew(edgecl, begun):

@@ -25,7 +25,7 @@ def pinned(tmp_path, monkeypatch):
     def unpack(name: str) -> dict:
         folder = tmp_path / name
         with tarfile.open(HERE / f"{name}.tar.xz") as archive:
-            archive.extractall(folder, filter="data")
+            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         monkeypatch.chdir(folder)
         return json.loads((HERE / "expected.json").read_text())[name]
 

@@ -143,12 +143,12 @@ class LearnerLife:
             learner.rename_label("late", "later")
 
     def _backup(self, learner: Learner, say: Say) -> None:
-        (self._place / "b.tar").unlink(missing_ok=True)
-        if self._sealed:  # a backup opens with the root key of its time only
-            try:
+        try:
+            (self._place / "b.tar").unlink(missing_ok=True)
+            if self._sealed:  # a backup opens with the root key of its time only
                 shutil.copy(self._place / "root.key", self._place / "old.key")
-            except OSError as error:  # the life's own call, not the learner's
-                raise StoreError(f"The key cannot be copied: {error}.") from error
+        except OSError as error:  # the life's own calls, not the learner's
+            raise StoreError(f"The backup of before cannot be replaced: {error}.") from error
         learner.backup(self._place / "b.tar")
         say("B")
 
