@@ -19,6 +19,9 @@ export function begin(onHold, onRelease, onFailure) {
 
 export const all = () => [...known, ...own.filter((label) => !known.includes(label))];
 
+// Whether the service knows a class: as it said last, or because samples of it were taken since.
+const isKnown = (label) => known.includes(label) || counts.get(label) > 0;
+
 export function told(labels) {
   if (JSON.stringify(labels) === JSON.stringify(known)) return;
   known = labels;
@@ -60,19 +63,29 @@ function row(label, at) {
 async function rename(label) {
   const into = await ask(words.renameWhat(label), words.name, `${label}`);
   if (into === null || into === `${label}`) return;
-  if (known.includes(label)) {
-    const same = known.find((other) => `${other}` === into) ?? into;
-    await job("/v1/classes", { [known.includes(same) ? "merge" : "rename"]: label, into: same }).then(({ labels }) => told(labels), failed);
+  if (isKnown(label)) {
+    const same = all().find((other) => `${other}` === into && isKnown(other)) ?? into;
+    const verb = isKnown(same) ? "merge" : "rename";
+    await job("/v1/classes", { [verb]: label, into: same }).then(({ labels }) => moved(label, same, labels), failed);
   } else {
     own = own.map((name) => (name === label ? into : name));
     draw();
   }
 }
 
+function moved(label, into, labels) {
+  counts.set(into, (counts.get(into) ?? 0) + (counts.get(label) ?? 0));
+  counts.delete(label);
+  own = own.filter((name) => name !== label && name !== into);
+  told(labels);
+  draw();
+}
+
 async function remove(label) {
   if ((await ask(words.removeWhat(label))) === null) return;
+  const there = isKnown(label);
   own = own.filter((name) => name !== label);
   counts.delete(label);
-  if (known.includes(label)) await job("/v1/remove", { label }).catch(failed);
   draw();
+  if (there) await job("/v1/remove", { label }).catch(failed);
 }
