@@ -234,7 +234,7 @@ class Amending(Writing):
         with temporary(path) as (fd, name):
             os.write(fd, text)
             os.fsync(fd)
-            again = Log.read(name, header)
+            again = Log.read(Path(name), header)
             if not np.array_equal(again.ids, log.ids[known]) or not np.array_equal(again.classes, log.classes[known]):
                 raise CannotRead(f"What was written to '{name}' is not what is read there.", "Check the device.")
             os.replace(name, path)

@@ -332,7 +332,16 @@ class Card:
         self.on()
 
     def on(self) -> None:
-        call("mount", "-o", "loop", self.image, self.mount)
+        """Mounts it, once nobody has the card of before: a test beside this one may, in a mount namespace of its own."""
+        for _ in range(100):
+            call("mount", "-o", "loop", self.image, self.mount)
+            try:
+                (self.mount / "probe").touch()
+                return
+            except OSError:  # still the one whose power went
+                self.off()
+                time.sleep(0.1)
+        raise RuntimeError("the card without power stays mounted elsewhere")
 
     def cut(self) -> None:
         fd = os.open(self.mount, os.O_RDONLY)
