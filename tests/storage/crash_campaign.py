@@ -332,7 +332,7 @@ class Card:
         self.on()
 
     def on(self) -> None:
-        """Mounts it, once nobody has the card of before: a test beside this one may, in a mount namespace of its own."""
+        """Mounts it, once nobody has the card of before: a test beside this may, in a mount namespace of its own."""
         for _ in range(100):
             call("mount", "-o", "loop", self.image, self.mount)
             try:
