@@ -1,7 +1,7 @@
 """Weights out of a file of torch.save, without torch and without unpickling.
 
-The file of before 2020 is a row of pickles and then the storages' bytes. Its opcodes are read one by one; only names,
-numbers and the layout of tensors are copied out. Nothing that is named in it is ever imported or called.
+The file of before 2020 is a row of pickles and then the storages' bytes. Only names, numbers and the layout of tensors
+are copied out (`plain_pickle`).
 """
 
 from __future__ import annotations
@@ -9,27 +9,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
 from ..errors import BadInput
+from ..plain_pickle import PLAIN, PlainPickle
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 MOST_BYTES, MOST_OPCODES = 1 << 29, 200_000
 REMEDY = "Give the file as its package holds it."
 KINDS: dict[str, Any] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
-
-
-@dataclass
-class _Name:
-    """A dotted name that the pickle refers to. Never resolved."""
-
-    name: str
-
-
-class _Mark:
-    pass
 
 
 @dataclass
@@ -111,77 +101,31 @@ class _Bounded:
         self._file, self._size = file, size
         self.readline, self.tell = file.readline, file.tell
 
-    def read(self, n: int) -> bytes:
+    def read(self, n: int, /) -> bytes:
         if not 0 <= n <= self._size - self._file.tell():
             raise ValueError(f"{n} bytes are more than there are")
         return self._file.read(n)
 
 
+class _Pickle(PlainPickle):
+    """One of the pickles of such a file: tensors as parts of storages that lie behind it."""
+
+    opcodes = PLAIN | {"LONG1", "TUPLE1", "TUPLE2", "TUPLE3", "BINPERSID"}
+    most = MOST_OPCODES
+
+    def refused(self, why: str) -> BadInput:
+        return _refused(why)
+
+    def persistent(self, about: Any) -> _Storage:
+        return _storage(about)
+
+    def called(self, name: str, args: Any) -> Any:
+        return _made(name, args)
+
+
 def _pickle(stream: _Bounded) -> Any:
-    """The next pickle of the stream, run on plain values only."""
-    import pickletools  # here: only the child that reads such a file pays for it
-
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-
-    def to_mark() -> list[Any]:
-        place = max(i for i, v in enumerate(stack) if isinstance(v, _Mark))
-        values = stack[place + 1 :]
-        del stack[place:]
-        return values
-
-    for step, (opcode, arg, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
-        if step > MOST_OPCODES:
-            raise _refused("it holds too many values")
-        match opcode.name:
-            case "PROTO":
-                pass
-            case "MARK":
-                stack.append(_Mark())
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "NONE":
-                stack.append(None)
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
-                stack.append(arg)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(opcode.name == "NEWTRUE")
-            case "GLOBAL":
-                stack.append(_Name(str(arg)))
-            case "TUPLE":
-                stack.append(tuple(to_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                n = int(opcode.name[-1])
-                stack[-n:] = [tuple(stack[-n:])]
-            case "BINPUT" | "LONG_BINPUT":
-                memo[int(arg or 0)] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[int(arg or 0)])
-            case "APPENDS":
-                values = to_mark()
-                stack[-1].extend(values)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                stack[-1][key] = value
-            case "SETITEMS":
-                values = to_mark()
-                stack[-1].update(zip(values[::2], values[1::2]))
-            case "BINPERSID":
-                stack.append(_storage(stack.pop()))
-            case "REDUCE":
-                args, called = stack.pop(), stack.pop()
-                stack.append(_made(called.name, args))
-            case "BUILD":  # attributes of the dictionary: versions of modules, which nobody needs
-                stack.pop()
-            case "STOP":
-                return stack.pop()
-            case other:
-                raise _refused(f"it holds the opcode {other}")
-    raise _refused("it ends in the middle")
+    """The next pickle of the stream."""
+    return _Pickle().read(stream)
 
 
 def _storage(about: Any) -> _Storage:

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from ..errors import BadInput
+from ..plain_pickle import PLAIN, PlainPickle
 from . import fetch
 from .cache import DatasetWriter
 from .datasets import DatasetSpec, register
@@ -82,17 +83,6 @@ def window(signals: np.ndarray, first: int, length: int = WINDOW) -> np.ndarray:
 
 
 @dataclass
-class _Name:
-    """A dotted name the pickle refers to. Never resolved."""
-
-    name: str
-
-
-class _Mark:
-    pass
-
-
-@dataclass
 class _Call:
     """What the pickle would have called, and the state it would have set."""
 
@@ -130,84 +120,36 @@ def _index_values(index: Any) -> list[str]:
     return list(index.args[1]["data"])
 
 
-def _walk(stream: IO[bytes]) -> Any:
-    """Run the pickle's stack machine on plain values only; what it would call is recorded as `_Call`.
-
-    Two exceptions: text encoded as latin-1 becomes bytes, an array of plain numbers a numpy array.
+class _Frames(PlainPickle):
+    """What it would call is recorded as `_Call`, but for two: text encoded as latin-1 becomes bytes, an array of plain
+    numbers a numpy array.
     """
-    import pickletools  # here: only the converting child pays for it
 
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    opcodes = PLAIN | {"FRAME", "INT", "APPEND"}
 
-    def to_mark() -> list[Any]:
-        place = max((i for i, v in enumerate(stack) if isinstance(v, _Mark)), default=-1)
-        if place < 0:
-            raise BadInput("The file's structure is damaged.", REMEDY)
-        values = stack[place + 1 :]
-        del stack[place:]
-        return values
+    def refused(self, why: str) -> BadInput:
+        return BadInput(f"The file cannot be read: {why}.", REMEDY)
 
+    def remembered(self, value: Any) -> Any:
+        # sample data is used once: remembering it would keep the whole file in memory
+        return None if isinstance(value, (str, bytes, np.ndarray)) and len(value) > 1000 else value
+
+    def called(self, name: str, args: Any) -> Any:
+        return args[0].encode("latin1") if name == "_codecs encode" and args[1] == "latin1" else _Call(name, args)
+
+    def built(self, value: Any, state: Any) -> Any:
+        value.state = state
+        return _array(state) if value.name == "numpy.core.multiarray _reconstruct" else value
+
+
+def _walk(stream: IO[bytes]) -> Any:
+    """The file's one pickle."""
     try:
-        for opcode, arg, position in pickletools.genops(stream):
-            value: Any = arg
-            match opcode.name:
-                case "PROTO" | "FRAME":
-                    pass
-                case "MARK":
-                    stack.append(_Mark())
-                case "EMPTY_DICT":
-                    stack.append({})
-                case "EMPTY_LIST":
-                    stack.append([])
-                case "EMPTY_TUPLE":
-                    stack.append(())
-                case "NONE":
-                    stack.append(None)
-                case "INT" | "BININT" | "BININT1" | "BININT2" | "BINUNICODE" | "NEWTRUE" | "NEWFALSE":
-                    stack.append(value)
-                case "GLOBAL":
-                    stack.append(_Name(value))
-                case "TUPLE":
-                    stack.append(tuple(to_mark()))
-                case "BINPUT" | "LONG_BINPUT":
-                    # sample data is used once: remembering it would keep the whole file in memory
-                    top = stack[-1]
-                    memo[value] = None if isinstance(top, (str, bytes, np.ndarray)) and len(top) > 1000 else top
-                case "BINGET" | "LONG_BINGET":
-                    stack.append(memo[value])
-                case "APPEND":
-                    last = stack.pop()
-                    stack[-1].append(last)
-                case "APPENDS":
-                    values = to_mark()
-                    stack[-1].extend(values)
-                case "SETITEM":
-                    last, key = stack.pop(), stack.pop()
-                    stack[-1][key] = last
-                case "SETITEMS":
-                    values = to_mark()
-                    stack[-1].update(zip(values[::2], values[1::2]))
-                case "REDUCE":
-                    args, called = stack.pop(), stack.pop()
-                    if called.name == "_codecs encode" and args[1] == "latin1":
-                        stack.append(args[0].encode("latin1"))
-                    else:
-                        stack.append(_Call(called.name, args))
-                case "BUILD":
-                    state = stack.pop()
-                    stack[-1].state = state
-                    if stack[-1].name == "numpy.core.multiarray _reconstruct":
-                        stack[-1] = _array(state)
-                case "STOP":
-                    return stack.pop()
-                case other:
-                    raise BadInput(f"The file holds {other} at byte {position}, which plain data does not.", REMEDY)
+        return _Frames().read(stream)
     except BadInput:
         raise
     except (IndexError, KeyError, AttributeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"The file's structure is damaged: {error!r}.", REMEDY) from error
-    raise BadInput("The file ends too early.", REMEDY)
 
 
 def _array(state: Any) -> Any:
