@@ -209,7 +209,7 @@ def read_sound(path: Path) -> dict[str, Any] | None:
                 pass
         return read(path)
     except OSError as error:
-        raise EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.") from error
+        raise _not_given(path, error) from error
     except EdgeclError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -235,9 +235,13 @@ def _generation(path: Path) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.") from error
+        raise _not_given(path, error) from error
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def _not_given(path: Path, error: OSError) -> EdgeclError:
+    return EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.")
 
 
 def checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:

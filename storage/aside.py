@@ -14,7 +14,7 @@ from . import _storage
 from .errors import CannotRead
 from .layout import HEADER_BYTES, SAMPLES, Header
 from .recovery import Found
-from .whole import make_folder, sync_directory
+from .whole import make_folder, sync_directory, zero
 
 FOLDER = "aside"
 
@@ -49,7 +49,7 @@ def _blank(path: Path, variable: bool, subject: int, below: int) -> bool:
     try:
         size, head = os.fstat(fd).st_size, Header.read(fd)
         if head is None or head.kind != SAMPLES:  # nobody can tell whose it is
-            _zero(fd, 0, size)
+            zero(fd, 0, size)
             os.fsync(fd)
             return True
         first, payload = head.first_id, head.payload
@@ -63,19 +63,14 @@ def _blank(path: Path, variable: bool, subject: int, below: int) -> bool:
         starts = offsets[keep].astype(np.int64) if variable else HEADER_BYTES + stride * keep
         at = HEADER_BYTES
         for start in starts.tolist():
-            _zero(fd, at, start)
+            zero(fd, at, start)
             length = stride
             if variable:
                 head = os.pread(fd, 8, start)
                 length = (_storage.RECORD_HEAD + (int.from_bytes(head[4:7], "little")) + 7) // 8 * 8
             at = start + length
-        _zero(fd, at, size)
+        zero(fd, at, size)
         os.fsync(fd)
         return bool(theirs.any() or not ok.all())
     finally:
         os.close(fd)
-
-
-def _zero(fd: int, start: int, end: int) -> None:
-    while start < end:
-        start += os.pwrite(fd, bytes(min(1 << 20, end - start)), start)

@@ -88,6 +88,8 @@ class Naming(Amending):
         found = [self._names_in(self.path / name) for name in FILES]
         if found[0] != found[1]:
             self._write_names(self._entries_named(), erase=True)
+        elif found[0] is not None:
+            self._named = found[0]
 
     def _write_names(self, entries: list[Entry], erase: bool) -> None:
         entries = [e if e.shut is not None else replace(e, shut=self._shut(e.name, e.owner)) for e in entries]

@@ -81,7 +81,7 @@ def overwrite(path: Path) -> None:
     """Zeros over a file's bytes, flushed, before it is removed. How much of the medium that reaches is its business."""
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _zero(fd)
+        _zero_all(fd)
     finally:
         os.close(fd)
     os.unlink(path)
@@ -97,17 +97,19 @@ def zeros_over(path: Path) -> Iterator[None]:
         return
     try:
         yield
-        _zero(fd)
+        _zero_all(fd)
     finally:
         os.close(fd)
 
 
-def _zero(fd: int) -> None:
-    for at in range(0, os.fstat(fd).st_size, 1 << 20):
-        view = memoryview(bytes(min(1 << 20, os.fstat(fd).st_size - at)))
-        while view:
-            done = os.pwrite(fd, view, at)
-            at, view = at + done, view[done:]
+def zero(fd: int, start: int, end: int) -> None:
+    """Zeros over the bytes from ``start`` to ``end`` of an open file."""
+    while start < end:
+        start += os.pwrite(fd, bytes(min(1 << 20, end - start)), start)
+
+
+def _zero_all(fd: int) -> None:
+    zero(fd, 0, os.fstat(fd).st_size)
     os.fdatasync(fd)
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from .. import checkpoint
 from ..budget.give_back import give_back
 from ..errors import CannotRetrain
+from ..intake.intake import PIECE
 from ..learning.stopping import Stopping
 from ..storage import SampleStore, replacing
 from .calls import LABELLED, LEARNED, OBSERVED, OF_IDS, REMOVED, STORED, TASK_ENDED, Call
@@ -36,7 +37,7 @@ from .forgetting import Receipt
 from .pending import replaced_stores
 from .sealing import seal
 from .starts import Start
-from .twin import PIECE, MakeTwin, Twin, make_twin
+from .twin import MakeTwin, Twin, make_twin
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import CannotRetrain
+from ..intake.intake import PIECE
 from ..intake.labels import Label, LabelMap, sole_of
 from ..storage import SampleStore
 from ..storage.transfer import put_field
@@ -20,7 +21,6 @@ from .sealing import seal, unseal
 from .starts import Start
 
 Array = np.ndarray
-PIECE = 256  # samples read at a time
 # Options that only say who watches, and the write budget: what they decided stands in the log.
 WATCHERS = ("flash_writes_per_day", "max_temperature", "min_battery", "max_load", "energy_source", "device")
 

@@ -19,7 +19,7 @@ from .labels import Label, LabelMap, sole_of
 from .tickets import RamTicket
 
 Array = np.ndarray
-_PIECE = 256  # records read at a time
+PIECE = 256  # records read at a time
 
 
 class Notes(Protocol):
@@ -160,14 +160,14 @@ class Intake:
     def take_stored(self, ids: Array) -> None:
         """Records of the store, ascending, are samples of the task observed last, to be trained on."""
         assert self.store is not None
-        units, subjects = np.zeros(len(ids), np.int64), self.subjects_of(ids)
+        units, subjects = np.zeros(len(ids), np.int64), self._subjects_of(ids)
         for unit in self.store.classes():
             if unit >= 0:
                 units[np.isin(ids, self.store.ids_of_class(unit))] = unit
         self.buffer.append_stored(units, ids, subjects, self._read_first(ids))
         self.diary.of_subjects(distinct(subjects).tolist())
 
-    def subjects_of(self, ids: Array) -> Array:
+    def _subjects_of(self, ids: Array) -> Array:
         """int32 [n], whose these records of the store are; -1 for nobody's."""
         assert self.store is not None
         subjects = np.full(len(ids), -1, np.int32)
@@ -181,8 +181,8 @@ class Intake:
         assert self.store is not None
         room = self.buffer.capacity - len(self.buffer) if self.buffer.fits(0) else 0
         parts = [self.buffer.samples[:0]]
-        for at in range(0, min(room, len(ids)), _PIECE):
-            got = self.store.read(ids[at : min(at + _PIECE, room)], fields=())
+        for at in range(0, min(room, len(ids)), PIECE):
+            got = self.store.read(ids[at : min(at + PIECE, room)], fields=())
             sound = int(np.argmin(np.append(got["ok"], 0)))
             parts.append(got["samples"][:sound])
             if sound < len(got["ok"]):  # what cannot be read comes back from flash, or is named, when its turn comes

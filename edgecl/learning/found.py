@@ -63,9 +63,5 @@ def hide_nameless(core: Core, intake: Intake) -> None:
 
 def amending(core: Core, intake: Intake, diary: Diary) -> Amending:
     """What relabels, removes and renames; nothing may train or take samples meanwhile."""
-    seen = core.trainer.seen
-
-    def retire(units: np.ndarray) -> None:
-        seen[units[units < len(seen)]] = False
-
-    return Amending(intake, diary, [core, intake], lambda ids: without_statistics(core, -2, ids), retire)
+    statistics = lambda ids: without_statistics(core, -2, ids)  # noqa: E731
+    return Amending(intake, diary, [core, intake], statistics, lambda: hide_nameless(core, intake))

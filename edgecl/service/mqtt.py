@@ -21,6 +21,7 @@ from ..storage.bounded import parse_json, read_bounded
 from .bodies import BATCH, JSON, NPY, RAW, Samples, check_label, json_object, label_of, read_samples, whole_number
 from .config import Mqtt
 from .discovery import announcement
+from .predicting import Answer
 from .refusals import Refused, problem, status_of
 from .service import Service
 
@@ -149,45 +150,38 @@ class MqttThread:
             return Samples(found.x, labels, subject, found.task)
 
         future = self._service.observe(decode, len(body), True, _key(about))
-        future.add_done_callback(lambda done: self._observed(message, done))
+        self._when(future, message, lambda answer: self._told(answer["taken"]))
 
-    def _observed(self, message: Came, done: Future[Any]) -> None:
-        error = done.exception()
-        if error is not None:
-            self._failed(message, error)
-            return
-        self._told(done.result()["taken"])
-        self._ack(message)
+    def _when(self, future: Future[Any], message: Came, then: Callable[[Any], object]) -> None:
+        """Once its work is done a message is acknowledged, after ``then`` of the result, or has failed."""
+
+        def ended(done: Future[Any]) -> None:
+            if (error := done.exception()) is not None:
+                self._failed(message, error)
+                return
+            then(done.result())
+            self._ack(message)
+
+        future.add_done_callback(ended)
 
     def _predict(self, message: Came) -> None:
         kind, body, about = self._read(message)
         rows = max(1, len(body) // self._service.held.spec.bytes)
         future = self._service.predict(lambda: read_samples(kind, body, self._service.held.spec, {}), rows)
 
-        def answered(done: Future[Any]) -> None:
-            if (error := done.exception()) is not None:
-                self._failed(message, error)
-                return
-            answer = done.result()
+        def answered(answer: Answer) -> None:
             best = [round(float(p), 6) for p in answer.shares.max(axis=1)]
             said = {"id": about.get("id"), "labels": list(answer.labels), "confidence": best}
             with self._lock:
                 self._out.append(json.dumps(said))
-            self._ack(message)
 
-        future.add_done_callback(answered)
+        self._when(future, message, answered)
 
     def _label(self, message: Came) -> None:
         rows = json_object(b'{"labels":' + message.payload + b"}", ("labels",))["labels"]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(r) == {"id", "label"} for r in rows):
             raise BadInput("The labels are no list.", 'Send [{"id": ..., "label": ...}].')
-        self._service.label(rows, True).add_done_callback(lambda done: self._labelled(message, done))
-
-    def _labelled(self, message: Came, done: Future[Any]) -> None:
-        if (error := done.exception()) is not None:
-            self._failed(message, error)
-        else:
-            self._ack(message)
+        self._when(self._service.label(rows, True), message, lambda _: None)
 
     def _command(self, message: Came) -> None:
         said, service = message.payload[:64].decode("utf-8", "replace").strip(), self._service
