@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..fronts.backbone import folded_prefix
 from ..fronts.executors import Executor, Native
 from ..graph import GraphBuilder
 from ..network import Network
+from .calls import called
 
 Array = np.ndarray
 MakeExecutor = Callable[[], Executor]
@@ -91,17 +93,7 @@ def _form(executor: Executor, prefix: Network, x: Array, close: float) -> None:
 
 
 def _call(executor: Executor, x: Array) -> Array:
-    given = x.copy()
-    given.flags.writeable = False
-    try:
-        found = executor(given)
-    except ValueError as error:
-        if "read-only" in str(error):
-            raise _broken(executor, "writes into the samples it is given", "__call__") from error
-        raise
-    if not isinstance(found, np.ndarray):
-        raise _broken(executor, f"gives a {type(found).__name__}", "__call__")
-    return found
+    return called(executor, x, partial(_broken, executor))[0]
 
 
 def _constant(make_executor: MakeExecutor, executor: Executor, prefix: Network, x: Array) -> None:

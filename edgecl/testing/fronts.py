@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..checkpoint import from_bytes, to_bytes
 from ..errors import BadInput
 from ..fronts.base import DTYPES, ROWS, Front
 from ..options import Option, options_of
+from .calls import called
 from .forked import measured, new_peak
 
 Array = np.ndarray
@@ -113,16 +115,7 @@ def _form(front: Front, x: Array) -> None:
 
 def _call(front: Front, x: Array) -> Array:
     """Its results for samples that it cannot write to."""
-    given = x.copy()
-    given.flags.writeable = False
-    try:
-        found = front(given)
-    except ValueError as error:
-        if "read-only" in str(error):
-            raise _broken(front, "writes into the samples it is given", "__call__") from error
-        raise
-    if not isinstance(found, np.ndarray):
-        raise _broken(front, f"gives a {type(found).__name__}", "__call__")
+    found, given = called(front, x, partial(_broken, front))
     if np.shares_memory(found, given):
         raise _broken(front, "gives a view of the samples it was given", "__call__")
     return found
