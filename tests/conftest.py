@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory):
+    """Converted data goes to a cache folder of the test session; a folder of tests asks for it with `own_cache`."""
+    before = os.environ.get("EDGECL_CACHE")
+    os.environ["EDGECL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["EDGECL_CACHE"]
+    else:
+        os.environ["EDGECL_CACHE"] = before
+
+
+@pytest.fixture(params=["clear", "encrypted"])
+def root(request, tmp_path):
+    """None for what lies in the clear, or the root key of what is encrypted."""
+    if request.param == "clear":
+        return None
+    pytest.importorskip("cryptography")
+    from edgecl.storage import KeyFile
+
+    return KeyFile(tmp_path / "root.key")
 
 
 @pytest.fixture(params=["native", "torch"])

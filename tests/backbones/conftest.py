@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from nets import pretrained
 
@@ -11,14 +9,8 @@ pytest.importorskip("edgecl._kernels")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    before = os.environ.get("EDGECL_CACHE")
-    os.environ["EDGECL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["EDGECL_CACHE"]
-    else:
-        os.environ["EDGECL_CACHE"] = before
+def own_cache(session_cache):
+    pass
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from learner_bits import bits, same
 from nets import SHAPE, SMALL, pictures, pretrained
 
 import edgecl
@@ -20,18 +21,6 @@ def taught(learner, tasks=2, left_out=None):
                 learner.observe(pictures(unit, 16), unit, task=task, subject=unit)
         learner.learn(epochs=3)
     return learner
-
-
-def bits(learner):
-    trainer = learner.core.state()["trainer"]
-    found = {f"engine/{k}": v.copy() for k, v in trainer["engine"].items()}
-    return found | {f"memory/{k}": v.copy() for k, v in trainer["memory"].items()}
-
-
-def same(one, other):
-    assert one.keys() == other.keys()
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name], err_msg=name)
 
 
 @pytest.mark.parametrize("latent", ["uint8", "float16"])

@@ -1,17 +1,17 @@
 """`edgecl run --backbone`: once through the prefix, the same bits as a Learner, planned, recorded, resumed, refused."""
 
-import json
 import subprocess
 import sys
 from threading import Event
 
 import numpy as np
 import pytest
+from learner_bits import same_parts, taught_task_by_task
 from nets import SMALL
+from planned_growth import assert_planned
 
 import edgecl
 from edgecl import checkpoint
-from edgecl.child import python_command
 from edgecl.data import load_stream
 from edgecl.data.source import ArraySource, KeptSource
 from edgecl.errors import BadInput, EdgeclError
@@ -50,15 +50,7 @@ def test_run_and_learner_give_the_same_bits(stored, options, tmp_path):
     stream = load_stream(options["stream"])
     rest = {k: v for k, v in options.items() if k not in ("stream", "epochs")}
     with edgecl.Learner(classes=4, **rest, **more) as learner:
-        for task in stream.tasks:
-            learner.observe(task.train.read(np.arange(len(task.train))), task.train.labels.tolist())
-            learner.learn(epochs=EPOCHS)
-            learner.end_task()
-        ours = learner.core.state()["trainer"]
-    for part in ("engine", "memory"):
-        assert ours[part].keys() == theirs[part].keys()
-        for name, values in ours[part].items():
-            np.testing.assert_array_equal(values, theirs[part][name], err_msg=name)
+        same_parts(taught_task_by_task(learner, stream, EPOCHS), theirs)
     stream.close()
 
 
@@ -84,13 +76,7 @@ def test_a_run_is_resumed_bit_for_bit_and_not_with_another_backbone(options, fil
 @pytest.mark.parametrize(("cut", "latent"), [("sum", "int8"), ("pooled", "uint8"), ("sum", "float16")])
 def test_the_plan_predicts_the_growth_of_memory(cut, latent, options, tmp_path):
     run({**options, "epochs": 1, "limit_tasks": 1})  # converted before, as a stream usually is
-    job = {"options": {**options, "cut": cut, "latent": latent}, "resume": None, "json": True, "command": "test"}
-    command = python_command("edgecl.commands.train", json.dumps(job))
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300)
-    memory = json.loads(done.stdout)["memory"]
-    planned = memory["planned_peak_rss_bytes"] - memory["baseline_bytes"]
-    measured = memory["measured_peak_rss_bytes"] - memory["baseline_bytes"]
-    assert abs(measured - planned) <= 0.05 * planned + 1e6, (planned, measured)
+    assert_planned({**options, "cut": cut, "latent": latent}, tmp_path)
 
 
 def test_the_command_line_takes_a_backbone(stream, file, tmp_path):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from chrome import chromium
 from page_streams import stream_of
 
 from edgecl.report.page import run_page
@@ -19,14 +18,9 @@ from edgecl.run import run
 MEASURE = Path(__file__).with_name("measure.js").read_text()
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.environ.get("EDGECL_BROWSER") == "required":
-            pytest.fail("These tests need Chromium: apt-get install chromium.")
-        pytest.skip("no Chromium here")
-    return found
+@pytest.fixture(scope="session", name="chromium")
+def found_chromium():
+    return chromium()
 
 
 def open_page(chromium, url, folder, *flags):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from raw import raw_signals
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    before = os.environ.get("EDGECL_CACHE")
-    os.environ["EDGECL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["EDGECL_CACHE"]
-    else:
-        os.environ["EDGECL_CACHE"] = before
+def own_cache(session_cache):
+    pass
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from learner_bits import bits, same
 from raw import SMALL, WINDOW, raw_signals, sounds
 
 import edgecl
@@ -23,18 +24,6 @@ def taught(learner, front=None, tasks=2):
             learner.observe(x if front is None else front(x), unit, task=task, subject=unit)
         learner.learn(epochs=3)
     return learner
-
-
-def bits(learner):
-    trainer = learner.core.state()["trainer"]
-    found = {f"engine/{k}": v.copy() for k, v in trainer["engine"].items()}
-    return found | {f"memory/{k}": v.copy() for k, v in trainer["memory"].items()}
-
-
-def same(one, other):
-    assert one.keys() == other.keys()
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name], err_msg=name)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["in RAM", "with a store"])

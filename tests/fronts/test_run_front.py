@@ -7,6 +7,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+from learner_bits import same_parts, taught_task_by_task
 from raw import SMALL, WINDOW
 
 import edgecl
@@ -70,15 +71,7 @@ def test_run_and_learner_give_the_same_bits_behind_a_front(stored, options, tmp_
     stream = load_stream(options["stream"])
     form = {"input_shape": stream.input_shape, "dtype": "float32", "mean": mean, "std": std, "classes": 6}
     with edgecl.Learner(**form, **rest, **more) as learner:
-        for task in stream.tasks:
-            learner.observe(task.train.read(np.arange(len(task.train))), task.train.labels.tolist())
-            learner.learn(epochs=EPOCHS)
-            learner.end_task()
-        ours = learner.core.state()["trainer"]
-        for part in ("engine", "memory"):
-            assert ours[part].keys() == theirs[part].keys()
-            for name, values in ours[part].items():
-                np.testing.assert_array_equal(values, theirs[part][name], err_msg=name)
+        same_parts(taught_task_by_task(learner, stream, EPOCHS), theirs)
         right = [learner.predict(t.test.read(np.arange(len(t.test)))) for t in stream.tasks]
         shares = [np.mean(np.array(r) == t.test.labels) for r, t in zip(right, stream.tasks)]
         np.testing.assert_allclose(shares, record["accuracy_matrix"][-1])

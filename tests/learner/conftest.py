@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Converted data goes to a cache folder of the test session."""
-    before = os.environ.get("EDGECL_CACHE")
-    os.environ["EDGECL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["EDGECL_CACHE"]
-    else:
-        os.environ["EDGECL_CACHE"] = before
+def own_cache(session_cache):
+    pass
 
 
 @pytest.fixture

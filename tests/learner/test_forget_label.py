@@ -7,22 +7,13 @@ import os
 import signal
 
 import numpy as np
-import pytest
-from edgecl.storage import KeyFile, SampleStore
+from edgecl.storage import SampleStore
 from test_learner import SHAPE, learner
 
 from edgecl import Learner
 
 ANNA = "Anna at her door"
 X = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), dtype=np.uint8)
-
-
-@pytest.fixture(params=["clear", "encrypted"])
-def root(request, tmp_path):
-    if request.param == "clear":
-        return None
-    pytest.importorskip("cryptography")
-    return KeyFile(tmp_path / "root.key")
 
 
 def taught(tmp_path, root, **options) -> Learner:

@@ -12,14 +12,6 @@ from test_learner import SHAPE, learner
 from edgecl import BadInput, EdgeclError, Learner
 
 
-@pytest.fixture(params=["clear", "encrypted"])
-def root(request, tmp_path):
-    if request.param == "clear":
-        return None
-    pytest.importorskip("cryptography")
-    return KeyFile(tmp_path / "root.key")
-
-
 def mark(subject: int) -> bytes:
     return f"person{subject:04d}<>".encode()
 

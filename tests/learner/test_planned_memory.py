@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
 import pytest
-
-from edgecl.child import python_command
+from planned_growth import assert_planned
 
 CONFIGS = {
     "mlp, replay, store": {"network": "mlp", "method": "der++", "store": "s", "out": "o"},
@@ -20,13 +18,7 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_plan_predicts_the_growth_of_memory(stream, tmp_path, name):
     options = {"stream": stream, "epochs": 2, "memory": 24, "batch": 16, **CONFIGS[name]}
-    job = {"options": options, "resume": None, "json": True, "command": "test"}
-    command = python_command("edgecl.commands.train", json.dumps(job))
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=120)
-    memory = json.loads(done.stdout)["memory"]
-    planned = memory["planned_peak_rss_bytes"] - memory["baseline_bytes"]
-    measured = memory["measured_peak_rss_bytes"] - memory["baseline_bytes"]
-    assert abs(measured - planned) <= 0.05 * planned + 1e6, (planned, measured)
+    assert_planned(options, tmp_path, timeout=120)
 
 
 def test_the_command_line_is_gone_when_training_begins():

@@ -8,20 +8,11 @@ import threading
 
 import numpy as np
 import pytest
-from edgecl.storage import KeyFile
 from retrain_story import EPOCHS, STORY, assert_same, bring, everything, make, tell
 from test_learner import samples
 
 from edgecl import EdgeclError, Learner
 from edgecl.learning.learn import Asked
-
-
-@pytest.fixture(params=["clear", "encrypted"])
-def root(request, tmp_path):
-    if request.param == "clear":
-        return None
-    pytest.importorskip("cryptography")
-    return KeyFile(tmp_path / "root.key")
 
 
 @pytest.mark.parametrize("subject", [1, 3, 4], ids=["from the first task on", "in the midst", "in the last task"])

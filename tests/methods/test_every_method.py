@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import numpy as np
@@ -17,14 +16,8 @@ from edgecl.run import Run, run
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    before = os.environ.get("EDGECL_CACHE")
-    os.environ["EDGECL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["EDGECL_CACHE"]
-    else:
-        os.environ["EDGECL_CACHE"] = before
+def own_cache(session_cache):
+    pass
 
 
 def parts_state(parts) -> dict:

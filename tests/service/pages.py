@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chrome import chromium
 from daemons import Daemon
 
 TOKEN, NAME = "a-token-of-the-tests", "edge.test"  # resolved to loopback by the browser's own rule
 LEARNER = 'input_shape = [3, 16, 16]\nnetwork = "mlp"\nbatch = 8\nmemory = 60\n'
 SCENES = {"red": (76, 85, 255), "green": (150, 44, 21), "blue": (29, 255, 107)}  # Y, U, V
 WIDTH, HEIGHT, FRAMES = 160, 120, 12  # of a scene, 10 a second
-
-
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.environ.get("EDGECL_BROWSER") == "required":
-            pytest.fail("These tests need Chromium: apt-get install chromium.")
-        pytest.skip("no Chromium here")
-    return found
 
 
 def film(path: Path) -> Path:

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from edgecl.storage import KeyFile, SampleStore, audit
+from edgecl.storage import SampleStore, audit
 from edgecl.storage.errors import StoreDamaged, StoreError
 from edgecl.storage.naming import FILES, ClassNames
 from store_samples import SCHEMA, sample_of
@@ -17,34 +17,26 @@ def written(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture(params=["clear", "encrypted"])
-def key(request, tmp_path):
-    if request.param == "clear":
-        return None
-    pytest.importorskip("cryptography")
-    return KeyFile(tmp_path / "key")
-
-
-def test_names_are_there_again_and_one_damaged_file_costs_none(tmp_path, key):
-    with SampleStore(tmp_path / "s", SCHEMA, root_key=key) as store:
+def test_names_are_there_again_and_one_damaged_file_costs_none(tmp_path, root):
+    with SampleStore(tmp_path / "s", SCHEMA, root_key=root) as store:
         assert store.class_names() == ClassNames()
         store.name_classes(NAMES, {3: 5})
     for name in FILES:
-        with SampleStore(tmp_path / "s", root_key=key) as store:
+        with SampleStore(tmp_path / "s", root_key=root) as store:
             assert store.class_names() == ClassNames(NAMES, {3: 5})
         (tmp_path / "s" / name).write_bytes(b"rot")
-        with SampleStore(tmp_path / "s", root_key=key, read_only=True) as store:
+        with SampleStore(tmp_path / "s", root_key=root, read_only=True) as store:
             assert store.class_names() == ClassNames(NAMES, {3: 5})
-    with SampleStore(tmp_path / "s", root_key=key):
+    with SampleStore(tmp_path / "s", root_key=root):
         pass
     for name in FILES:
         (tmp_path / "s" / name).write_bytes(b"rot")
-    with SampleStore(tmp_path / "s", root_key=key) as store, pytest.raises(StoreDamaged, match="names"):
+    with SampleStore(tmp_path / "s", root_key=root) as store, pytest.raises(StoreDamaged, match="names"):
         store.class_names()
 
 
-def test_a_name_goes_with_the_subject_who_alone_had_it(tmp_path, key):
-    with SampleStore(tmp_path / "s", SCHEMA, root_key=key) as store:
+def test_a_name_goes_with_the_subject_who_alone_had_it(tmp_path, root):
+    with SampleStore(tmp_path / "s", SCHEMA, root_key=root) as store:
         store.name_classes(NAMES, {3: 5, 1: 6})
         store.append(sample_of(range(4)), [3, 3, 1, 0], [5, 5, 6, -1])
         store.name_classes([*NAMES, "later"], {3: 5, 1: 6, 4: 5})
@@ -54,15 +46,15 @@ def test_a_name_goes_with_the_subject_who_alone_had_it(tmp_path, key):
         assert set(FILES) <= set(receipt.files)
     seen = written(tmp_path / "s")
     assert b"Mrs Example" not in seen and b"a cat" in seen
-    assert (b"Mrs Example" in written(tmp_path / "before")) == (key is None)
+    assert (b"Mrs Example" in written(tmp_path / "before")) == (root is None)
     plain = {**vars(receipt), "ids": receipt.ids.tolist()}
     assert all(finding.holds for finding in audit(plain))
     wrong = [f.what for f in audit(plain, tmp_path / "before") if not f.holds]
     assert "no name of a class is the subject's alone" in wrong
-    with SampleStore(tmp_path / "s", root_key=key) as store:
+    with SampleStore(tmp_path / "s", root_key=root) as store:
         store.name_classes(["a cat", 7, None, None, "again"], {1: 6, 4: 5})  # what comes later is kept
     assert all(finding.holds for finding in audit(plain))
-    with SampleStore(tmp_path / "s", root_key=key) as store:
+    with SampleStore(tmp_path / "s", root_key=root) as store:
         assert store.class_names().names[4] == "again"
 
 
