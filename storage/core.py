@@ -168,9 +168,10 @@ class StoreCore:
             write_json(self.path / VALUES, kept)
 
     def _kept_values(self) -> dict[str, bytes]:
+        """The second copy; nothing where it is missing or damaged. Raises `OSError` where it cannot be read."""
         try:
             return {str(name): base64.b64decode(text) for name, text in read_json(self.path / VALUES).items()}
-        except (OSError, ValueError, AttributeError):
+        except (FileNotFoundError, ValueError, AttributeError):
             return {}
 
     @typed

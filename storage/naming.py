@@ -84,12 +84,13 @@ class Naming(Amending):
         return list(FILES)
 
     def _mend_names(self) -> None:
-        """At an opening: both files say the same again, where a crash came between or one was damaged."""
-        found = [self._names_in(self.path / name) for name in FILES]
+        """At an opening: both files say the same again, where a crash came between or one cannot be used."""
+        found, _ = self._read_names()
+        sound = next((entries for entries in found if entries is not None), None)
         if found[0] != found[1]:
-            self._write_names(self._entries_named(), erase=True)
-        elif found[0] is not None:
-            self._named = found[0]
+            self._write_names(sound or [], erase=True)
+        elif sound is not None:
+            self._named = sound
 
     def _write_names(self, entries: list[Entry], erase: bool) -> None:
         entries = [e if e.shut is not None else replace(e, shut=self._shut(e.name, e.owner)) for e in entries]
@@ -128,15 +129,30 @@ class Naming(Amending):
 
     def _entries_named(self) -> list[Entry]:
         if self._named is None:
-            found = [entries for name in FILES if (entries := self._names_in(self.path / name)) is not None]
-            if not found and any((self.path / name).exists() for name in FILES):
-                paths = " and ".join(f"'{self.path / name}'" for name in FILES)
+            found, failed = self._read_names()
+            sound = [entries for entries in found if entries is not None]
+            paths = " and ".join(f"'{self.path / name}'" for name in FILES)
+            if not sound and failed is not None:
+                raise io_error(failed, f"{paths} cannot be read") from failed
+            if not sound and any((self.path / name).exists() for name in FILES):
                 raise StoreDamaged(f"{paths} are damaged.", "Restore one of them from a copy of the store.")
-            self._named = found[0] if found else self._names_before()
+            self._named = sound[0] if sound else self._names_before()
         return self._named
 
+    def _read_names(self) -> tuple[list[list[Entry] | None], OSError | None]:
+        """What each file holds, None where it cannot be used; why the device did not give one."""
+        found: list[list[Entry] | None] = []
+        failed = None
+        for name in FILES:
+            try:
+                found.append(self._names_in(self.path / name))
+            except OSError as error:
+                found.append(None)
+                failed = error
+        return found, failed
+
     def _names_in(self, path: Path) -> list[Entry] | None:
-        """What a file holds; None where it is missing or damaged."""
+        """What a file holds; None where it is missing or damaged. Raises `OSError`."""
         try:
             kept = read_json(path)
             if kept["store"] != self._description.store.hex():  # the store that this one has replaced
@@ -145,11 +161,7 @@ class Naming(Amending):
             if any(not _NOBODY <= owner < 2**31 or at < 0 for _, owner, at in rows):
                 raise ValueError("an owner is out of bounds")
             return [Entry(self._opened(shut, owner), owner, at, shut) for shut, owner, at in rows]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise io_error(error, f"'{path}' cannot be read") from error
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def _names_before(self) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -224,7 +225,10 @@ class Opening(Forgetting):
         if self._description.format != STORE_FORMAT:
             self._description = replace(self._description, format=STORE_FORMAT)
             self._description.write(self.path)
-        if self._kept_values() != self._db.values():  # a crash came between, or an older version wrote it
+        kept = None
+        with suppress(OSError):  # the index has them
+            kept = self._kept_values()
+        if kept != self._db.values():  # a crash came between, an older version wrote it, or it cannot be read
             self._keep_values()
         self._mend_names()
         del self._found

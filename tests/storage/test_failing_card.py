@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 
 import numpy as np
 import pytest
 from edgecl.storage import Carousel, EpisodicMemory, SampleStore, index
 from edgecl.storage.errors import ReadOnly, StoreDamaged, StoreError, StoreFull
+from edgecl.storage.naming import FILES
 from failing_card import Card
 from store_samples import SCHEMA, sample_of
 
@@ -109,6 +111,39 @@ def test_a_file_system_that_turns_read_only_under_a_store(card, tmp_path):
             assert store.read(range(N))["ok"].all() and store.verify() == []
     finally:
         copy.off()
+
+
+def test_values_that_the_card_does_not_give_are_not_taken_for_none(card):
+    with filled(card) as store:
+        store.meta_set({"who": b"me"})
+    folder = card.mount / "s"
+    shutil.rmtree(folder / "index")
+    card.lose(folder / "values.json", 0)
+    with pytest.raises(StoreError, match="Input/output"):
+        SampleStore(folder)
+    card.find()
+    with SampleStore(folder) as store:
+        assert store.rebuilt and store.meta_get("who") == b"me"
+
+
+@pytest.mark.parametrize("lost", [(FILES[0],), (FILES[1],), FILES])
+def test_names_that_the_card_does_not_give_keep_nobody_from_opening_and_are_not_lost(card, lost):
+    with filled(card) as store:
+        store.name_classes(["a", "b"], {})
+    for name in lost:
+        (card.mount / "s" / name).rename(card.mount / name)
+    with open(card.mount / "s" / lost[-1], "wb") as file:  # the last file there: nothing goes with it
+        file.write((card.mount / lost[-1]).read_bytes())
+    card.lose(card.mount / "s" / lost[-1], 0)
+    with SampleStore(card.mount / "s", read_only=True) as store:
+        if len(lost) == 1:
+            assert store.class_names().names == ["a", "b"]
+        else:
+            with pytest.raises(StoreError, match="cannot be read"):
+                store.class_names()
+    card.find()
+    with SampleStore(card.mount / "s") as store:
+        assert store.class_names().names == ["a", "b"]
 
 
 def test_an_index_larger_than_its_map_gets_a_larger_one_up_to_a_limit(tmp_path, monkeypatch):
