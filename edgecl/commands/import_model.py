@@ -84,16 +84,10 @@ def command(
     target = Path(target)
     if target.suffix != SUFFIX:
         raise BadInput(f"'{target}' does not end in {SUFFIX}.", f"Call it {target.name}{SUFFIX}.")
-    if preprocess not in PREPROCESS:
-        raise BadInput(f"Unknown preprocessing '{preprocess}'.", f"Known: {', '.join(PREPROCESS)}.")
     dtype, shape = _input(given)
-    means, deviations = PREPROCESS[preprocess]
-    if preprocess != "none" and dtype is None:
-        dtype = "uint8"
-    wishes = Wishes(
-        _classes(classes), freeze_below or None, dtype, _numbers("--mean", mean) if mean else means,
-        _numbers("--std", std) if std else deviations,
-    )  # fmt: skip
+    scale = _scale(preprocess, mean, std)
+    dtype = "uint8" if preprocess != "none" and dtype is None else dtype
+    wishes = Wishes(_classes(classes), freeze_below or None, dtype, *scale)
     if calibrate and not cut:
         raise BadInput("--calibrate was given without a place to cut.", "Add --cut TENSOR.")
     if not check and not list_cuts:
@@ -181,6 +175,14 @@ def _input(text: str) -> tuple[str | None, tuple[int, ...] | None]:
     if shape is not None and len(shape) > 60:
         raise BadInput(f"--input is '{text[:80]}'.", "Write it like 3x96x96.")
     return found["dtype"], None if shape is None else tuple(int(n) for n in shape.split("x"))
+
+
+def _scale(preprocess: str, mean: str, std: str) -> tuple[Any, Any]:
+    """Mean and deviation of raw values, by name or by number."""
+    if preprocess not in PREPROCESS:
+        raise BadInput(f"Unknown preprocessing '{preprocess}'.", f"Known: {', '.join(PREPROCESS)}.")
+    means, deviations = PREPROCESS[preprocess]
+    return _numbers("--mean", mean) if mean else means, _numbers("--std", std) if std else deviations
 
 
 def _numbers(option: str, text: str) -> list[float] | float:
