@@ -66,7 +66,7 @@ def test_a_card_that_refuses_writes_is_named_and_still_read(card, tmp_path):
 def test_what_a_card_cannot_read_is_left_out_until_it_can(card):
     store = filled(card)
     segment = max((card.mount / "s" / "segments").glob("*.seg"))
-    card.lose(segment, 64 << 10)
+    card.lose(segment, first_byte=64 << 10)
     batch = store.read(range(N))
     ok = batch["ok"]
     assert 0 < ok.sum() < N and (batch["samples"][ok] == sample_of(np.flatnonzero(ok))).all()
@@ -82,7 +82,7 @@ def test_what_a_card_cannot_read_is_left_out_until_it_can(card):
 
 def test_an_index_that_cannot_be_read_is_an_error_and_not_a_rebuild(card):
     filled(card).close()
-    card.lose(card.mount / "s" / "index" / "data.mdb", 0)
+    card.lose(card.mount / "s" / "index" / "data.mdb")
     pid = os.fork()  # a mapped page that cannot be read is a signal
     if pid == 0:
         try:
@@ -118,7 +118,7 @@ def test_values_that_the_card_does_not_give_are_not_taken_for_none(card):
         store.meta_set({"who": b"me"})
     folder = card.mount / "s"
     shutil.rmtree(folder / "index")
-    card.lose(folder / "values.json", 0)
+    card.lose(folder / "values.json")
     with pytest.raises(StoreError, match="Input/output"):
         SampleStore(folder)
     card.find()
@@ -130,11 +130,7 @@ def test_values_that_the_card_does_not_give_are_not_taken_for_none(card):
 def test_names_that_the_card_does_not_give_keep_nobody_from_opening_and_are_not_lost(card, lost):
     with filled(card) as store:
         store.name_classes(["a", "b"], {})
-    for name in lost:
-        (card.mount / "s" / name).rename(card.mount / name)
-    with open(card.mount / "s" / lost[-1], "wb") as file:  # the last file there: nothing goes with it
-        file.write((card.mount / lost[-1]).read_bytes())
-    card.lose(card.mount / "s" / lost[-1], 0)
+    card.lose(*(card.mount / "s" / name for name in lost))
     with SampleStore(card.mount / "s", read_only=True) as store:
         if len(lost) == 1:
             assert store.class_names().names == ["a", "b"]
