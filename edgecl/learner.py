@@ -12,7 +12,8 @@ import numpy as np
 
 from . import plugins
 from .backup import restore
-from .budget import Budget, resident
+from .budget import Budget
+from .budget.meters import settled
 from .closing import close_at_exit
 from .engine.select import import_engine
 from .erasure.forgetting import Receipt
@@ -103,7 +104,7 @@ class Learner(Records):
         self._stop = StopFlag()
         own = 0 if setup.front is None else setup.front.resident
         import_engine(setup.config.engine)
-        self.life = Life(setup, saves, self._stop, resident() - own)
+        self.life = Life(setup, saves, self._stop, settled() - own)
         close_at_exit(self)
 
     def observe(self, x: Any, y: Any, *, task: Any = None, subject: int | None = None) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from .give_back import trim
+
 # Peak is VmHWM of this process, never ru_maxrss, which is inherited from the parent.
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -14,6 +16,12 @@ def resident() -> int:
     """Bytes resident now (VmRSS). Asked before every step: statm takes a sixth of the time of status."""
     with open("/proc/self/statm", "rb", buffering=0) as file:
         return int(file.read(256).split()[1]) * _PAGE
+
+
+def settled() -> int:
+    """Bytes resident once the free pages of the heap are given back: a baseline that hides no room to grow into."""
+    trim()
+    return resident()
 
 
 def peak_resident() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..budget.meters import resident
+from ..budget.meters import settled
 from ..errors import BadInput, EdgeclError
 from ..fronts import FRONTS, ROWS, Front
 from ..plugins import guard_plugin
@@ -35,7 +35,7 @@ class FrontInUse:
     def __init__(self, front: Front, raw: SampleSpec, room: int | None = None) -> None:
         with guard_plugin(front, "warm"):
             front.warm()
-        before = resident()
+        before = settled()
         front = copy(front)
         front.budget_room = room
         with guard_plugin(front, "prepare"):
@@ -44,7 +44,7 @@ class FrontInUse:
         self.flops, self.seconds = 0, 0.0
         self._lock = Lock()
         self.uncounted(np.zeros((1, *raw.shape), raw.dtype))
-        self.resident = max(0, resident() - before)
+        self.resident = max(0, settled() - before)
 
     @property
     def spec(self) -> SampleSpec:

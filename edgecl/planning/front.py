@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backbones import BACKBONES, backbone_name, network_of
-from ..budget.meters import resident
+from ..budget.meters import settled
 from ..choices import TAIL
 from ..config import Config
 from ..data import KeptSource, MappedSource, SampleSource, Stream, Task
@@ -78,7 +78,7 @@ def backbone_form(options: Mapping[str, Any]) -> tuple[tuple[int, ...], str] | N
 
 def room_for(ram: int | None, of_process: bool) -> int | None:
     """Bytes that a budget of RAM leaves for what is not there yet; None without one."""
-    return None if ram is None else max(0, ram - (resident() if of_process else 0))
+    return None if ram is None else max(0, ram - (settled() if of_process else 0))
 
 
 def network_behind(
@@ -104,9 +104,9 @@ def stream_behind(stream: Stream, front: FrontInUse | None) -> Stream:
     spec = front.spec
     mean, std = spec.mean, spec.std
     if mean is None or std is None:
-        before = resident()
+        before = settled()
         mean, std = _statistics(stream.tasks, front)
-        front.resident += max(0, resident() - before)
+        front.resident += max(0, settled() - before)
 
     def mapped(source: SampleSource, apply: Callable[[Array], Array]) -> SampleSource:
         behind = MappedSource(source, apply, spec.shape, spec.dtype, ROWS)

@@ -20,7 +20,7 @@ from .configured import configured_sparsity, engine_plan, field_bytes, memory_sl
 APPEND = 256  # samples appended to the store at a time
 MOST_PENDING_SWAPS = 256
 STORE_BYTES = 650_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
-OTHER_BYTES = 200_000  # allocator slack and small arrays; the code was touched before: measured, see tests
+OTHER_BYTES = 700_000  # allocator slack and small arrays; code was touched before: measured, see tests
 HELD_OUT_RATE = 200  # samples that score a trial of a learning rate, at most
 SLOT_BYTES = 40  # class, id, subject, version and order of a memory slot
 

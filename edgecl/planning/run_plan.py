@@ -12,7 +12,7 @@ from ..budget.energy import PROFILE, check_energy_source
 from ..budget.feasible import fit_time_and_energy
 from ..budget.governor import Surroundings
 from ..budget.limits import Budget
-from ..budget.meters import resident
+from ..budget.meters import settled
 from ..budget.planner import RunPlan, plan_run
 from ..budget.watch import governor_limits
 from ..compiler import Plan
@@ -97,7 +97,7 @@ def prepare(options: Mapping[str, Any], *, baseline: int | None = None, fetch: b
         import_engine(config.engine)
         if config.device is not None:
             load_profile(config.device)
-        baseline = resident() - (0 if front is None else front.resident)
+        baseline = settled() - (0 if front is None else front.resident)
 
     def candidate(c: Config) -> tuple[Plan, dict[str, int]]:
         return planned(c, graph, method, spec, max(sizes), front=front)

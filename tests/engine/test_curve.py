@@ -73,13 +73,13 @@ def torch_curve(seed, channels_last):
 
 
 def test_the_native_curve_is_as_close_to_torch_as_torch_to_itself():
-    # Now and then a unit at zero flips on its last bit and the curves part by 1e-3: in 3 runs of 10, torch's as ours.
-    # The median over many runs tells rounding from a fault.
+    # In half the runs a unit at zero flips on its last bit and the curves part by 1e-3 and more, torch's as ours: on
+    # which ones depends on the processor. The best runs tell rounding from a fault, which is there in every run.
     ours, theirs = [], []
     for seed in range(9):
         contiguous = torch_curve(seed, False)
         assert contiguous[-20:].mean() < 0.7 * contiguous[:20].mean()  # it learns
         ours.append(np.abs(native_curve(seed) - contiguous).max())
         theirs.append(np.abs(torch_curve(seed, True) - contiguous).max())
-    assert np.median(theirs) > 0  # the two formats do round differently
-    assert np.median(ours) <= 3 * np.median(theirs), (ours, theirs)
+    assert np.min(theirs) > 0  # the two formats do round differently
+    assert np.sort(ours)[1] <= 3 * np.sort(theirs)[1], (ours, theirs)
