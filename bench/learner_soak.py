@@ -11,6 +11,7 @@ machine that gets slower meanwhile slows both (median of the pairs' ratios). --q
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, quantile, table, write
+from common import arguments, table, write
 
 from edgecl import Learner
 from edgecl.budget.meters import resident
@@ -31,7 +32,8 @@ LABELS, SAMPLES, STEPS, SAVE_EVERY, KEPT = 20, 200, 40, 10, 20_000
 WARM = 2 * KEPT // SAMPLES  # tasks until the store is full and every segment of it has been replaced
 SHAPE = (1, 8, 8)
 TIMES, SIZES = ("step_us", "observe_us", "save_us"), ("rss", "files", "flash_extra")
-Measured = dict[str, float]
+NAMES = (*TIMES, *SIZES)
+Measured = tuple[float, ...]  # by NAMES; nan in a task without a save
 
 
 def flash_bytes(folder: Path) -> int:
@@ -57,50 +59,53 @@ def life(place: Path) -> Iterator[Measured]:
             for _ in range(STEPS // 8):
                 learner.learn(steps=8)
             learned = time.process_time()
-            found = {"observe_us": (observed - began) / 10 * 1e6, "step_us": (learned - observed) / STEPS * 1e6}
+            step, observe, save, extra = (learned - observed) / STEPS, (observed - began) / 10, math.nan, math.nan
             if task % SAVE_EVERY == SAVE_EVERY - 1:
                 before = time.process_time()
                 learner.save()
-                found["save_us"] = (time.process_time() - before) * 1e6
-                payload = learner.counters["stored"] * int(np.prod(SHAPE))
-                found["flash_extra"] = flash_bytes(place) - payload
+                save = time.process_time() - before
+                extra = flash_bytes(place) - learner.counters["stored"] * int(np.prod(SHAPE))
             task += 1
-            yield {**found, "rss": resident(), "files": len(os.listdir("/proc/self/fd"))}
+            yield step * 1e6, observe * 1e6, save * 1e6, resident(), len(os.listdir("/proc/self/fd")), extra
 
 
 def fresh_learner(place: Path, asked: Connection) -> None:
     """A life in a process of its own, a task for each number of tasks that is asked for."""
     tasks = life(place)
     while n := asked.recv():
-        found = [next(tasks) for _ in range(n)]
-        asked.send(found[-1])
+        for _ in range(n):
+            found = next(tasks)
+        asked.send(found)
 
 
-def lives(place: Path, tasks: int) -> tuple[list[Measured], list[tuple[Measured, Measured]]]:
-    """What each task of the old learner gave, and the pairs (fresh, old) of its last tenth."""
+def lives(place: Path, tasks: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each task of the old learner gave [tasks, names], and the fresh one's beside its last tenth."""
     (place / "old").mkdir()
     (place / "fresh").mkdir()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=fresh_learner, args=(place / "fresh", theirs))
     process.start()
-    old = life(place / "old")
     tenth = max(SAVE_EVERY, tasks // 10)
-    found = [next(old) for _ in range(tasks - tenth)]
-    warm = min(WARM, tasks - tenth)
+    found, fresh = np.zeros((tasks, len(NAMES))), np.zeros((tenth, len(NAMES)))  # of full size: it does not grow
+    found[:], fresh[:] = math.nan, math.nan
+    old = life(place / "old")
+    for task in range(tasks - tenth):
+        found[task] = next(old)
 
     def next_fresh(n: int = 1) -> Measured:
         ours.send(n)
         return ours.recv()  # type: ignore[no-any-return]
 
-    next_fresh(warm)
-    pairs = []
+    next_fresh(min(WARM, tasks - tenth))
     for turn in range(tenth):
-        fresh = next_fresh() if turn % 2 else None
-        found.append(next(old))
-        pairs.append((fresh or next_fresh(), found[-1]))
+        if turn % 2:
+            fresh[turn] = next_fresh()
+        found[tasks - tenth + turn] = next(old)
+        if not turn % 2:
+            fresh[turn] = next_fresh()
     ours.send(0)
     process.join()
-    return found, pairs
+    return found, fresh
 
 
 def main() -> int:
@@ -111,20 +116,14 @@ def main() -> int:
     tasks = options.tasks or (50 if options.quick else 5000)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=options.place) as place:
-        found, pairs = lives(Path(place), tasks)
+        found, fresh = lives(Path(place), tasks)
+    tenth, warm = len(fresh), max(0, min(WARM, tasks - 2 * len(fresh)))
     rows: list[dict[str, Any]] = []
-    for what in TIMES:
-        both = [(fresh[what], old[what]) for fresh, old in pairs if what in old]
-        first, last = (quantile([pair[i] for pair in both], 0.5) for i in (0, 1))
-        ratio = quantile([old / fresh for fresh, old in both], 0.5)
+    for i, what in enumerate(NAMES):
+        before, after = (fresh if what in TIMES else found[warm:][:tenth])[:, i], found[-tenth:, i]
+        first, last = float(np.nanmedian(before)), float(np.nanmedian(after))
+        ratio = float(np.nanmedian(after / before)) if what in TIMES else last / first
         rows.append({"what": what, "tasks": tasks, "first": first, "last": last, "ratio": ratio, "grew": last - first})
-    for what in SIZES:
-        values = [each[what] for each in found if what in each]
-        tenth = max(1, len(values) // 10)
-        warm = max(0, min(WARM * len(values) // tasks, len(values) - 2 * tenth))
-        first, last = (quantile(part, 0.5) for part in (values[warm:][:tenth], values[-tenth:]))
-        grew = {"ratio": last / first, "grew": last - first}
-        rows.append({"what": what, "tasks": tasks, "first": first, "last": last, **grew})
     table(rows)
     write("learner_soak", rows, options.json, key=("what", "tasks"), seconds=round(time.perf_counter() - began, 1))
     return 0
