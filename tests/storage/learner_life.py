@@ -23,6 +23,8 @@ SHAPE = (1, 6, 6)
 SUBJECTS = 3
 TYPED = (EdgeclError, StoreError, MemoryError)  # the latter where an allocation fails, and only there
 Say = Callable[..., None]
+Step = Callable[[Learner, Say], None]
+LIVES = [(what, sealed) for what in ("records", "erasure") for sealed in (False, True)]
 
 
 def pictures(first: int, n: int) -> np.ndarray:
@@ -35,12 +37,22 @@ def pictures(first: int, n: int) -> np.ndarray:
 
 
 class LearnerLife:
-    """Observe with and without labels, learn, end_task, relabel, remove, rename, save, backup, forget, compact, export,
-    retrain; plain and encrypted."""
+    """A life of ``records`` or one of ``erasure``, plain or encrypted; two, as every call of a life costs a life.
 
-    def __init__(self, sealed: bool) -> None:
-        self.name = "learner, encrypted" if sealed else "learner"
+    records: observe with and without labels, learn, end_task, relabel, remove, rename, save, backup. erasure: observe,
+    learn, end_task, save, forget, compact, export, retrain.
+    """
+
+    def __init__(self, what: str, sealed: bool) -> None:
+        self.name = f"learner, {what}{', encrypted' if sealed else ''}"
         self._sealed = sealed
+        begun: tuple[Step, ...] = (self._observe, self._learn, self._observe, self._save, self._end_task)
+        late: tuple[Step, ...] = (self._observe, self._late, self._amend)
+        rest: dict[str, tuple[Step, ...]] = {
+            "records": (*late, self._learn, self._save, self._backup, self._end_task),
+            "erasure": (self._forget(1), self._observe, self._learn, self._tidy, self._retrain(2), self._save),
+        }
+        self._steps = (*begun, *rest[what])
 
     def _key(self, place: Path) -> KeyFile | None:
         return KeyFile(place / "root.key") if self._sealed else None
@@ -59,10 +71,7 @@ class LearnerLife:
         learner = self._opened(place, say)
         self._place = place
         self._tell_of_steps(say)  # for good: a life has a process of its own
-        begun = (self._observe, self._learn, self._observe, self._save, self._end_task, self._observe, self._learn)
-        changed = (self._late, self._amend, self._save, self._backup, self._observe, self._end_task)
-        gone = (self._forget(1), self._observe, self._learn, self._tidy, self._retrain(2), self._save)
-        for step in (*begun, *changed, *gone):
+        for step in self._steps:
             if learner is None:
                 return
             try:
@@ -166,7 +175,7 @@ class LearnerLife:
         learner.save()
         say("s")
 
-    def _forget(self, subject: int) -> Callable[[Learner, Say], None]:
+    def _forget(self, subject: int) -> Step:
         def forget(learner: Learner, say: Say) -> None:
             say("f", subject, self._next)
             learner.forget(subject)
@@ -174,7 +183,7 @@ class LearnerLife:
 
         return forget
 
-    def _retrain(self, subject: int) -> Callable[[Learner, Say], None]:
+    def _retrain(self, subject: int) -> Step:
         def retrain(learner: Learner, say: Say) -> None:
             say("f", subject, self._next)
             learner.retrain_without(subject)

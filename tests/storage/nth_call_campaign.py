@@ -38,12 +38,12 @@ def lives_of(which: str) -> list[Any]:
     if which == "forget":
         found.append(ForgetLife())
     if which in ("learner", "all"):
-        from learner_life import LearnerLife
+        from learner_life import LIVES, LearnerLife
 
         from edgecl.engine.warm import warm
 
         warm()  # once, not in every child
-        found += [LearnerLife(False), LearnerLife(True)]
+        found += [LearnerLife(*kind) for kind in LIVES]
     return found
 
 
