@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from memory import BARE, peak_of
+from memory import BARE, SETTLED, peak_of
 
-from edgecl.planning.memory import OTHER_BYTES
+from edgecl.compiler import Plan
+from edgecl.planning.memory import other_bytes
 
 NETS = (
     ("patch_ts_transformer", 256), ("gru_cls", 256), ("unet_small", 64), ("shufflenet_v2_x0_5", 16), ("lstm_cls", 128),
@@ -54,7 +55,7 @@ rng.normal(size=(rows, *shape)).astype(np.float32).tofile("x.bin")
 """
 # Code is resident before the baseline, as in a run; outputs may be maps: the gradient is that of half their mean square
 CHANGES = {
-    "baseline = resident()": "from edgecl.engine.warm import warm\nwarm()\nbaseline = resident()",
+    "baseline = resident()": SETTLED,
     "p = np.exp(z - z.max(1, keepdims=True))": "p = z / (z.size / rows)",
     "    p /= p.sum(1, keepdims=True)\n    p[np.arange(rows), y] -= 1\n": "",
 }
@@ -69,10 +70,11 @@ def measured(name: str, rows: int, density: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         prepare = f"import sys; sys.path.insert(0, {here!r})\n{PREPARE}"
         subprocess.run([sys.executable, "-P", "-c", prepare, name, str(rows), str(density)], cwd=folder, check=True)
+        plan = Plan.from_json(json.loads((Path(folder) / "plan.json").read_text()))
         peak, printed = peak_of([sys.executable, "-P", "-c", TRAIN, "train"], folder)
     found = json.loads(printed)
     growth, planned = peak - found["baseline"], found["planned"] - found["baseline"]
-    planned += OTHER_BYTES
+    planned += other_bytes(plan.graph)
     off = planned - growth
     return {
         "net": name, "batch": rows, "density": density, "planned_bytes": planned, "measured_bytes": growth,

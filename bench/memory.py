@@ -77,6 +77,14 @@ living = sum(p.living for p in model.parameters.values())
 print(json.dumps({"baseline": baseline, "planned": baseline + planned, "bytes_per_weight": held / living}))
 """
 
+# Instead of the plain baseline: code is resident before and free heap given back, as in a run.
+SETTLED = """
+from edgecl.budget.meters import settled
+from edgecl.engine.warm import warm
+warm()
+baseline = settled()
+"""
+
 IMPORT = """
 import sys, time
 start = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from ..budget.give_back import trim
 from ..compiler import Plan
 from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD
 from ..errors import BadInput
@@ -91,6 +92,7 @@ class NativeEngine:
             self._pending: tuple[int, list[str]] | None = None
             self._visit: tuple[frozenset[str], Visitor] | None = None
             self._sync()
+            trim()  # what building the lists took, before arenas grow beside it
 
     def _sync(self) -> None:
         """Rebuild the lists of changed weights and bind every array again."""

@@ -20,7 +20,8 @@ from .configured import configured_sparsity, engine_plan, field_bytes, memory_sl
 APPEND = 256  # samples appended to the store at a time
 MOST_PENDING_SWAPS = 256
 STORE_BYTES = 650_000  # pages of LMDB and of the store's code, a mover's stack: measured, see tests
-OTHER_BYTES = 700_000  # allocator slack and small arrays; code was touched before: measured, see tests
+OTHER_BYTES = 400_000  # allocator slack and small arrays; code was touched before: measured, see tests
+NODE_BYTES = 9_500  # of a node of the graph: the plan's and the engine's objects, measured (bench/imported_memory.py)
 HELD_OUT_RATE = 200  # samples that score a trial of a learning rate, at most
 SLOT_BYTES = 40  # class, id, subject, version and order of a memory slot
 
@@ -50,7 +51,7 @@ def predicted_growth(
         "store": 0 if config.store is None else _store_bytes(config, spec.bytes + width, needs.draws, samples),
         "checkpoint": 0 if config.out is None else state_bytes(plan, sparse) + memory,
         "miro": 0 if config.miro is None else _trial_bytes(config, plan, sparse, spec, classes, samples),
-        "other": OTHER_BYTES,
+        "other": other_bytes(plan.graph),
     }
     if config.lr == "auto":  # weights as they were, the samples that score a trial
         found["rate_trials"] = state_bytes(plan, sparse) + min(HELD_OUT_RATE, samples) * spec.bytes
@@ -60,6 +61,11 @@ def predicted_growth(
         found["checkpoint"] += 0 if config.out is None else found["statistics"]
         found["linear_algebra"] = _linear_algebra_bytes(features, found["statistics"])
     return found
+
+
+def other_bytes(graph: Graph) -> int:
+    """What every plan counts beside its arrays."""
+    return OTHER_BYTES + NODE_BYTES * len(graph.nodes)
 
 
 def _linear_algebra_bytes(width: int, statistics: int) -> int:
