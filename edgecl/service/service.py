@@ -247,7 +247,7 @@ class Service:
             "busy": self.work.busy, "jobs_waiting": self.work.waiting,
             "model": {"steps": held.steps, "slot": held.slot},
             "labels": facts.pop("labels"),
-            "input": {"shape": list(held.spec.shape), "dtype": held.spec.dtype},
+            "input": {"shape": list(held.spec.shape), "dtype": held.spec.dtype, "front": held.front},
             "learning": {
                 "when": schedule.config.when, "paused": schedule.paused, "held_by": schedule.held_by,
                 "waits_seconds": round(schedule.waits, 1), "fresh": held.fresh,

@@ -1,4 +1,4 @@
-"""Feeders: processes that bring the device's camera, microphone and sensors to the socket; here each plays a recording."""
+"""Feeders: processes that bring the device's camera, microphone and sensors to the socket; each plays a recording."""
 
 from __future__ import annotations
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chrome import needed
 from daemons import until
 from pages import NAME, SCENES, TOKEN, browser, teachable
+
+from edgecl.service.pages import OWN
 
 pytestmark = pytest.mark.browser
 SCENE = """() => {
@@ -84,9 +87,10 @@ def test_three_classes_are_taught_from_the_camera_over_https_under_a_name(taught
         assert client.counters["stored"] >= 12
 
 
-@pytest.mark.parametrize(("width", "dark"), [(360, True), (1400, False)])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1400])
 def test_it_is_whole_at_two_widths_and_accessible(taught, tmp_path, width, dark):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    axe = needed("axe_playwright_python.sync_playwright")
     _, address, _, _ = taught
     with browser(tmp_path, width, dark) as page:
         page.goto(address)
@@ -157,6 +161,31 @@ def test_samples_of_the_pool_get_their_label_by_a_key(taught, tmp_path):
             says(page, "view", "No sample waits")
             assert not page.said
         until(lambda: client.counters["stored"] == before + 3)
+
+
+def test_the_curve_moves_within_two_seconds_of_a_sample(taught, tmp_path):
+    daemon, address, _, _ = taught
+    with daemon.client() as client, browser(tmp_path) as page:
+        page.goto(address)
+        page.keyboard.press("w")
+        page.wait_for_selector("#curve[aria-label]")
+        curve = lambda: page.get_attribute("#curve", "aria-label")  # noqa: E731
+        pixels = lambda: page.evaluate("document.querySelector('#curve canvas').toDataURL()")  # noqa: E731
+        for light, label in ((255, "a new class"), (0, "green")):  # which it does not expect
+            before, drawn = curve(), pixels()
+            client.observe(np.full((6, 3, 16, 16), light, np.uint8), [label] * 6)
+            until(lambda before=before: curve() != before, 2.0)
+            assert pixels() != drawn
+        assert not page.said
+
+
+def test_the_page_is_small(taught):
+    daemon, _, _, _ = taught
+    with daemon.client() as client:
+        sizes = [len(client.request("GET", f"/page/{name}")[1]) for name in OWN]
+        index = client.request("GET", "/")[1]
+    assert min(sizes) > 0 and sum(sizes) + len(index) <= 150_000
+    assert b"https://" not in index and b"http://" not in index  # nothing of anybody else's
 
 
 def test_watching_shows_curves_decisions_and_a_receipt(taught, tmp_path):

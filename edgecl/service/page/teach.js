@@ -3,11 +3,12 @@ import { post, send, labelQuery, Refused } from "./api.js";
 import * as classes from "./classes.js";
 import { $, bar, canvasOf, el } from "./dom.js";
 import * as kept from "./kept.js";
-import { sources } from "./sources.js";
+import * as signals from "./signals.js";
+import { fitting, sources } from "./sources.js";
 import { words } from "./words.js";
 
 const TEACH_MS = 150, SEE_MS = 250, MOST_SHOWN = 8;
-let source = sources.camera, visible = false, side = 96;
+let source = null, visible = false;  // a source once it is known what the service takes
 let held = null, teaching = false, labelled = true;
 
 function failed(error) {
@@ -16,17 +17,20 @@ function failed(error) {
   $("state").className = "bad";
 }
 
-const blobOf = (picture) => new Promise((done) => canvasOf(picture, side).toBlob(done, "image/png"));
+const bodyOf = (picture) => picture.raw ?? new Promise((done) => canvasOf(picture, signals.side()).toBlob(done, "image/png"));
 
 async function choose(name) {
-  source.hide();
+  source?.hide();
   source = sources[name];
   if (visible) await source.show().catch(failed);
 }
 
-for (const name of Object.keys(sources)) {
-  const radio = el("input", { type: "radio", name: "source", value: name, checked: name === "camera", onchange: () => choose(name) });
-  $("sources").append(el("label", {}, radio, words[name]));
+function offer(names) {
+  for (const name of names) {
+    const radio = el("input", { type: "radio", name: "source", value: name, checked: name === names[0], onchange: () => choose(name) });
+    $("sources").append(el("label", {}, radio, words[name]));
+  }
+  choose(names[0]);
 }
 classes.begin(begin, end, failed);
 $("undo").addEventListener("click", () => kept.undo(failed));
@@ -36,7 +40,9 @@ view.addEventListener("dragleave", () => view.classList.remove("over"));
 view.addEventListener("drop", async (event) => {
   event.preventDefault();
   view.classList.remove("over");
-  $("sources").querySelector("[value=files]").checked = true;
+  const radio = $("sources").querySelector("[value=files]");
+  if (!radio) return;  // no pictures are taken here
+  radio.checked = true;
   const files = [...event.dataTransfer.files];
   if (source !== sources.files) await choose("files");
   await sources.files.add(files);
@@ -61,7 +67,7 @@ async function teach(label) {
   teaching = true;
   try {
     do {
-      const picture = source.frame();
+      const picture = source?.frame();
       if (!picture) break;
       await (source === sources.pool ? tell(label, picture) : observe(label, picture));
       await source.taken();
@@ -76,8 +82,8 @@ async function teach(label) {
 }
 
 async function observe(label, picture) {
-  const shown = canvasOf(picture, side);
-  const { ids } = await send(`/v1/observe?wait=durable&label=${labelQuery(label)}`, await blobOf(shown));
+  const shown = picture.raw ? picture : canvasOf(picture, signals.side());
+  const { ids } = await send(`/v1/observe?wait=durable&label=${labelQuery(label)}`, await bodyOf(shown));
   classes.taught(label, ids.length);
   kept.add(label, ids, shown);
 }
@@ -92,8 +98,9 @@ async function tell(label, picture) {
 // What the service sees in the picture at hand.
 async function see() {
   try {
-    const picture = visible && !document.hidden ? source.frame() : null;
-    if (picture && labelled) draw(await send("/v1/predict?proba=1&keep=0", await blobOf(picture)));
+    const looks = visible && !document.hidden && source && (source !== sources.pool || signals.isPicture());
+    const picture = looks ? source.frame() : null;
+    if (picture && labelled) draw(await send("/v1/predict?proba=1&keep=0", await bodyOf(picture)));
     else $("seen").replaceChildren(...(labelled ? [] : [el("li", {}, el("span", {}, words.nothingYet))]));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -114,13 +121,13 @@ function draw({ labels, classes: names, probabilities }) {
 
 export function shown(on) {
   visible = on;
-  if (on) source.show().catch(failed);
-  else source.hide();
+  if (on) source?.show().catch(failed);
+  else source?.hide();
 }
 
 export function told(status) {
-  const [, height, width] = status.input.shape;
-  side = Math.max(64, 2 * Math.max(height, width));
+  signals.told(status.input);
+  if (source === null) offer(fitting());
   labelled = status.model.steps > 0;
   classes.told(status.labels);
 }
