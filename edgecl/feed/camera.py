@@ -128,8 +128,11 @@ class Folder:
     def frames(self, due: Due) -> Iterator[Frame]:
         while True:
             for path in self._names():  # looked at again each time round: pictures may come and go
-                frame, until = self._frame(path), time.monotonic() + self._hold
-                sent = False
+                until, sent = time.monotonic() + self._hold, False
+                try:
+                    frame = self._frame(path)
+                except FileNotFoundError:
+                    continue
                 while time.monotonic() < until or not sent:
                     if due():
                         sent = True
@@ -141,9 +144,11 @@ class Folder:
                 time.sleep(0.5)
 
     def _frame(self, path: Path) -> Frame:
-        """The file as it is, or made smaller. Raises `BadInput` for one that is no picture."""
+        """The file as it is, or made smaller. Raises `BadInput` for one that is no picture, `FileNotFoundError`."""
         try:
             body = read_bounded(path, MOST_BYTES)
+        except FileNotFoundError:
+            raise
         except (OSError, ValueError) as error:
             raise BadInput(f"'{path}' cannot be read: {error}.", "Take it out of the folder.") from error
         if len(body) <= SMALL and self._pixels(body, path) <= self._width**2:

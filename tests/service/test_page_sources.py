@@ -4,7 +4,9 @@ dropped files; and why there is no camera without TLS."""
 from __future__ import annotations
 
 import base64
+import threading
 import wave
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -133,35 +135,57 @@ def looked(daemon) -> int:
         return client.ask("GET", "/v1/feeds")["feeds"][0]["number"]
 
 
+@contextmanager
+def moving(once):
+    """``once()`` again and again meanwhile."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.005):
+            once()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_a_sensor_is_shown_and_taught_as_lines(tmp_path):
     daemon, address = teachable(tmp_path, learner=SIGNALS.format(3, 32))
     sensor = tmp_path / "sensor"
     sensor.mkdir()
 
-    def holds(*values: int) -> None:
-        for axis, value in zip("xyz", values):
-            (sensor / f"in_accel_{axis}_raw").write_text(f"{value}\n")
+    held, rng = [[0, 0, 1000]], np.random.default_rng(0)
 
-    holds(0, 0, 10)
+    def moves() -> None:
+        """As a sensor that is held: never quite still."""
+        for axis, value in zip("xyz", held[0] + rng.integers(-40, 41, 3)):
+            (sensor / "next").write_text(f"{value}\n")
+            (sensor / "next").rename(sensor / f"in_accel_{axis}_raw")
+
+    moves()
     try:
-        with browser(tmp_path) as page, Feeder(daemon, "iio", str(sensor), "--hz", "200"):
+        with browser(tmp_path) as page, Feeder(daemon, "iio", str(sensor), "--hz", "200"), moving(moves):
             page.goto(address)
             page.wait_for_selector("#view canvas[role=img]")
             assert page.evaluate("[...document.querySelectorAll('#sources input')].map((i) => i.value)") == [
                 "device", "pool",
             ]  # fmt: skip
             add(page, "flat", "upright")
-            for key, values in (("1", (0, 0, 10)), ("2", (10, 0, 0))):
-                holds(*values)
+            for key, values in (("1", [0, 0, 1000]), ("2", [1000, 0, 0])):
+                held[0] = values
                 page.wait_for_timeout(700)
                 page.keyboard.down(key)
                 page.wait_for_timeout(1200)
                 page.keyboard.up(key)
             until(lambda: best(page) == "upright", 20)
-            holds(0, 0, 10)
+            held[0] = [0, 0, 1000]
             until(lambda: best(page) == "flat", 20)
             with daemon.client() as client:  # what waits for a label is drawn as lines too
-                client.request("POST", "/v1/predict", np.ones(96, np.float32).tobytes(), "application/octet-stream", keep=1)
+                client.predict_kept(np.ones((1, 3, 1, 32), np.float32))
             page.check("[value=pool]")
             page.wait_for_selector("#view canvas")
             assert page.evaluate("document.querySelector('#view canvas').width") == 480
@@ -182,7 +206,11 @@ def test_two_sounds_are_taught_through_the_browser_s_microphone(tmp_path):
       if (!shown) return null;
       return shown.raw.arrayBuffer().then((buffer) => {
         const x = new Float32Array(buffer), half = x.length / 2;
-        const crossings = (from, to) => { let n = 0; for (let i = from + 1; i < to; i++) n += x[i] > 0 !== x[i - 1] > 0; return n; };
+        const crossings = (from, to) => {
+          let n = 0;
+          for (let i = from + 1; i < to; i++) n += x[i] > 0 !== x[i - 1] > 0;
+          return n;
+        };
         const rates = [crossings(0, half), crossings(half, x.length)].map((n) => (n * 16000) / (2 * half));
         const same = (r) => rates.every((found) => Math.abs(found - r) < 200);
         return same(500) ? "low" : same(2500) ? "high" : "both";
