@@ -48,6 +48,7 @@ LABEL = typer.Option(None, "--label", metavar="LABEL", help="teach: take the sam
 SUBJECT = typer.Option(None, "--subject", metavar="N", help="whose samples they are, with --label")
 COUNT = typer.Option(None, "--count", min=1, metavar="N", help="end after so many samples")
 ONCE = typer.Option(False, "--once", help="end where the recording ends")
+GIVE_UP = typer.Option(None, "--give-up", min=0.0, metavar="S", help="seconds without the service; default: for ever")
 JSON = typer.Option(False, "--json", help="print each answer as JSON")
 RATE = typer.Option(10.0, "--rate", metavar="N", help="samples a second at most")
 
@@ -60,7 +61,7 @@ def camera(
     width: int = typer.Option(320, "--width", min=16, max=1280, metavar="PIXELS", help="of what is sent"),
     rate: float = RATE, name: str = NAME, predict: bool = PREDICT, label: str = LABEL, subject: int = SUBJECT,
     count: int = COUNT, once: bool = ONCE, as_json: bool = JSON,
-    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE,
+    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE, give_up: float = GIVE_UP,
 ) -> int:  # fmt: skip
     from ..feed import camera as cameras
 
@@ -80,7 +81,7 @@ def microphone(
     hertz: int = typer.Option(16000, "--hz", min=1000, max=192000, metavar="HZ", help="values a second of a sample"),
     rate: float = RATE, name: str = NAME, predict: bool = PREDICT, label: str = LABEL, subject: int = SUBJECT,
     count: int = COUNT, once: bool = ONCE, as_json: bool = JSON,
-    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE,
+    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE, give_up: float = GIVE_UP,
 ) -> int:  # fmt: skip
     from ..feed import sound
 
@@ -96,7 +97,7 @@ def serial(
     baud: int = typer.Option(115200, "--baud", min=50, metavar="BITS", help="a second"),
     rate: float = RATE, name: str = NAME, predict: bool = PREDICT, label: str = LABEL, subject: int = SUBJECT,
     count: int = COUNT, as_json: bool = JSON,
-    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE,
+    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE, give_up: float = GIVE_UP,
 ) -> int:  # fmt: skip
     from ..feed.inertial import Serial
 
@@ -110,7 +111,7 @@ def iio(
     channels: str = typer.Option(None, "--channels", metavar="A,B", help="such as accel_x,accel_y; default: all"),
     rate: float = RATE, name: str = NAME, predict: bool = PREDICT, label: str = LABEL, subject: int = SUBJECT,
     count: int = COUNT, as_json: bool = JSON,
-    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE,
+    address: str = ADDRESS, token: str = TOKEN, certificate: str = CERTIFICATE, give_up: float = GIVE_UP,
 ) -> int:  # fmt: skip
     from ..feed.inertial import Iio
 
@@ -137,7 +138,7 @@ def _feed(made: Callable[[Taken], Source], name: str, said: dict[str, Any]) -> i
         try:
             taken = Feeding(
                 client, source, name, rate, predict=said["predict"], label=label, subject=said["subject"],
-                count=said["count"], as_json=said["as_json"],
+                count=said["count"], give_up=said["give_up"], as_json=said["as_json"],
             ).run()  # fmt: skip
         except KeyboardInterrupt:  # how a feeder is ended
             return 0

@@ -23,17 +23,20 @@ class Feeding:
     """A source's samples to a service, until the source or ``count`` ends.
 
     name : of the feed that the page shows;  rate : samples a second at most
+    give_up : seconds without an answer after which it ends, or None: never
     predict : print what it sees, what it is unsure of waits for a label;  label, subject : observe samples as of it
     """
 
     def __init__(
         self, client: Client, source: Source, name: str, rate: float, *, predict: bool = False,
-        label: str | None = None, subject: int | None = None, count: int | None = None, as_json: bool = False,
+        label: str | None = None, subject: int | None = None, count: int | None = None,
+        give_up: float | None = None, as_json: bool = False,
     ) -> None:  # fmt: skip
         self._client, self._source, self._path = client, source, f"/v1/feeds/{quote(name, safe='')}"
         self._fast = self._every = 1 / rate
         self._label, self._subject, self._count, self._json = label, subject, count, as_json
-        self._next, self._said, self._away = 0.0, "", False
+        self._next, self._said, self._give_up = 0.0, "", give_up
+        self._away: float | None = None  # since when nobody answers, monotonic seconds
         self._do: Callable[[Frame], None] = self._show
         if label is not None:
             self._do = self._observe
@@ -62,18 +65,21 @@ class Feeding:
         while True:
             try:
                 self._do(frame)
-                if self._away:
+                if self._away is not None:
                     self._tell("The service answers again.")
-                self._away = False
+                self._away = None
                 return
             except NotLearned as error:
                 return self._say(error.cause)
             except EdgeclError as error:
                 if isinstance(error, ServiceError) and error.status not in _LATER:
                     raise
-                if not self._away:
+                now = time.monotonic()
+                if self._away is None:
                     self._tell(f"{error.cause} It is asked again.")
-                self._away = True
+                    self._away = now
+                elif self._give_up is not None and now - self._away >= self._give_up:
+                    raise
                 time.sleep(AGAIN)
 
     def _show(self, frame: Frame) -> None:
