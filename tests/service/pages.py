@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,14 +57,15 @@ def teachable(
 
 @contextmanager
 def browser(
-    folder: Path, width: int = 1280, dark: bool = False, flags: tuple[str, ...] = (), **more
-) -> Iterator[object]:
+    folder: Path, width: int = 1280, dark: bool = False, flags: tuple[str, ...] = (),
+    film_of: Callable[[Path], Path] = film, **more,
+) -> Iterator[object]:  # fmt: skip
     """A page of Chromium, without one yet in it; what it says on its console fails the test."""
     playwright = needed("playwright.sync_api")
     given = [
         "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={film(folder / 'film.y4m')}", f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
-        *flags,
+        f"--use-file-for-fake-video-capture={film_of(folder / 'film.y4m')}",
+        f"--host-resolver-rules=MAP {NAME} 127.0.0.1", *flags,
     ]  # fmt: skip
     with playwright.sync_playwright() as p:
         started = p.chromium.launch(executable_path=chromium(), args=given, headless=True)

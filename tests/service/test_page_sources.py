@@ -7,6 +7,7 @@ import base64
 import threading
 import wave
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def pictures(folder, name: str, count: int) -> list[str]:
 
 def drop(page, paths: list[str]) -> None:
     """A real drop of files on the view."""
-    given = [[path.rpartition("/")[2], base64.b64encode(open(path, "rb").read()).decode()] for path in paths]
+    given = [[path.rpartition("/")[2], base64.b64encode(Path(path).read_bytes()).decode()] for path in paths]
     transfer = page.evaluate_handle(
         """(files) => {
           const all = new DataTransfer();

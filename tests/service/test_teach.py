@@ -16,6 +16,7 @@ from daemons import until
 from pages import free_port
 
 from edgecl.backbones import BACKBONES, weights_file
+from edgecl.engine.model import initial_values
 from edgecl.errors import EdgeclError
 from edgecl.network import Network
 from edgecl.service import Client
@@ -103,10 +104,8 @@ def test_a_backbone_is_taught_and_the_device_s_camera_shown(tmp_path, monkeypatc
     monkeypatch.setenv("EDGECL_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     graph = BACKBONES.get("efficientnet_lite0").build((3, 224, 224))
-    weights = {n: rng.normal(0, 0.05, p.shape).astype(np.float32) for n, p in graph.parameters.items()}
-    for name in weights:  # a network of the same form, whatever it was trained on
-        if name.endswith(("running_var", "scale")):
-            weights[name] = np.ones_like(weights[name])
+    weights = {n: initial_values(p, rng).reshape(p.shape) for n, p in graph.parameters.items()}
+    weights |= {n: 2 * w for n, w in weights.items() if n.endswith(".weight")}  # so that something comes through
     weights_file("efficientnet_lite0").parent.mkdir(parents=True)
     Network(graph, weights).save(weights_file("efficientnet_lite0"))
     (tmp_path / "film").mkdir()
