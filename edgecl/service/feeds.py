@@ -34,11 +34,24 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     def _drop_silent(self) -> None:
         now = time.monotonic()
         for name in [n for n, feed in self._feeds.items() if now - feed.at > GONE]:
             self._feeds.pop(name).newer.set()
+
+    def _sweep_later(self) -> None:
+        """What went silent is dropped also where nobody asks."""
+
+        def swept() -> None:
+            self._sweep = None
+            self._drop_silent()
+            if self._feeds:
+                self._sweep_later()
+
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(GONE / 4, swept)
 
     def show(self, name: str, body: bytes, kind: str) -> dict[str, Any]:
         """A sample in place of the one before; its number, and whether anybody looks. Raises `BadInput`, `Refused`."""
@@ -50,6 +63,7 @@ class Feeds:
             raise no_room(f"{MOST} feeds are shown already", GONE)
         looked = before.looked if before else -LOOKED_AT
         self._feeds[name] = Feed(body, kind, before.number + 1 if before else 1, now, looked)
+        self._sweep_later()
         if before:
             before.newer.set()
         return {"number": self._feeds[name].number, "watched": now - looked < LOOKED_AT}

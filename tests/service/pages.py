@@ -15,7 +15,7 @@ from daemons import Daemon
 TOKEN, NAME = "a-token-of-the-tests", "edge.test"  # resolved to loopback by the browser's own rule
 LEARNER = 'input_shape = [3, 16, 16]\nnetwork = "mlp"\nbatch = 8\nmemory = 60\n'
 SCENES = {"red": (76, 85, 255), "green": (150, 44, 21), "blue": (29, 255, 107)}  # Y, U, V
-WIDTH, HEIGHT, FRAMES = 160, 120, 12  # of a scene, 10 a second
+WIDTH, HEIGHT, FRAMES = 160, 120, 20  # of a scene, 10 a second
 
 
 def film(path: Path) -> Path:

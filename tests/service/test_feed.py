@@ -15,6 +15,7 @@ import wave
 import numpy as np
 import pytest
 from daemons import Daemon, until
+from pages import TOKEN, teachable
 
 from edgecl.errors import EdgeclError
 
@@ -106,7 +107,7 @@ def test_a_played_folder_shows_as_a_camera_slowly_until_somebody_looks(sees, tmp
             assert status == 200
             seen.add(body)
         assert seen == files  # as they are, and all of them
-        assert number - first > 15
+        assert number - first > 8  # and now more often
         feeder.process.send_signal(signal.SIGTERM)
         assert feeder.end()[0] == 0
     with sees.client() as client:
@@ -158,6 +159,38 @@ def test_a_film_is_seen_through_opencv(sees, tmp_path):
                 r, _, b = got.getpixel((9, 9))
             colours.add("red" if r > b else "blue")
     assert colours == {"red", "blue"}
+
+
+def test_a_feeder_reaches_a_service_over_tls_with_a_token(tmp_path):
+    pytest.importorskip("cryptography")
+    daemon, address = teachable(tmp_path)
+    port = address.rpartition(":")[2].partition("/")[0]
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    paint(tmp_path / "play", "a.png", 50)
+    command = [sys.executable, "-P", "-m", "edgecl", "feed", "camera", "--play", "play", "--once", "--label", "grey"]
+    where = ["--address", f"https://127.0.0.1:{port}", "--certificate", "state/tls/certificate.pem"]
+    try:
+        done = subprocess.run([*command, *where], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and "has no token" in done.stderr
+        done = subprocess.run([*command, *where, "--token-file", "token"], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "1 samples were taught.\n"), done.stderr
+        with daemon.client() as client:
+            assert client.counters["stored"] == 1
+    finally:
+        daemon.end()
+
+
+def test_a_feeder_gives_up_when_it_was_told_to(tmp_path):
+    daemon = started(tmp_path, PICTURES)
+    paint(tmp_path / "play", "a.png", 50)
+    try:
+        with Feeder(daemon, "camera", "--play", "play", "--give-up", "1") as feeder:
+            until(lambda: "camera" in shown(daemon))
+            daemon.kill()
+            status, _, err = feeder.end()
+        assert status == 2 and "does not answer" in err
+    finally:
+        daemon.end()
 
 
 def test_a_service_that_is_started_again_is_fed_again(tmp_path):
@@ -298,6 +331,7 @@ def test_what_cannot_be_fed_is_said(sees, arguments, said):
 
 
 def test_no_more_is_shown_than_there_is_room_for(sees):
+    until(lambda: not shown(sees), 20)  # those of other tests
     with sees.client(admin=False) as client:
 
         def show(name: str, body: bytes, kind: str = "image/png") -> int:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from daemons import until
 from pages import NAME, browser, teachable
-from test_feed import SIGNALS, Feeder, image
-from test_page import add, best, says
+from test_feed import SIGNALS, Feeder, image, shown
+from test_page import add, best, says, violations
 
 pytestmark = pytest.mark.browser
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 220)}
@@ -91,6 +91,7 @@ def test_three_classes_are_taught_through_the_device_s_camera_where_the_browser_
         with browser(tmp_path) as page:
             page.goto(address)
             says(page, "source-note", "only to https and localhost")
+            assert violations(page) == []
             add(page, *COLOURS)
             page.click("#view button")  # what it offers instead
             assert page.is_checked("[value=device]")
@@ -108,6 +109,19 @@ def test_three_classes_are_taught_through_the_device_s_camera_where_the_browser_
                         count = lambda k=key: page.inner_text(f"#classes li:nth-child({k}) small")  # noqa: E731
                         until(lambda count=count: int(count().split()[0]) >= 5, 20)
                         page.keyboard.up(str(key))
+                with Feeder(daemon, "camera", "--play", pictures(tmp_path / "second", "green", 1)[0].rpartition("/")[0],
+                            "--name", "second"):  # fmt: skip
+                    until(lambda: len(shown(daemon)) == 2)
+                    only("blue")
+                    page.check("[value=files]")
+                    page.check("[value=device]")
+                    page.wait_for_selector("#source-note select")
+                    until(lambda: colour(page) == "blue", 20)
+                    page.select_option("#source-note select", "second")
+                    until(lambda: colour(page) == "green", 20)
+                    assert violations(page) == []
+                    page.select_option("#source-note select", "camera")
+                    until(lambda: colour(page) == "blue", 20)
                 numbers = [looked(daemon) for _ in range(2) if not page.wait_for_timeout(1000)]
                 assert numbers[1] - numbers[0] >= 4  # live: it looks, so the feeder hurries
             until(lambda: page.evaluate("!document.querySelector('#view canvas')"), 30)  # gone: no stale picture
@@ -132,8 +146,7 @@ def colour(page) -> str | None:
 
 
 def looked(daemon) -> int:
-    with daemon.client() as client:
-        return client.ask("GET", "/v1/feeds")["feeds"][0]["number"]
+    return shown(daemon)["camera"]["number"]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import { words } from "./words.js";
 
 const TEACH_MS = 150, SEE_MS = 250, MOST_SHOWN = 8;
 let source = null, visible = false;  // a source once it is known what the service takes
-let held = null, teaching = false, labelled = true;
+let held = null, pressed = [], teaching = false, labelled = true;
 
 function failed(error) {
   if (!(error instanceof Refused)) throw error;
@@ -52,7 +52,8 @@ function begin(label) {
   if (held !== null) return;
   held = label;
   classes.press(label, true);
-  teach(label);
+  pressed.push(label);
+  teach();
 }
 
 function end(label) {
@@ -62,19 +63,23 @@ function end(label) {
   kept.endBurst();
 }
 
-async function teach(label) {
-  if (teaching) return;
+async function teach() {
+  if (teaching) return;  // what was pressed meanwhile comes after the sample that is on its way
   teaching = true;
   try {
-    do {
-      const picture = source?.frame();
-      if (!picture) break;
-      await (source === sources.pool ? tell(label, picture) : observe(label, picture));
-      await source.taken();
-      if (source.one) break;
-      await new Promise((next) => setTimeout(next, TEACH_MS));
-    } while (held === label);
+    while (pressed.length) {
+      const label = pressed.shift();
+      do {
+        const picture = source?.frame();
+        if (!picture) break;
+        await (source === sources.pool ? tell(label, picture) : observe(label, picture));
+        await source.taken();
+        if (source.one) pressed = [];  // the next picture was not seen by whoever pressed
+        else await new Promise((next) => setTimeout(next, TEACH_MS));
+      } while (held === label && !source.one);
+    }
   } catch (error) {
+    pressed = [];
     failed(error);
   } finally {
     teaching = false;
