@@ -18,6 +18,8 @@ from daemons import Daemon, until
 from pages import TOKEN, teachable
 
 from edgecl.errors import EdgeclError
+from edgecl.feed import Taken
+from edgecl.feed.windows import Windows
 
 image = pytest.importorskip("PIL.Image")
 PICTURES = 'input_shape = [3, 16, 16]\nnetwork = "mlp"\nbatch = 8\nmemory = 60\n'
@@ -133,6 +135,14 @@ def test_pictures_are_taught_and_predicted_without_a_page(sees, tmp_path):
     assert status == 0 and [line.split()[0] for line in out.splitlines()[:2]] == ["dark", "light"], err
 
 
+def test_a_picture_that_is_none_is_said(sees, tmp_path):
+    paint(tmp_path / "play", "b.png", 9)
+    (tmp_path / "play" / "a.jpg").write_bytes(b"no picture")
+    with Feeder(sees, "camera", "--play", str(tmp_path / "play")) as feeder:
+        status, _, err = feeder.end()
+    assert status == 2 and "a.jpg' is no picture" in err and "Traceback" not in err
+
+
 def test_large_pictures_are_sent_small(sees, tmp_path):
     paint(tmp_path / "play", "large.png", 90, 2000)
     with Feeder(sees, "camera", "--play", str(tmp_path / "play"), "--width", "200"):
@@ -159,6 +169,10 @@ def test_a_film_is_seen_through_opencv(sees, tmp_path):
                 r, _, b = got.getpixel((9, 9))
             colours.add("red" if r > b else "blue")
     assert colours == {"red", "blue"}
+    with Feeder(sees, "camera", film, "--once", "--predict", "--json") as feeder:
+        status, out, _ = feeder.end()
+    assert status == 0 and 1 <= len(out.splitlines()) <= 20
+    assert all(json.loads(line)["confidence"] for line in out.splitlines())
 
 
 def test_a_feeder_reaches_a_service_over_tls_with_a_token(tmp_path):
@@ -216,6 +230,19 @@ def tone(path, hertz: float, seconds: float = 1.0, rate: int = 16000):
         file.setparams((1, 2, rate, 0, "NONE", "none"))
         file.writeframes((32767 * x).astype("<i2").tobytes())
     return x
+
+
+def test_a_window_holds_the_last_values_in_the_service_s_own_type():
+    windows = Windows(Taken((2, 1, 4), "int16"))
+    windows.push(np.array([[1.4, -40000], [2, 2], [3, 3]], np.float32))
+    assert not windows.ready  # three of four
+    windows.push(np.array([[4, 4], [5, 70000]], np.float32))
+    assert windows.ready
+    x = np.frombuffer(windows.frame().body, "<i2").reshape(2, 4)
+    assert x.tolist() == [[2, 3, 4, 5], [2, 3, 4, 32767]]
+    assert not windows.ready  # nothing came since
+    windows.push(np.arange(20, dtype=np.float32).reshape(10, 2))
+    assert np.frombuffer(windows.frame().body, "<i2").reshape(2, 4).tolist() == [[12, 14, 16, 18], [13, 15, 17, 19]]
 
 
 def peak(body: bytes, rate: int = 16000) -> float:

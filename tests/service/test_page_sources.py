@@ -124,6 +124,11 @@ def test_three_classes_are_taught_through_the_device_s_camera_where_the_browser_
                     until(lambda: colour(page) == "blue", 20)
                 numbers = [looked(daemon) for _ in range(2) if not page.wait_for_timeout(1000)]
                 assert numbers[1] - numbers[0] >= 4  # live: it looks, so the feeder hurries
+            with daemon.client() as client:  # a raw sample is a picture too
+                raw = np.zeros((3, 16, 16), np.uint8)
+                raw[0] = 250
+                show = lambda: client.request("POST", "/v1/feeds/raw", raw.tobytes(), "application/octet-stream")  # noqa: E731
+                until(lambda: show()[0] == 200 and colour(page) == "red", 30)
             until(lambda: page.evaluate("!document.querySelector('#view canvas')"), 30)  # gone: no stale picture
             says(page, "view", "edgecl feed camera")
             assert not [text for text in page.said if "404" not in text]

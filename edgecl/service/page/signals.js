@@ -15,10 +15,26 @@ export const side = () => Math.max(64, 2 * Math.max(input.shape[1], input.shape[
 export const soundOf = (values) =>
   (input.dtype === "int16" ? Int16Array.from(values, (v) => Math.max(-32768, Math.min(32767, Math.round(32767 * v)))) : values).buffer;
 
-// A canvas of the window in `buffer`; its `raw` is what is sent.
+// A canvas of the raw sample in `buffer`; its `raw` is what is sent.
 export function drawn(buffer) {
-  const canvas = el("canvas", { width: WIDTH, height: HEIGHT });
-  const values = new ARRAYS[input.dtype](buffer), [channels, , count] = input.shape;
+  const values = new ARRAYS[input.dtype](buffer), canvas = isPicture() ? pixels(values) : lines(values);
+  canvas.raw = new Blob([buffer], { type: "application/octet-stream" });
+  return canvas;
+}
+
+function pixels(values) {
+  const [channels, height, width] = input.shape, canvas = el("canvas", { width, height });
+  const context = canvas.getContext("2d"), image = context.createImageData(width, height), plane = width * height;
+  for (let i = 0; i < plane; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = values[(channels === 3 ? c : 0) * plane + i];
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function lines(values) {
+  const canvas = el("canvas", { width: WIDTH, height: HEIGHT }), [channels, , count] = input.shape;
   const context = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
   let low = 0, high = 0;
   for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
@@ -29,6 +45,5 @@ export function drawn(buffer) {
     for (let i = 0; i < count; i++) context.lineTo((i * WIDTH) / (count - 1), HEIGHT / 2 - (0.46 * HEIGHT * values[c * count + i]) / reach);
     context.stroke();
   }
-  canvas.raw = new Blob([buffer], { type: "application/octet-stream" });
   return canvas;
 }
