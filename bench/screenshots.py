@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
@@ -42,31 +43,69 @@ def shoot(page: Path, target: Path, width: int, height: int, dark: bool) -> None
 
 
 def shoot_service(out: Path) -> None:
-    """The page of the service, both views, wide and light, narrow and dark."""
-    sys.path.insert(0, str(ROOT / "tests" / "service"))
-    from pages import SCENES, browser, teachable
+    """The page of the service: both views, wide and narrow, light and dark; the device's own camera, without TLS."""
+    for folder in ("shared", "service"):
+        sys.path.insert(0, str(ROOT / "tests" / folder))
+    from pages import NAME, SCENES, browser, teachable
     from test_page import add, scene, teach
 
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         daemon, address = teachable(folder)
         try:
-            for width, dark in ((1400, False), (360, True)):
+            for width, dark in ((1400, False), (1400, True), (360, False), (360, True)):
                 with browser(folder, width, dark) as page:
                     page.goto(address)
-                    if not dark:
+                    if (width, dark) == (1400, False):
                         add(page, *SCENES)
-                    for _ in range(3):
+                    for _ in range(2):
                         for key, name in enumerate(SCENES, 1):
                             teach(page, name, str(key))
                     scene(page, "green")
                     page.wait_for_timeout(700)
-                    page.screenshot(path=out / f"service_teach_{width}.png", full_page=True)
+                    named = f"{width}_dark" if dark else f"{width}"
+                    page.screenshot(path=out / f"service_teach_{named}.png", full_page=True)
                     page.keyboard.press("w")
                     page.wait_for_timeout(5000)
-                    page.screenshot(path=out / f"service_watch_{width}.png", full_page=True)
+                    page.screenshot(path=out / f"service_watch_{named}.png", full_page=True)
         finally:
             daemon.end()
+    with tempfile.TemporaryDirectory() as work:
+        daemon, address = teachable(Path(work), tls=False, name=NAME)
+        try:
+            shoot_device(out, Path(work), daemon, address)
+        finally:
+            daemon.end()
+
+
+def shoot_device(out: Path, work: Path, daemon: Any, address: str) -> None:
+    """Why the browser's camera is not given, on a phone; then the device's own, live."""
+    from pages import browser
+    from test_feed import Feeder
+    from test_page import add, best
+    from test_page_sources import COLOURS, pictures
+
+    with browser(work, 360) as page:
+        page.goto(address)
+        page.wait_for_selector("#view button")
+        page.screenshot(path=out / "service_no_tls_360.png")
+    with browser(work, 1400) as page:
+        page.goto(address)
+        add(page, *COLOURS)
+        for key, name in enumerate(COLOURS, 1):
+            pictures(work / name, name, 3)
+            with Feeder(daemon, "camera", "--play", str(work / name), "--hold", "0.1"):
+                page.check("[value=device]")
+                page.wait_for_selector("#view canvas[role=img]")
+                page.wait_for_timeout(500)
+                page.keyboard.down(f"{key}")
+                page.wait_for_timeout(900)
+                page.keyboard.up(f"{key}")
+                while name == "blue" and best(page) != name:
+                    page.wait_for_timeout(100)
+                if name == "blue":
+                    page.screenshot(path=out / "service_device_1400.png")
+            page.wait_for_selector("#view canvas", state="detached")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ HOMES = {
     "demo": "demo",
     "doctor": "doctor",
     "teach": "teach",
+    "feed": "feed",
     "serve": "serve",
     "ctl": "ctl",
     "service": "service",

@@ -85,6 +85,11 @@ class Held:
         return self.learner.spec
 
     @property
+    def front(self) -> str:
+        """What raw samples pass before the network, by name."""
+        return str(self.learner.plan.config.front)
+
+    @property
     def steps(self) -> int:
         return self.learner.model.steps
 

@@ -24,7 +24,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 OWN = ("page.css", "app.js", "api.js", "words.js", "dom.js", "watch.js", "teach.js", "classes.js", "sources.js",
-       "kept.js", "icon.svg")  # fmt: skip
+       "device.js", "signals.js", "ear.js", "kept.js", "icon.svg")  # fmt: skip
 SHARED = ("uPlot.iife.min.js", "uPlot.min.css")  # of the report
 
 

@@ -45,10 +45,29 @@ def picture(body: bytes, kind: str, spec: SampleSpec) -> np.ndarray:
     return np.ascontiguousarray(letterbox(planes, (height, width))).astype(spec.dtype)
 
 
+DRAWN = (160, 480)  # rows, columns of a signal's picture
+
+
+def _lines(signal: np.ndarray) -> np.ndarray:
+    """uint8 [1, h, w]: a line for each channel of a signal [C, T], from its least to its greatest value in a column."""
+    height, width = DRAWN
+    x = signal.astype(np.float64)
+    low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
+    rows = np.rint((height - 1) * (1 - (x - low) / (high - low or 1.0))).astype(int)
+    drawn = np.full((1, height, width), 255, np.uint8)
+    for i, channel in enumerate(rows):
+        shade = 0 if len(rows) == 1 else 160 * i // (len(rows) - 1)
+        for column, part in enumerate(np.array_split(np.repeat(channel, -(-width // len(channel))), width)):
+            drawn[0, part.min() : part.max() + 1, column] = shade
+    return drawn
+
+
 def png(sample: np.ndarray) -> bytes:
-    """A sample [C, H, W] as a PNG, to be looked at: of 3 channels in colour, else the first one in grey. Values other
-    than uint8 are stretched between their least and greatest.
+    """A sample [C, H, W] as a PNG, to be looked at: of 3 channels in colour, else the first one in grey, a signal as
+    lines. Values other than uint8 are stretched between their least and greatest.
     """
+    if sample.shape[1] == 1 < sample.shape[2]:
+        sample = _lines(sample[:, 0])
     x = sample if len(sample) == 3 else sample[:1]
     if x.dtype != np.uint8:
         low, high = float(x.min()), float(x.max())

@@ -18,6 +18,7 @@ from .config import RELOADABLE, ServiceConfig
 from .corrections import Corrections
 from .device import device_facts
 from .events import Events
+from .feeds import Feeds
 from .held import Held
 from .journal import Journal
 from .pool import Pool
@@ -51,7 +52,7 @@ class Service:
         self.began = time.monotonic()
         self.reload: Callable[[], list[str]] = list  # reads the configuration again; the daemon's
         self.events = Events()
-        self.pool = Pool(config.pool)
+        self.pool, self.feeds = Pool(config.pool), Feeds()
         self.repeats = Repeats(config.state / "repeats.json")
         self.schedule = Schedule(held, config.learn, self._after_slice, self.checkpoint)
         self.schedule.held_by = safe
@@ -246,7 +247,7 @@ class Service:
             "busy": self.work.busy, "jobs_waiting": self.work.waiting,
             "model": {"steps": held.steps, "slot": held.slot},
             "labels": facts.pop("labels"),
-            "input": {"shape": list(held.spec.shape), "dtype": held.spec.dtype},
+            "input": {"shape": list(held.spec.shape), "dtype": held.spec.dtype, "front": held.front},
             "learning": {
                 "when": schedule.config.when, "paused": schedule.paused, "held_by": schedule.held_by,
                 "waits_seconds": round(schedule.waits, 1), "fresh": held.fresh,

@@ -118,6 +118,23 @@ def socket_text(name: str, path: str, group: str) -> str:
     )
 
 
+def feeder_text(command: str) -> str:
+    """The file of the feeders' unit, `edgecl-feed@camera` and others: a process of its own that has the device and one
+    socket, and neither network nor files.
+    """
+    devices = "DeviceAllow=char-video4linux rw\nDeviceAllow=char-alsa rw\nDeviceAllow=char-ttyUSB rw\n"
+    hardened = HARDENED.replace("PrivateDevices=yes\n", devices + "DeviceAllow=char-ttyACM rw\n").replace(
+        "StateDirectory=edgecl\nStateDirectoryMode=0700\nConfigurationDirectory=edgecl\n", ""
+    )
+    return (
+        "# Written by `edgecl service install`. To begin: systemctl enable --now edgecl-feed@camera\n[Unit]\n"
+        "Description=edgecl: the device's %I\nAfter=edgecl.service\n\n[Service]\n"
+        f"ExecStart={command} feed %i\n"
+        "SupplementaryGroups=edgecl-use video audio dialout\nRestart=on-failure\nRestartSec=5\nNice=5\n"
+        f"{hardened}{ALONE}\n[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
 EXAMPLE = """\
 # edgecl serve reads this. `edgecl serve --check --config FILE` checks it and prints the plan.
 [learner]
@@ -144,6 +161,7 @@ def files(unit: Unit) -> dict[str, str]:
         "etc/systemd/system/edgecl.service": unit.text(),
         "etc/systemd/system/edgecl.socket": socket_text("api", "/run/edgecl/api.sock", "edgecl-use"),
         "etc/systemd/system/edgecl-admin.socket": socket_text("admin", "/run/edgecl/admin.sock", "edgecl-admin"),
+        "etc/systemd/system/edgecl-feed@.service": feeder_text(unit.command),
         "etc/sysusers.d/edgecl.conf": SYSUSERS,
     }
 

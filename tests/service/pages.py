@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
-from chrome import chromium
+from chrome import chromium, needed
 from daemons import Daemon
 
 TOKEN, NAME = "a-token-of-the-tests", "edge.test"  # resolved to loopback by the browser's own rule
 LEARNER = 'input_shape = [3, 16, 16]\nnetwork = "mlp"\nbatch = 8\nmemory = 60\n'
 SCENES = {"red": (76, 85, 255), "green": (150, 44, 21), "blue": (29, 255, 107)}  # Y, U, V
-WIDTH, HEIGHT, FRAMES = 160, 120, 12  # of a scene, 10 a second
+WIDTH, HEIGHT, FRAMES = 160, 120, 20  # of a scene, 10 a second
 
 
 def film(path: Path) -> Path:
@@ -38,34 +37,40 @@ def free_port() -> int:
         return int(made.getsockname()[1])
 
 
-def teachable(folder: Path, tls: bool = True, when: str = "samples:2") -> tuple[Daemon, str]:
-    """A daemon on a port, and the address of its page."""
+def teachable(
+    folder: Path, tls: bool = True, learner: str = LEARNER, name: str | None = None
+) -> tuple[Daemon, str]:
+    """A daemon on a port, and the address of its page under ``name``; default: with TLS under `NAME`."""
     port, daemon = free_port(), Daemon(folder)
     tokens = folder / "tokens"
     tokens.write_text(f"admin tests {hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
     tokens.chmod(0o600)
-    daemon.sections["learner"] = LEARNER
-    daemon.sections["learn"] = f'when = "{when}"\nslice = "1s"\nend_task = "never"\n'
+    daemon.sections["learner"] = learner
+    daemon.sections["learn"] = 'when = "samples:2"\nslice = "1s"\nend_task = "never"\n'
     daemon.sections["serve"] = (
         f'listen = "127.0.0.1:{port}"\ntls = {str(tls).lower()}\nhosts = ["{NAME}"]\ntokens = "{tokens}"\n'
         "unsure_below = 0.5\n"
     )
     daemon.start()
-    return daemon, f"{'https' if tls else 'http'}://{NAME if tls else '127.0.0.1'}:{port}/#token={TOKEN}"
+    return daemon, f"{'https' if tls else 'http'}://{name or (NAME if tls else '127.0.0.1')}:{port}/#token={TOKEN}"
 
 
 @contextmanager
-def browser(folder: Path, width: int = 1280, dark: bool = False, **more) -> Iterator[object]:
+def browser(
+    folder: Path, width: int = 1280, dark: bool = False, flags: tuple[str, ...] = (),
+    film_of: Callable[[Path], Path] = film, **more,
+) -> Iterator[object]:  # fmt: skip
     """A page of Chromium, without one yet in it; what it says on its console fails the test."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    flags = [
+    playwright = needed("playwright.sync_api")
+    given = [
         "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={film(folder / 'film.y4m')}", f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+        f"--use-file-for-fake-video-capture={film_of(folder / 'film.y4m')}",
+        f"--host-resolver-rules=MAP {NAME} 127.0.0.1", *flags,
     ]  # fmt: skip
     with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=chromium(), args=flags, headless=True)
+        started = p.chromium.launch(executable_path=chromium(), args=given, headless=True)
         context = started.new_context(
-            ignore_https_errors=True, viewport={"width": width, "height": 900}, permissions=["camera"],
+            ignore_https_errors=True, viewport={"width": width, "height": 900}, permissions=["camera", "microphone"],
             color_scheme="dark" if dark else "light", accept_downloads=True, **more,
         )  # fmt: skip
         page = context.new_page()

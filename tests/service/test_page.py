@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chrome import needed
 from daemons import until
 from pages import NAME, SCENES, TOKEN, browser, teachable
+
+from edgecl.service.pages import OWN
 
 pytestmark = pytest.mark.browser
 SCENE = """() => {
@@ -54,6 +57,12 @@ def ask(page, text):
     page.click("#ask-yes")
 
 
+def violations(page) -> list[str]:
+    """What axe-core finds wrong with what is shown."""
+    axe = needed("axe_playwright_python.sync_playwright")
+    return [found["id"] for found in axe.Axe().run(page).response["violations"]]
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
     """A daemon that was taught three classes through the page, and how that went."""
@@ -69,7 +78,7 @@ def taught(tmp_path_factory):
         right = {}
         for name in SCENES:
             scene(page, name)
-            until(lambda name=name: best(page) == name, 20)
+            until(lambda name=name: best(page) == name, 40)
             right[name] = best(page)
         said = page.said
     yield daemon, address, right, said
@@ -81,12 +90,12 @@ def test_three_classes_are_taught_from_the_camera_over_https_under_a_name(taught
     assert right == {name: name for name in SCENES} and not said
     with daemon.client() as client:
         assert set(client.ask("GET", "/v1/status")["labels"]) == set(SCENES)
-        assert client.counters["stored"] >= 12
+        assert client.counters["stored"] >= 6  # of six times that a key was held
 
 
-@pytest.mark.parametrize(("width", "dark"), [(360, True), (1400, False)])
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1400])
 def test_it_is_whole_at_two_widths_and_accessible(taught, tmp_path, width, dark):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     _, address, _, _ = taught
     with browser(tmp_path, width, dark) as page:
         page.goto(address)
@@ -95,9 +104,22 @@ def test_it_is_whole_at_two_widths_and_accessible(taught, tmp_path, width, dark)
             page.click(f"#go-{view}")
             page.wait_for_timeout(1500)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            found = axe.Axe().run(page)
-            assert [v["id"] for v in found.response["violations"]] == [], found.generate_report()
+            assert violations(page) == []
         assert not page.said
+
+
+def test_a_key_that_is_pressed_while_a_sample_is_on_its_way_is_not_lost(taught, tmp_path):
+    _, address, _, _ = taught
+    with browser(tmp_path) as page:
+        page.goto(address)
+        page.wait_for_selector("#seen .best")
+        page.route("**/v1/observe*", lambda route: (page.wait_for_timeout(1200), route.continue_()))
+        for key in "12":  # each let go of before the first is there
+            page.keyboard.down(key)
+            page.wait_for_timeout(50)
+            page.keyboard.up(key)
+        counts = lambda: [page.inner_text(f"#classes li:nth-child({k}) small").split()[0] for k in (1, 2)]  # noqa: E731
+        until(lambda: counts() == ["1", "1"], 20)
 
 
 def test_files_are_dropped_and_named_one_by_one(tmp_path):
@@ -157,6 +179,31 @@ def test_samples_of_the_pool_get_their_label_by_a_key(taught, tmp_path):
             says(page, "view", "No sample waits")
             assert not page.said
         until(lambda: client.counters["stored"] == before + 3)
+
+
+def test_the_curve_moves_within_two_seconds_of_a_sample(taught, tmp_path):
+    daemon, address, _, _ = taught
+    with daemon.client() as client, browser(tmp_path) as page:
+        page.goto(address)
+        page.keyboard.press("w")
+        page.wait_for_selector("#curve[aria-label]")
+        curve = lambda: page.get_attribute("#curve", "aria-label")  # noqa: E731
+        pixels = lambda: page.evaluate("document.querySelector('#curve canvas').toDataURL()")  # noqa: E731
+        for light, label in ((255, "a new class"), (0, "green")):  # which it does not expect
+            before, drawn = curve(), pixels()
+            client.observe(np.full((6, 3, 16, 16), light, np.uint8), [label] * 6)
+            until(lambda before=before: curve() != before, 2.0)
+            assert pixels() != drawn
+        assert not page.said
+
+
+def test_the_page_is_small(taught):
+    daemon, _, _, _ = taught
+    with daemon.client() as client:
+        sizes = [len(client.request("GET", f"/page/{name}")[1]) for name in OWN]
+        index = client.request("GET", "/")[1]
+    assert min(sizes) > 0 and sum(sizes) + len(index) <= 150_000
+    assert b"https://" not in index and b"http://" not in index  # nothing of anybody else's
 
 
 def test_watching_shows_curves_decisions_and_a_receipt(taught, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgecl.__main__ import main
-from edgecl.service.unit import Unit, files
+from edgecl.service.unit import Unit, feeder_text, files
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EDGECL, TOKENS = "/opt/edgecl/bin/edgecl", {"tokens": "/etc/edgecl/tokens"}
@@ -17,16 +17,18 @@ SHIPPED = {
     "edgecl.service": Unit(EDGECL),
     "edgecl-lan.service": Unit(EDGECL, allow="localhost 192.168.0.0/16", credentials=TOKENS),
 }
+TEXTS = {**{name: unit.text() for name, unit in SHIPPED.items()}, "edgecl-feed@.service": feeder_text(EDGECL)}
+THRESHOLDS = [("edgecl.service", 8), ("edgecl-lan.service", 14), ("edgecl-feed@.service", 8)]
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", TEXTS)
 def test_shipped_units_are_as_the_program_writes_them(name):
-    assert (DEPLOY / name).read_text() == SHIPPED[name].text()
+    assert (DEPLOY / name).read_text() == TEXTS[name]
 
 
 @needs_systemd
-@pytest.mark.parametrize(("name", "threshold"), [("edgecl.service", 8), ("edgecl-lan.service", 14)])
+@pytest.mark.parametrize(("name", "threshold"), THRESHOLDS)
 def test_the_units_exposure_is_small(name, threshold):
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", str(DEPLOY / name)]
     done = subprocess.run(command, capture_output=True, text=True)

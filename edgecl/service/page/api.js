@@ -48,29 +48,6 @@ export async function job(path, about = {}) {
 export const labelQuery = (label) =>
   encodeURIComponent(typeof label === "number" ? `${label}` : /^-?\d{1,18}$|^".*"$/s.test(label) ? `"${label}"` : label);
 
-// Events as they come, until `signal` says so: (kind, object) to `heard`.
-export async function listen(heard, signal) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  while (!signal.aborted) {
-    try {
-      const answer = await fetch("/v1/events", { headers, signal, cache: "no-store" });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        const parts = (text + value).split("\n\n");
-        text = parts.pop();
-        for (const part of parts) {
-          const kind = /^event: (.*)$/m.exec(part), data = /^data: (.*)$/m.exec(part);
-          if (kind && data) heard(kind[1], JSON.parse(data[1]));
-        }
-      }
-    } catch { /* it is asked again */ }
-    await new Promise((again) => setTimeout(again, 1000));
-  }
-}
-
 // Save what `path` answers under the name that it gives.
 export async function download(path) {
   const answer = await raw("GET", path);

@@ -56,7 +56,7 @@ $("gate").addEventListener("submit", (event) => {
 $("go-teach").addEventListener("click", () => show("teach"));
 $("go-watch").addEventListener("click", () => show("watch"));
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=radio]), dialog");
+  const typing = event.target.closest("input:not([type=radio]), select, dialog");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
   if (key === "w") show("watch");

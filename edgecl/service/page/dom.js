@@ -3,6 +3,9 @@ import { words } from "./words.js";
 
 export const $ = (id) => document.getElementById(id);
 
+// A line under the picture at hand.
+export const note = (text) => { $("source-note").textContent = text; };
+
 export function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

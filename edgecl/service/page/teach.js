@@ -3,12 +3,13 @@ import { post, send, labelQuery, Refused } from "./api.js";
 import * as classes from "./classes.js";
 import { $, bar, canvasOf, el } from "./dom.js";
 import * as kept from "./kept.js";
-import { sources } from "./sources.js";
+import * as signals from "./signals.js";
+import { fitting, sources } from "./sources.js";
 import { words } from "./words.js";
 
 const TEACH_MS = 150, SEE_MS = 250, MOST_SHOWN = 8;
-let source = sources.camera, visible = false, side = 96;
-let held = null, teaching = false, labelled = true;
+let source = null, visible = false;  // a source once it is known what the service takes
+let held = null, pressed = [], teaching = false, labelled = true;
 
 function failed(error) {
   if (!(error instanceof Refused)) throw error;
@@ -16,17 +17,20 @@ function failed(error) {
   $("state").className = "bad";
 }
 
-const blobOf = (picture) => new Promise((done) => canvasOf(picture, side).toBlob(done, "image/png"));
+const bodyOf = (picture) => picture.raw ?? new Promise((done) => canvasOf(picture, signals.side()).toBlob(done, "image/png"));
 
 async function choose(name) {
-  source.hide();
+  source?.hide();
   source = sources[name];
   if (visible) await source.show().catch(failed);
 }
 
-for (const name of Object.keys(sources)) {
-  const radio = el("input", { type: "radio", name: "source", value: name, checked: name === "camera", onchange: () => choose(name) });
-  $("sources").append(el("label", {}, radio, words[name]));
+function offer(names) {
+  for (const name of names) {
+    const radio = el("input", { type: "radio", name: "source", value: name, checked: name === names[0], onchange: () => choose(name) });
+    $("sources").append(el("label", {}, radio, words[name]));
+  }
+  choose(names[0]);
 }
 classes.begin(begin, end, failed);
 $("undo").addEventListener("click", () => kept.undo(failed));
@@ -36,7 +40,9 @@ view.addEventListener("dragleave", () => view.classList.remove("over"));
 view.addEventListener("drop", async (event) => {
   event.preventDefault();
   view.classList.remove("over");
-  $("sources").querySelector("[value=files]").checked = true;
+  const radio = $("sources").querySelector("[value=files]");
+  if (!radio) return;  // no pictures are taken here
+  radio.checked = true;
   const files = [...event.dataTransfer.files];
   if (source !== sources.files) await choose("files");
   await sources.files.add(files);
@@ -46,7 +52,8 @@ function begin(label) {
   if (held !== null) return;
   held = label;
   classes.press(label, true);
-  teach(label);
+  pressed.push(label);
+  teach();
 }
 
 function end(label) {
@@ -56,19 +63,23 @@ function end(label) {
   kept.endBurst();
 }
 
-async function teach(label) {
-  if (teaching) return;
+async function teach() {
+  if (teaching) return;  // what was pressed meanwhile comes after the sample that is on its way
   teaching = true;
   try {
-    do {
-      const picture = source.frame();
-      if (!picture) break;
-      await (source === sources.pool ? tell(label, picture) : observe(label, picture));
-      await source.taken();
-      if (source.one) break;
-      await new Promise((next) => setTimeout(next, TEACH_MS));
-    } while (held === label);
+    while (pressed.length) {
+      const label = pressed.shift();
+      do {
+        const picture = source?.frame();
+        if (!picture) break;
+        await (source === sources.pool ? tell(label, picture) : observe(label, picture));
+        await source.taken();
+        if (source.one) pressed = [];  // the next picture was not seen by whoever pressed
+        else await new Promise((next) => setTimeout(next, TEACH_MS));
+      } while (held === label && !source.one);
+    }
   } catch (error) {
+    pressed = [];
     failed(error);
   } finally {
     teaching = false;
@@ -76,8 +87,8 @@ async function teach(label) {
 }
 
 async function observe(label, picture) {
-  const shown = canvasOf(picture, side);
-  const { ids } = await send(`/v1/observe?wait=durable&label=${labelQuery(label)}`, await blobOf(shown));
+  const shown = picture.raw ? picture : canvasOf(picture, signals.side());
+  const { ids } = await send(`/v1/observe?wait=durable&label=${labelQuery(label)}`, await bodyOf(shown));
   classes.taught(label, ids.length);
   kept.add(label, ids, shown);
 }
@@ -92,8 +103,9 @@ async function tell(label, picture) {
 // What the service sees in the picture at hand.
 async function see() {
   try {
-    const picture = visible && !document.hidden ? source.frame() : null;
-    if (picture && labelled) draw(await send("/v1/predict?proba=1&keep=0", await blobOf(picture)));
+    const looks = visible && !document.hidden && source && (source !== sources.pool || signals.isPicture());
+    const picture = looks ? source.frame() : null;
+    if (picture && labelled) draw(await send("/v1/predict?proba=1&keep=0", await bodyOf(picture)));
     else $("seen").replaceChildren(...(labelled ? [] : [el("li", {}, el("span", {}, words.nothingYet))]));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -114,13 +126,13 @@ function draw({ labels, classes: names, probabilities }) {
 
 export function shown(on) {
   visible = on;
-  if (on) source.show().catch(failed);
-  else source.hide();
+  if (on) source?.show().catch(failed);
+  else source?.hide();
 }
 
 export function told(status) {
-  const [, height, width] = status.input.shape;
-  side = Math.max(64, 2 * Math.max(height, width));
+  signals.told(status.input);
+  if (source === null) offer(fitting());
   labelled = status.model.steps > 0;
   classes.told(status.labels);
 }

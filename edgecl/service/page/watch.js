@@ -82,6 +82,8 @@ function drawCharts() {
   ];
   charts[0].setData([looks.at, looks.holdout, looks.before]);
   charts[1].setData([looks.at, looks.resident]);
+  $("curve").setAttribute("aria-label", `${words.accuracy} ${percent(looks.holdout.at(-1))}, ${words.before} ${percent(looks.before.at(-1))}`);
+  $("memory").setAttribute("aria-label", `${words.resident} ${bytes(looks.resident.at(-1))}`);
 }
 
 async function readDecisions() {
