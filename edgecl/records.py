@@ -32,6 +32,11 @@ class Records:
         return self.life.intake.labels.distinct
 
     @property
+    def units(self) -> tuple[Label | None, ...]:
+        """The label of each head unit that has samples; None where it was removed."""
+        return tuple(self.life.intake.labels.labels)
+
+    @property
     def model(self) -> LiveModel:
         """The weights as they are now: their version, to keep, to go back to, to take away."""
         return LiveModel(self.life.core, self.life.diary, self._work)
