@@ -3,8 +3,10 @@
     "edgecl-update 1\\n" | length of the header, u32 | header, JSON | patterns | values | sums | sha256 of all before
 
 patterns : a bitmap of each sparse tensor in canonical order, back to back, deflated; left out where they are known
-values : tensor by tensor in graph order, the living weights only: ``<f4`` values (f32), or differences from the base:
-    ``<f2`` (f16), a ``<f4`` scale and signed bytes (int8). Head rows are ``<f4`` values always
+values : first ``<f4`` numbers, tensor by tensor in graph order: head rows, and in int8 the scale of each other tensor;
+    then the living weights of all other tensors, in the same order: ``<f4`` values (f32), or differences from the base
+    in ``<f2`` (f16) or signed bytes (int8). These lie byte by byte: all lowest bytes, .., all highest bytes; the
+    highest, which hold sign and exponent and are alike, are deflated
 sums : float64: counts [L], sums [L, d], upper triangle of the second moment
 
 Every size is known from schema, labels and patterns before a part is read; no number is used before it was checked.
@@ -23,9 +25,11 @@ from .header import LONGEST, Header, read_header
 from .model import Array, FleetModel, Label, Schema, Sums
 from .quantise import Wire, applied
 from .refusals import BadUpdate
+from .squeeze import inflated, packed, unpacked
 
 MAGIC = b"edgecl-update 1\n"
 _START, _END = len(MAGIC) + 4, 32
+WIDTHS, DTYPES = {"f32": 4, "f16": 2, "int8": 1}, {"f32": "<f4", "f16": "<f2", "int8": "i1"}
 
 
 @dataclass(frozen=True)
@@ -87,17 +91,18 @@ def _bitmaps(model: FleetModel) -> bytes:
 
 
 def _values(model: FleetModel, wire: dict[str, Wire] | None, form: str) -> bytes:
-    parts = []
+    plain, steps = [], []
     for t in model.schema.tensors:
-        if form == "f32" or t.kind == "head":
-            parts.append(_bytes(model.values[t.name].astype("<f4")))
-            continue
-        assert wire is not None
-        found = wire[t.name]
-        if found.scale is not None:
-            parts.append(found.scale.astype("<f4").tobytes())
-        parts.append(_bytes(found.steps))
-    return b"".join(parts)
+        if t.kind == "head":
+            plain.append(_bytes(model.values[t.name].astype("<f4")))
+        elif form == "f32":
+            steps.append(_bytes(model.values[t.name].astype("<f4")))
+        else:
+            assert wire is not None
+            steps.append(_bytes(wire[t.name].steps))
+            if form == "int8":
+                plain.append(np.float32(wire[t.name].scale).astype("<f4").tobytes())
+    return b"".join(plain) + packed(b"".join(steps), WIDTHS[form])
 
 
 def _bytes(array: Array) -> bytes:
@@ -155,13 +160,7 @@ def _patterns(part: memoryview, schema: Schema, header: Header, known: FleetMode
             raise BadUpdate("pattern", "The update leaves out a pattern that is not known here.", "Send it.")
         return {} if known is None else dict(known.patterns)
     expected = sum(-(-t.size // 8) for t in sparse)
-    inflate = zlib.decompressobj()
-    try:
-        bits = inflate.decompress(part, expected + 1)  # never more, whatever it says
-    except zlib.error as error:
-        raise BadUpdate("pattern", f"The patterns cannot be inflated: {error}.") from error
-    if len(bits) != expected or not inflate.eof or inflate.unused_data:
-        raise BadUpdate("pattern", f"The patterns are not {expected} bytes.")
+    bits = inflated(part, expected, "pattern")
     found, at = {}, 0
     for t in sparse:
         size = -(-t.size // 8)
@@ -183,20 +182,23 @@ def _read_values(
             raise BadUpdate("size", "Nothing changed, and yet there are values, labels or patterns.")
         return dict(known.values)
     counts = {t.name: _count(t.kind, t.size, patterns.get(t.name), header.labels) for t in schema.tensors}
-    width, scales = {"f32": 4, "f16": 2, "int8": 1}[form], 4 * (form == "int8")
-    expected = sum(
-        4 * counts[t.name] if t.kind == "head" else width * counts[t.name] + scales for t in schema.tensors
-    )
-    if len(part) != expected:
-        raise BadUpdate("size", f"The values are {len(part)} bytes where the patterns ask for {expected}.")
+    plain = 4 * sum(counts[t.name] if t.kind == "head" else form == "int8" for t in schema.tensors)
+    if len(part) < plain:
+        raise BadUpdate("size", f"The values are {len(part)} bytes, head rows and scales alone are {plain}.")
+    living = sum(counts[t.name] for t in schema.tensors if t.kind != "head")
+    steps = np.frombuffer(unpacked(part[plain:], living, WIDTHS[form]), DTYPES[form])
     values: dict[str, Array] = {}
     wire: dict[str, Wire] = {}
-    at = 0
+    at = begin = 0
     for t in schema.tensors:
         n = counts[t.name]
-        if form == "f32" or t.kind == "head":
+        if t.kind == "head":
             values[t.name] = _finite(np.frombuffer(part, "<f4", n, at), t.name).astype(np.float32)
             at += 4 * n
+            continue
+        own, begin = _finite(steps[begin : begin + n], t.name), begin + n
+        if form == "f32":
+            values[t.name] = own.astype(np.float32)
             continue
         scale = None
         if form == "int8":
@@ -204,9 +206,7 @@ def _read_values(
             if not (np.isfinite(scale) and scale > 0):
                 raise BadUpdate("number", f"The scale of '{t.name}' is no positive number.")
             at += 4
-        steps = np.frombuffer(part, "i1" if form == "int8" else "<f2", n, at)
-        wire[t.name] = Wire(_finite(steps, t.name), scale)
-        at += width * n
+        wire[t.name] = Wire(own, scale)
     if wire:
         assert known is not None
         with np.errstate(over="ignore"):

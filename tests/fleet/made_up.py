@@ -55,7 +55,9 @@ def server(rng=None, **rules):
     return Rounds(random_model(rng, labels=(0, "cat"), density=0.3), given)
 
 
-def answer(rounds, device="a", rng=None, form=None, change=None, labels=(0, "cat"), samples=10, budget=None):
+def answer(
+    rounds, device="a", rng=None, form=None, change=None, spoil=None, labels=(0, "cat"), samples=10, budget=None
+):
     """The model of a round for a device, moved a little, as an update."""
     from edgecl.fleet.codec import decode
 
@@ -68,5 +70,7 @@ def answer(rounds, device="a", rng=None, form=None, change=None, labels=(0, "cat
     if change is not None:
         change(model)
     wire = None if form == "f32" else Feedback().take(model, base, form)
+    if spoil is not None:
+        spoil(model, wire)
     about = About("update", device, rounds.round, samples, 5)
     return encode(model, about, base=base, wire=wire, form=form, patterns=rounds.rules.mode == "union")

@@ -35,13 +35,28 @@ def resealed(data, change):
 
 
 @pytest.mark.parametrize("form", ["f32", "f16", "int8"])
-def test_nan_is_refused(form):
+@pytest.mark.parametrize("where", ["stem", "deep", "head.bias"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused(form, where, number):
+    def spoil(model, wire):
+        if form == "int8" and where != "head.bias":
+            wire[where] = wire[where]._replace(scale=np.float32(number))
+        elif form == "f16" and where != "head.bias":
+            wire[where].steps[1] = number
+        else:
+            model.values[where][1] = number
+
     rounds = server(form=form)
-    data = bytearray(answer(rounds, labels=()))
-    count, width = 15 + sum(rounds.model.living.values()), {"f32": 4, "f16": 2, "int8": 1}[form]
-    at = len(data) - 32 - count * width - 12 * (form == "int8")  # the first number: a value, a difference, a scale
-    data[at : at + (2 if form == "f16" else 4)] = {"f16": b"\x00\x7e"}.get(form, b"\x00\x00\xc0\x7f")
-    assert refused(rounds, sealed(bytes(data[:-32]))) == "number"
+    assert refused(rounds, answer(rounds, spoil=spoil)) == "number"
+
+
+def test_what_leaves_float32_is_refused():
+    rounds = server(form="int8")
+
+    def spoil(model, wire):
+        wire["stem"] = wire["stem"]._replace(scale=np.float32(3e38))
+
+    assert refused(rounds, answer(rounds, spoil=spoil)) == "number"
 
 
 def test_wrong_sizes_are_refused():
