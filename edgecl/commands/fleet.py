@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import parsing
+from ..errors import BadInput
 from .places import writable_file
 from .seeds import parse_seeds
 from .show import print_table
@@ -77,6 +78,61 @@ def simulate(
     names = ["who", "seed", "mode", "format", "bytes_up", "bytes_down", "accuracy", "p10", "received", "forgetting"]
     print_table(names, [[str(row[n]) for n in names] for row in last])
     return 0
+
+
+NEW = """Write a Flower app for a fleet, and its first model, into a new folder.
+
+  edgecl fleet new DIR --config edgecl.toml     # [learner] of the devices' own configuration
+  flwr run DIR NAME --stream                    # as often as you like: it goes on
+
+All devices need the same [learner] network, input, sparsity and, in common mode, sparsity_policy = "static"."""
+
+
+@app.command("new", help=NEW)
+def new(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="a new folder")],
+    config: Annotated[str, typer.Option("--config", metavar="FILE", help="edgecl.toml of the devices")],
+    mode: Annotated[str, typer.Option("--mode", metavar="common|union", help="whose pattern")] = "common",
+    form: Annotated[str, typer.Option("--format", metavar="f32|f16|int8", help="of differences")] = "f16",
+    every: Annotated[int, typer.Option("--every", metavar="N", help="rounds between moves of it; 0: never")] = 5,
+    share: Annotated[float, typer.Option("--share", metavar="X", help="of the pattern that moves")] = 0.1,
+    least: Annotated[int, typer.Option("--least", metavar="N", help="replies without which a round is void")] = 2,
+    clip: Annotated[float, typer.Option("--clip", metavar="X", help="largest norm; 0: by the others'")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="of the first weights and of what grows")] = 0,
+) -> int:
+    from ..fleet.app_folder import check_empty, write_app
+    from ..fleet.rounds import Rules
+    from ..fleet.serving import Serving
+    from ..fleet.simulated import Way, first_model
+    from ..service.config import read_config
+
+    place = Path(folder).absolute()
+    check_empty(place)
+    read = read_config(config, {})
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in read.learner.items() if k != "seed"}
+    shape, dtype = options.pop("input_shape"), str(options.pop("dtype", "uint8"))
+    _check_alike(options, dtype, mode)
+    rules = Rules(mode=mode, form=form, every=every, share=share, least=least, clip=clip or None, seed=seed)
+    model = first_model(Way(options, True, True, read.fleet.bn), shape, dtype, seed)
+    Serving.begin(place / "state", model, rules)
+    files = write_app(place, place / "state")
+    living = sum(v.size for v in model.values.values())
+    print(f"{place}: {len(files)} files, and a first model of {living} living weights")
+    return 0
+
+
+def _check_alike(options: dict[str, Any], dtype: str, mode: str) -> None:
+    """Whether every device will make the same of it. Raises `BadInput`."""
+    if dtype != "uint8" and not ("mean" in options and "std" in options):
+        raise BadInput(
+            "Each device would choose mean and std from its own first samples.", "Give [learner] mean and std."
+        )
+    policy = options.get("sparsity_policy", options.get("mask", "tdm"))
+    if mode == "common" and options.get("sparsity", 0) and policy != "static":
+        raise BadInput(
+            f"The policy '{policy}' moves each device's own pattern.",
+            'Say sparsity_policy = "static", or --mode union.',
+        )
 
 
 def _tell_costs(found: list[dict[str, Any]], left: list[int], rounds: int) -> None:

@@ -78,7 +78,7 @@ class SimulatedDevice:
             return Learner.open(self._folder / done["state"]), Member.open(self._folder / done["member"])
         learner = Learner(
             input_shape=self._stream.input_shape, dtype=self._stream.input_dtype, classes=self._stream.class_count,
-            seed=self._seed, **self._way.options,
+            seed=self._seed, buffer=max(64, sum(len(share.train) for share in self._share)), **self._way.options,
         )  # fmt: skip
         return learner, Member(schema, self._name, rounds.rules.form)
 

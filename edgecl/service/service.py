@@ -18,6 +18,7 @@ from .config import RELOADABLE, ServiceConfig
 from .corrections import Corrections
 from .device import device_facts
 from .events import Events
+from .fleet import FleetSide
 from .held import Held
 from .journal import Journal
 from .pool import Pool
@@ -61,6 +62,7 @@ class Service:
         self.schedule.before_slice = self.watching.before_slice
         self.corrections = Corrections(config.state, held, self.watching)
         self.intake = IntakeThread(self.watching.flush)
+        self.fleet = FleetSide(self)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
     def start(self) -> None:
@@ -201,7 +203,7 @@ class Service:
             receipt = self.held.retrain_without(subject) if retrain else self.held.forget(subject)
             self.watching.forgot(subject)
             self.pool.clear()
-            return receipt
+            return receipt if retrain else {**receipt, "fleet_rounds": self.fleet.sent_rounds()}
 
         return self.job("retrain" if retrain else "forget", work)
 
