@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,18 @@ class Mean:
         self._rows: dict[str, dict[Label, ExactSum]] = {t.name: {} for t in schema.of("head")}
         self._row_weights: dict[Label, float] = {}
 
-    def add(self, model: FleetModel, weight: int, samples: int = 0) -> None:
-        """One device's weights, checked by the codec; ``weight`` at least 1."""
+    def add(self, model: FleetModel, weight: int, samples: int = 0, rows: Sequence[int] | None = None) -> None:
+        """One device's weights, checked by the codec; ``weight`` at least 1. rows: what each head row weighs instead: a
+        device that has hardly a sample of a label has hardly a say in it.
+        """
         w = float(weight)
+        of_rows = [w] * len(model.labels) if rows is None else [float(r) for r in rows]
         for t in self.schema.tensors:
             values = model.values[t.name].astype(np.float64)
             if t.kind == "head":
-                for label, row in zip(model.labels, values.reshape(len(model.labels), t.size)):
-                    self._rows[t.name].setdefault(label, ExactSum(t.size)).add(w * row)
+                for label, row, v in zip(model.labels, values.reshape(len(model.labels), t.size), of_rows):
+                    if v:
+                        self._rows[t.name].setdefault(label, ExactSum(t.size)).add(v * row)
                 continue
             if t.name not in self._sums:
                 self._patterns[t.name] = model.patterns.get(t.name, np.zeros(0, np.int32))
@@ -68,8 +73,9 @@ class Mean:
                 continue
             self._sums[t.name].add(w * values)
             self._weights[t.name] += w
-        for label in model.labels:
-            self._row_weights[label] = self._row_weights.get(label, 0.0) + w
+        for label, v in zip(model.labels, of_rows):
+            if v:
+                self._row_weights[label] = self._row_weights.get(label, 0.0) + v
         self.replies += 1
         self.samples += samples
 

@@ -43,13 +43,14 @@ class Update:
 
 @dataclass(frozen=True)
 class About:
-    """What a message says of itself beside the model; see `Header`."""
+    """What a message says of itself beside the model; see `Header`. counts: None: ``samples`` for each label."""
 
     kind: str
     device: str
     round: int
     samples: int = 0
     steps: int = 0
+    counts: tuple[int, ...] | None = None
 
 
 def encode(
@@ -67,9 +68,11 @@ def encode(
         own = zlib.compress(_bitmaps(model), 9)
     values = b"" if form == "none" else _values(model, wire, form)
     sums = b"" if model.sums is None else b"".join(_bytes(a) for a in vars(model.sums).values())
+    counts = about.counts if about.counts is not None else (about.samples,) * len(model.labels)
+    counts = counts if about.kind == "update" else ()
     header = Header(
         about.kind, model.schema.digest, base.digest if isinstance(base, FleetModel) else base, model.pattern_digest,
-        model.digest if about.kind == "model" else "", model.labels, hashlib.sha256(labels).hexdigest(), form,
+        model.digest if about.kind == "model" else "", model.labels, counts, hashlib.sha256(labels).hexdigest(), form,
         len(own), len(values), len(sums), about.device, about.round, about.samples, about.steps,
     )  # fmt: skip
     text = header.to_bytes()

@@ -27,6 +27,7 @@ class Header:
     network, base, pattern, labels_digest, model : digests of schema, base (None: whole), patterns, labels, and of the
         model that results ("" in an update)
     labels : of the head's rows;  form : one of `FORMATS`
+    counts : in an update, samples of each label: what its rows weigh; else none
     patterns, values, sums : bytes of the three parts that follow; 0 patterns: the receiver has them
     device, round, samples, steps : who, when, how many samples were trained on in how many steps
     """
@@ -37,6 +38,7 @@ class Header:
     pattern: str
     model: str
     labels: tuple[Label, ...]
+    counts: tuple[int, ...]
     labels_digest: str
     form: str
     patterns: int
@@ -48,7 +50,8 @@ class Header:
     steps: int
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"format": FORMAT, **self.__dict__, "labels": list(self.labels)}).encode()
+        lists = {"labels": list(self.labels), "counts": list(self.counts)}
+        return json.dumps({"format": FORMAT, **self.__dict__, **lists}).encode()
 
 
 def read_header(text: bytes) -> Header:
@@ -68,7 +71,10 @@ def read_header(text: bytes) -> Header:
         labels = check_labels(found["labels"])
     except ValueError as error:
         raise BadUpdate("labels", f"The labels cannot be used: {error}.") from error
-    return Header(**{k: v for k, v in found.items() if k != "format"} | {"labels": labels})
+    if len(found["counts"]) != (len(labels) if found["kind"] == "update" else 0):
+        raise BadUpdate("labels", "There is not a count for each label.")
+    more = {"labels": labels, "counts": tuple(found["counts"])}
+    return Header(**{k: v for k, v in found.items() if k != "format"} | more)
 
 
 def _check(found: Mapping[str, Any]) -> None:
@@ -87,6 +93,8 @@ def _check(found: Mapping[str, Any]) -> None:
         raise ValueError("differences without a base")
     if not isinstance(found["device"], str) or not _DEVICE.fullmatch(found["device"]):
         raise ValueError("'device' is no name")
+    if not isinstance(found["counts"], list) or not all(type(n) is int and 0 <= n < _MOST for n in found["counts"]):
+        raise ValueError("'counts' are none")
     for name in ("patterns", "values", "sums", "round", "samples", "steps"):
         if type(found[name]) is not int or not 0 <= found[name] < _MOST:
             raise ValueError(f"'{name}' is no count")

@@ -61,12 +61,18 @@ class Member:
             raise BadInput("There is no model of a round yet.", "Receive one first.")
         return written(self.base, state, units)
 
-    def update(self, state: Mapping[str, Any], units: Sequence[Label | None], samples: int, steps: int) -> bytes:
-        """What goes back: how a learner's state differs from `base` after so many steps on so many samples."""
+    def update(
+        self, state: Mapping[str, Any], units: Sequence[Label | None], samples: int, steps: int,
+        counts: Mapping[Label, int] | None = None,
+    ) -> bytes:  # fmt: skip
+        """What goes back: how a learner's state differs from `base` after so many steps on so many samples.
+        counts : samples of each label; of one that is not there: ``samples``
+        """
         if self.base is None:
             raise BadInput("There is no model of a round yet.", "Receive one first.")
         model = read(self.schema, state, units)
-        about = About("update", self.device, self.round, samples, steps)
+        of_labels = None if counts is None else tuple(int(counts.get(label, samples)) for label in model.labels)
+        about = About("update", self.device, self.round, samples, steps, of_labels)
         wire = None if self.form == "f32" else self._feedback.take(model, self.base, self.form)
         moved = model.pattern_digest != self.base.pattern_digest
         message = encode(model, about, base=self.base, wire=wire, form=self.form, patterns=moved)

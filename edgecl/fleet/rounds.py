@@ -158,7 +158,8 @@ class Rounds:
         if not header.samples:
             raise BadUpdate("format", "The update says that it is of no sample.")
         self._norms.check(distance(update.model, base), self.model)
-        self._mean.add(update.model, min(header.samples, self.rules.cap), header.samples)
+        cap = self.rules.cap
+        self._mean.add(update.model, min(header.samples, cap), header.samples, [min(n, cap) for n in header.counts])
         if update.model.sums is not None:
             self._features[header.device] = (header.labels, update.model.sums)
         self._replied.add(header.device)

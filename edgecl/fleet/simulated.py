@@ -104,7 +104,7 @@ class SimulatedDevice:
                 found["received"] = _share_right(self._tested(learner, task)) if learner.model.steps else None
             learner.learn(steps=steps)
             if self._way.exchanges:
-                up = member.update(learner.model.state(), learner.units, found["samples"], steps)
+                up = member.update(learner.model.state(), learner.units, found["samples"], steps, self._by_label(task))
                 rounds.take(up)
                 found |= {"up": f"up-{rounds.round}.bin", "sent": len(up)}
                 found["pattern"] |= peek(up).patterns > 0
@@ -124,6 +124,14 @@ class SimulatedDevice:
 
     def _count(self, task: int) -> int:
         return sum(len(share.train) for share in self._share[: task + 1])
+
+    def _by_label(self, task: int) -> dict[Any, int]:
+        found: dict[Any, int] = {}
+        for number, share in enumerate(self._share[: task + 1]):
+            units, counts = np.unique(self._stream.tasks[number].train.labels[share.train], return_counts=True)
+            for unit, count in zip(units, counts):
+                found[self._stream.labels[unit]] = found.get(self._stream.labels[unit], 0) + int(count)
+        return found
 
     def _samples(self, task: int, part: str) -> tuple[np.ndarray, list[Any]]:
         source = self._stream.tasks[task].test if part == "test" else self._stream.tasks[task].train

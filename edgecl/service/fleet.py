@@ -102,7 +102,9 @@ class FleetSide:
         try:
             learner.model.load(member.adopted(kept, learner.units))
             log = held.learn(steps=min(steps, service.config.fleet.steps))
-            update = member.update(learner.model.state(), learner.units, self._samples, int(log["steps"]))
+            counts = service.watching.holdout.seen or None
+            state, samples = learner.model.state(), self._samples
+            update = member.update(state, learner.units, samples, int(log["steps"]), counts)
             verdict = compare(before, service.watching.answers(), service.config.holdout)
             if verdict is not None and verdict.worse:
                 learner.model.load(kept)

@@ -29,9 +29,10 @@ def check(seed):
     base = random_model(rng)
     models = [random_model(rng) for _ in range(rng.integers(1, 5))]
     weights = rng.integers(1, 10_000, len(models))
+    of_rows = [rng.integers(0, 10_000, len(m.labels)) * (rng.random(len(m.labels)) < 0.8) for m in models]
     mean = Mean(SCHEMA)
-    for model, w in zip(models, weights):
-        mean.add(model, int(w))
+    for model, w, r in zip(models, weights, of_rows):
+        mean.add(model, int(w), rows=[int(v) for v in r])
     found = mean.finish(base)
     for name in ("stem", "conv", "deep"):
         new, lives, touched = reference(base, models, weights, name)
@@ -42,10 +43,11 @@ def check(seed):
         assert not full[~lives].any()
     for name in ("head.weight", "head.bias"):
         now, before = rows(found, name), rows(base, name)
-        assert set(now) == set(base.labels).union(*(m.labels for m in models))
+        weighed = [dict(zip(m.labels, r)) for m, r in zip(models, of_rows)]
+        assert set(now) == set(base.labels).union(*({k for k, v in w.items() if v} for w in weighed))
         assert found.labels[: len(base.labels)] == base.labels
         for label, row in now.items():
-            those = [(w, m) for m, w in zip(models, weights) if label in m.labels]
+            those = [(w[label], m) for m, w in zip(models, weighed) if w.get(label)]
             own = [(w, rows(m, name)[label].astype(np.longdouble)) for w, m in those]
             wanted = sum(w * r for w, r in own) / sum(w for w, _ in own) if own else before[label]
             assert np.array_equal(row, np.asarray(wanted, np.float64).astype(np.float32))

@@ -114,7 +114,7 @@ def test_three_rounds_offline(fleet):
 
 def test_a_supernode_killed_in_a_round_costs_only_its_reply(fleet):
     fleet.flowers.run(rounds=2, steps=2000, wanted=2, deadline=60.0)
-    until(lambda: any("fleet" == c.status()["busy"] for c in clients(fleet)), 120)
+    until(lambda: any(c.status()["busy"] == "fleet" for c in clients(fleet)), 120)
     began = time.monotonic()
     fleet.flowers.kill("two")
     rounds = fleet.wait_for_rounds(1, 150)
