@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..devices.sensors.battery import battery_state
 from ..errors import BadInput, EdgeclError
@@ -15,26 +16,32 @@ from ..fleet.member import Member
 from ..fleet.weights import read, schema_of
 from ..storage.bounded import read_json_file
 from ..storage.whole import write_whole
+from .config import ServiceConfig
 from .device import budgets
+from .held import Held
+from .journal import Journal
 from .judge import compare
 from .refusals import Refused
-from .schedule import within_hours
-
-if TYPE_CHECKING:
-    from .service import Service
+from .schedule import Schedule, within_hours
+from .watching import Watching
 
 DAY = 86400.0
 KEPT = 4096  # rounds that are known to a forgetting receipt
 
 
 class FleetSide:
-    """refused : rounds not taken part in, by reason;  rounds : taken part in, by result (passed, gate)
+    """safe : why the service is in safe mode, or None
+    refused : rounds not taken part in, by reason;  rounds : taken part in, by whether the model passed or was kept
     bytes : received and sent in this life
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._folder = service.config.state / "fleet"
+    def __init__(
+        self, config: ServiceConfig, held: Held, journal: Journal, watching: Watching, schedule: Schedule,
+        safe: Callable[[], str | None],
+    ) -> None:  # fmt: skip
+        self._config, self._held, self._journal, self._watching = config, held, journal, watching
+        self._schedule, self._safe = schedule, safe
+        self._folder = config.state / "fleet"
         self.refused: Counter[str] = Counter()
         self.rounds: Counter[str] = Counter()
         self.bytes = {"down": 0, "up": 0}
@@ -45,30 +52,30 @@ class FleetSide:
 
     def about(self) -> dict[str, Any]:
         """What the server has to know: name, labels, what it has, and why it takes no part in a round now, or None."""
-        learner = self._service.held.learner
+        learner = self._held.learner
         member = self._open()
         state = learner.model.state()
         known = member.known(learner.units, read(member.schema, state, ()).living)
         return {
             "device": known.device, "labels": list(known.labels), "base": known.base, "pattern": known.pattern,
             "budget": dict(known.budget), "network": member.schema.digest, "samples": self._samples,
-            "steps": self._service.config.fleet.steps, "refused": self.refusal(),
+            "steps": self._config.fleet.steps, "refused": self.refusal(),
         }  # fmt: skip
 
     @property
     def _samples(self) -> int:
-        facts = self._service.held.facts()
+        facts = self._held.facts()
         return int(facts["stored"] or facts["buffered"])
 
     def refusal(self, coming: int = 0) -> str | None:
         """Why it takes no part now, in a word that metrics count; None: it does. ``coming``: bytes of a message."""
-        service, fleet = self._service, self._service.config.fleet
+        fleet = self._config.fleet
         battery = battery_state()
         if not fleet.join:
             return "not joined"
-        if service.safe is not None or service.schedule.paused:
+        if self._safe() is not None or self._schedule.paused:
             return "paused"
-        if service.held.resting:
+        if self._held.resting:
             return "resting"
         if battery is not None and not battery.external and not fleet.on_battery:
             return "on battery"
@@ -76,7 +83,7 @@ class FleetSide:
             return "hours"
         if fleet.bytes_per_day is not None and self._spent + coming >= fleet.bytes_per_day:
             return "bytes a day"
-        if any(used >= most for _, used, most in budgets(service.config.budget, service.held.facts())):
+        if any(used >= most for _, used, most in budgets(self._config.budget, self._held.facts())):
             return "budget"
         return "few samples" if self._samples < fleet.least else None
 
@@ -87,29 +94,29 @@ class FleetSide:
         until then, and where it does not pass, the one that served goes on serving. Plain values of what happened; the
         update waits at `update`. Raises `Refused` (409) where it takes no part, `BadUpdate` for a message that is none.
         """
-        service, held = self._service, self._service.held
+        held, watching = self._held, self._watching
         reason = self.refusal(len(message))
         if reason is not None:
             self.refused[reason] += 1
-            service.journal.write("fleet refusal", held.steps, why=reason)
+            self._journal.write("fleet refusal", held.steps, why=reason)
             raise Refused(409, f"This device takes no part now: {reason}.", "Ask again in a later round.")
         member, number, learner = self._open(), peek(message).round, held.learner
         self._meter("down", len(message))
         member.receive(message)
-        service.watching.before_slice()
-        before, kept = service.watching.answers(), learner.model.state()
+        watching.before_slice()
+        before, kept = watching.answers(), learner.model.state()
         held.stand(True)
         try:
             learner.model.load(member.adopted(kept, learner.units))
-            log = held.learn(steps=min(steps, service.config.fleet.steps))
-            counts = service.watching.holdout.seen or None
+            log = held.learn(steps=min(steps, self._config.fleet.steps))
+            counts = watching.holdout.seen or None
             state, samples = learner.model.state(), self._samples
             update = member.update(state, learner.units, samples, int(log["steps"]), counts)
-            verdict = compare(before, service.watching.answers(), service.config.holdout)
+            verdict = compare(before, watching.answers(), watching.holdout.options)
             if verdict is not None and verdict.worse:
                 learner.model.load(kept)
             else:
-                service.watching.passed()
+                watching.passed()
         except BaseException:
             learner.model.load(kept)
             raise
@@ -122,7 +129,7 @@ class FleetSide:
         judged = None if verdict is None else {
             "samples": verdict.samples, "before": round(verdict.before, 4), "after": round(verdict.after, 4)
         }  # fmt: skip
-        service.journal.write("fleet round", held.steps, round=number, gate=gate, held_out=judged, steps=log["steps"],
+        self._journal.write("fleet round", held.steps, round=number, gate=gate, held_out=judged, steps=log["steps"],
                               bytes_down=len(message), bytes_up=len(update))  # fmt: skip
         return {"round": number, "gate": gate, "held_out": judged, "steps": log["steps"], "loss": log["loss"],
                 "bytes_down": len(message), "bytes_up": len(update)}  # fmt: skip
@@ -146,7 +153,7 @@ class FleetSide:
 
     def _open(self) -> Member:
         """The device's side; made anew where the network is another one than it was."""
-        fleet, model = self._service.config.fleet, self._service.held.learner.model
+        fleet, model = self._config.fleet, self._held.learner.model
         if self._member is None and self._path.exists():
             self._member = Member.open(self._path)
         if self._member is None:

@@ -62,7 +62,7 @@ class Service:
         self.schedule.before_slice = self.watching.before_slice
         self.corrections = Corrections(config.state, held, self.watching)
         self.intake = IntakeThread(self.watching.flush)
-        self.fleet = FleetSide(self)
+        self.fleet = FleetSide(config, held, journal, self.watching, self.schedule, lambda: self.safe)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
     def start(self) -> None:
@@ -203,7 +203,8 @@ class Service:
             receipt = self.held.retrain_without(subject) if retrain else self.held.forget(subject)
             self.watching.forgot(subject)
             self.pool.clear()
-            return receipt if retrain else {**receipt, "fleet_rounds": self.fleet.sent_rounds()}
+            rounds = self.fleet.sent_rounds()  # what they carried is with others
+            return {**receipt, "fleet_rounds": rounds} if rounds else receipt
 
         return self.job("retrain" if retrain else "forget", work)
 
