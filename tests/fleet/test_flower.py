@@ -132,6 +132,25 @@ def test_no_reply_at_all_leaves_the_model_as_it_was(fleet):
     assert any("does not answer" in why for why in rounds[0]["refusals"]), rounds
 
 
+def test_late_replies_do_not_hold_a_round(fleet):
+    """Devices that learn far beyond the deadline: the round closes in time, void, and a later one finds them again."""
+    for daemon in fleet.daemons:
+        daemon.stop()
+        daemon.sections["fleet"] += "steps = 1000000\n"
+        daemon.start()
+    fleet.flowers.run(rounds=1, steps=1_000_000, wanted=2, deadline=40.0)
+    rounds = fleet.wait_for_rounds(1, 120)
+    assert rounds[0]["void"] and rounds[0]["seconds"] < 60
+    for client in clients(fleet):
+        client.stop()
+    fleet.flowers.processes["run"].wait(60)
+    until(lambda: all(c.status()["busy"] is None for c in clients(fleet)), 60)
+    fleet.flowers.run(rounds=1, steps=5, wanted=2, deadline=120.0)
+    rounds = fleet.wait_for_rounds(2, 200)
+    assert rounds[1]["replies"] == 2 and rounds[1]["round"] == 2
+    assert rounds[1]["model"] != rounds[0]["model"]
+
+
 def clients(fleet):
     for daemon in fleet.daemons:
         with daemon.client() as client:
