@@ -36,6 +36,7 @@ HOMES = {
     "devices": "devices",
     "data": "data",
     "store": "store",
+    "fleet": "fleet",
 }
 ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 from .backup import archive
 from .errors import EdgeclError
 from .intake.labels import Label
+from .intake.samples import as_samples
 from .learning.live_model import LiveModel
+from .learning.standing import standing
 from .life import Life
 from .storage.errors import UseAfterFork
 
@@ -32,9 +34,22 @@ class Records:
         return self.life.intake.labels.distinct
 
     @property
+    def units(self) -> tuple[Label | None, ...]:
+        """The label of each head unit that has samples; None where it was removed."""
+        return tuple(self.life.intake.labels.labels)
+
+    @property
     def model(self) -> LiveModel:
         """The weights as they are now: their version, to keep, to go back to, to take away."""
         return LiveModel(self.life.core, self.life.diary, self._work)
+
+    def standing(self) -> Callable[[Any], np.ndarray]:
+        """A function that answers as ``predict(x, proba=True)`` of many samples does now, whatever is learned
+        afterwards; for one thread at a time. Raises `BadInput` for a method that predicts by more than the logits.
+        """
+        with self._still():
+            answer = standing(self.life.core, self.life.intake.labels)
+            return lambda x: answer(self.life.behind_front(as_samples(x, self.life.spec)))
 
     def samples(self, ids: Any) -> dict[int, np.ndarray]:
         """Stored samples [C, H, W] by id, as the network takes them; an id that is not there is left out."""

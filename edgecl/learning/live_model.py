@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import BadInput
+from ..graph import Graph
 from ..network import Network
 from .core import Core
 
@@ -35,6 +36,11 @@ class LiveModel:
     def steps(self) -> int:
         """Training steps that the learner has done; going back does not lower it."""
         return self._core.trainer.steps
+
+    @property
+    def graph(self) -> Graph:
+        """The network as it is now, without its weights."""
+        return self._core.parts.engine.model.graph
 
     def state(self) -> dict[str, Any]:
         """Copies of everything, plain values and arrays: what `load` goes back to. Waits for a running `learn`."""

@@ -26,6 +26,7 @@ from .service import Service
 from .verb import Verb
 from .verbs_admin import ADMIN_VERBS
 from .verbs_feed import FEED_VERBS
+from .verbs_fleet import FLEET_VERBS
 from .verbs_use import USE_VERBS
 
 LOG = logging.getLogger("edgecl.service")
@@ -45,7 +46,9 @@ async def metrics(service: Service, request: Request) -> Response:
 METRICS = Verb("GET", "/metrics", "metrics", "metrics", "Counters, as Prometheus reads them.", metrics,
                (200, "text format 0.0.4"), returns="text/plain")  # fmt: skip
 OPENAPI = Verb("GET", "/v1/openapi.json", "metrics", "openapi", "This document.", openapi, (200, "OpenAPI 3.1"))
-VERBS: tuple[Verb, ...] = (*USE_VERBS, *FEED_VERBS, *ADMIN_VERBS, METRICS, OPENAPI, *PAGE_VERBS)
+VERBS: tuple[Verb, ...] = (
+    *USE_VERBS, *FEED_VERBS, *ADMIN_VERBS, *FLEET_VERBS, METRICS, OPENAPI, *PAGE_VERBS,
+)  # fmt: skip
 
 
 def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | None = None) -> Starlette:

@@ -235,6 +235,16 @@ class Client:
         """The model (a `.edgecl` file) or the samples (a tar of safetensors files)."""
         return whole(*self.request("GET", "/v1/export", what=what))
 
+    def fleet(self) -> Json:
+        """What a fleet's server has to know before a round; ``refused``: why it takes no part, or None."""
+        return self.ask("GET", "/v1/fleet")
+
+    def fleet_round(self, message: bytes, steps: int) -> tuple[bytes, Json]:
+        """One round of a fleet: the update for the server, and what happened. Raises `ServiceError`."""
+        answer = self.request("POST", "/v1/fleet/begin", message, "application/octet-stream", steps=steps)
+        found = self._wait(read(*answer)["job"])
+        return whole(*self.request("GET", "/v1/fleet/update")), found
+
     def metrics(self) -> str:
         """Counters in Prometheus' text format."""
         return whole(*self.request("GET", "/metrics")).decode()

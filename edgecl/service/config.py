@@ -37,6 +37,19 @@ def _when(name: str, raw: Any) -> str:
     return text
 
 
+def _hours(name: str, raw: Any) -> str:
+    """``HH:MM-HH:MM``."""
+    if "-" not in str(raw):
+        raise BadInput(f"{name} is '{raw}'.", "Write hours such as 22:00-06:00.")
+    return _when(name, raw)
+
+
+def _labels(name: str, raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, (list, tuple)) or not all(isinstance(v, str) and 0 < len(v) <= 128 for v in raw):
+        raise BadInput(f"{name} is {raw!r}.", 'Give a list of labels, such as ["cat"].')
+    return tuple(raw)
+
+
 def _hosts(name: str, raw: Any) -> tuple[str, ...]:
     if not isinstance(raw, (list, tuple)) or not all(isinstance(h, str) and h for h in raw):
         raise BadInput(f"{name} is {raw!r}.", 'Give a list of names, such as ["pi.local"].')
@@ -134,8 +147,24 @@ class Mqtt:
     every: float = _option(60.0, p.duration, "seconds between states")
 
 
+@dataclass(frozen=True)
+class Fleet:
+    """Whether and when the device learns together with others, and what that may take."""
+
+    join: bool = _option(False, p.flag, "take part in rounds")
+    name: str | None = _option(None, _name, "of this device in the fleet; default: drawn once, kept in the state")
+    form: str = _option("f16", p.choice(("f32", "f16", "int8")), "of what is sent")
+    steps: int = _option(200, p.count(1), "of training in a round at most")
+    least: int = _option(32, p.count(1), "samples below which it takes no part")
+    hours: str | None = _option(None, _hours, "only then, such as 22:00-06:00")
+    bytes_per_day: int | None = _option(None, p.size, "sent and received in 24 hours at most")
+    on_battery: bool = _option(False, p.flag, "also while a battery discharges")
+    bn: str = _option("local", p.choice(("local", "mean")), "running statistics stay here, or travel")
+    wanted: tuple[str, ...] = _option((), _labels, "labels whose rows it is sent before it has a sample of them")
+
+
 SECTIONS: Mapping[str, type] = {
-    "serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool, "watch": Watch, "mqtt": Mqtt,
+    "serve": Serve, "learn": Learn, "holdout": Holdout, "pool": Pool, "watch": Watch, "mqtt": Mqtt, "fleet": Fleet,
 }  # fmt: skip
 # what SIGHUP may change in a running daemon
 RELOADABLE = frozenset({"serve.log", "serve.unsure_below", "serve.tokens", "learn.when", "learn.slice",
@@ -154,6 +183,7 @@ class ServiceConfig:
     pool: Pool = field(default_factory=Pool)
     watch: Watch = field(default_factory=Watch)
     mqtt: Mqtt = field(default_factory=Mqtt)
+    fleet: Fleet = field(default_factory=Fleet)
 
     @property
     def state(self) -> Path:

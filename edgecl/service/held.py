@@ -76,6 +76,7 @@ class Held:
         self.slot = "a"
         self._task: str | None = None
         self._count = threading.Lock()
+        self._standing: tuple[Callable[[np.ndarray], np.ndarray], tuple[Any, ...]] | None = None
         self.on_step: Callable[[float], None] | None = None  # is told the seconds of each step
 
     # -- what is read at any time
@@ -116,7 +117,15 @@ class Held:
         return int(self.learner.plan.plan.predict_batch)
 
     def shares(self, x: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...], int, str]:
-        """float32 [n, k] probabilities of samples, the labels they are of, steps and slot of the weights."""
+        """float32 [n, k] probabilities of samples, the labels they are of, steps and slot of the weights that serve."""
+        serving = self._standing
+        if serving is not None:
+            found = serving[0](x)
+            return found, serving[1][: found.shape[1]], self.steps, self.slot
+        return self.live_shares(x)
+
+    def live_shares(self, x: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...], int, str]:
+        """See `shares`; by the weights that learn, also while others serve."""
         steps, slot = self.steps, self.slot
         found = self.learner.predict(x, proba=True)
         return found, self.learner.labels[: found.shape[1]], steps, slot
@@ -195,6 +204,10 @@ class Held:
             before = now
 
         return stepped
+
+    def stand(self, on: bool) -> None:
+        """Serve by the weights as they are now, whatever is learned, until told otherwise."""
+        self._standing = (self.learner.standing(), self.learner.labels) if on and self.steps else None
 
     def stop(self) -> None:
         self.learner.stop()

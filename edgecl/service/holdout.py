@@ -46,6 +46,12 @@ class Holdout:
     def __len__(self) -> int:
         return len(self.rows) + len(self.fresh)
 
+    @property
+    def seen(self) -> dict[Any, int]:
+        """Samples of each label that came."""
+        with self._lock:
+            return dict(self._seen)
+
     def load(self, samples: Any) -> None:
         """What was held when it was last saved, as far as ``samples(ids)`` still gives it."""
         try:

@@ -100,6 +100,15 @@ def _counters(s: Service, facts: dict[str, Any]) -> Iterator[Metric]:
         written = facts["flash"]["bytes_written"]
         yield _counter("edgecl_flash_written_bytes", "Written to flash in the store's life.", written)
     yield _counter("edgecl_rollbacks", "Times that a model was gone back from.", s.watching.rollbacks)
+    rounds = CounterMetricFamily("edgecl_fleet_rounds", "Rounds of a fleet; kept: the model was.", labels=("result",))
+    results = {"passed": s.fleet.rounds["passed"], "kept": s.fleet.rounds["kept"], "refused": s.fleet.refused.total()}
+    for result, count in results.items():
+        rounds.add_metric((result,), count)
+    yield rounds
+    moved = CounterMetricFamily("edgecl_fleet_bytes", "Exchanged with a fleet.", labels=("direction",))
+    for direction, count in s.fleet.bytes.items():
+        moved.add_metric((direction,), count)
+    yield moved
     saves = CounterMetricFamily("edgecl_checkpoints", "States saved, or not.", labels=("result",))
     for result, count in s.saves.items():
         saves.add_metric((result,), count)

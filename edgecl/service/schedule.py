@@ -52,7 +52,7 @@ class Schedule:
             return False
         if when.startswith("samples:"):
             return self._held.fresh >= int(when[8:])
-        return True if when == "idle" else _within(when, time.localtime())
+        return True if when == "idle" else within_hours(when, time.localtime())
 
     def slice(self) -> dict[str, Any]:
         self.before_slice()
@@ -90,7 +90,7 @@ class Schedule:
         return max(0.0, self._not_before - time.monotonic())
 
 
-def _within(hours: str, now: time.struct_time) -> bool:
+def within_hours(hours: str, now: time.struct_time) -> bool:
     """Whether a time of day lies in HH:MM-HH:MM, which may go over midnight."""
     begin, end = (int(t[:2]) * 60 + int(t[3:]) for t in hours.split("-"))
     minute = now.tm_hour * 60 + now.tm_min

@@ -19,6 +19,7 @@ from .corrections import Corrections
 from .device import device_facts
 from .events import Events
 from .feeds import Feeds
+from .fleet import FleetSide
 from .held import Held
 from .journal import Journal
 from .pool import Pool
@@ -44,12 +45,11 @@ class Service:
         self, config: ServiceConfig, held: Held, journal: Journal, boots: Boots, safe: str | None = None
     ) -> None:
         self.config, self.held, self.journal, self.safe = config, held, journal, safe
-        self.boots, self.full = boots, False
+        self.boots, self.full, self.began = boots, False, time.monotonic()
         self.loss: float | None = None
         self.saves = {"good": 0, "failed": 0}
         self.reserve = Reserve(config.state, config.serve.reserve or held.state_bytes)
         self.reserve.keep()
-        self.began = time.monotonic()
         self.reload: Callable[[], list[str]] = list  # reads the configuration again; the daemon's
         self.events = Events()
         self.pool, self.feeds = Pool(config.pool), Feeds()
@@ -62,6 +62,7 @@ class Service:
         self.schedule.before_slice = self.watching.before_slice
         self.corrections = Corrections(config.state, held, self.watching)
         self.intake = IntakeThread(self.watching.flush)
+        self.fleet = FleetSide(config, held, journal, self.watching, self.schedule, lambda: self.safe)
         journal.listener = lambda entry: self.events.tell("decision", entry)
 
     def start(self) -> None:
@@ -76,8 +77,8 @@ class Service:
         """An id for each sample of ``rows`` of an answer, now in the pool; None for the others."""
         ids: list[str | None] = [None] * len(answer.labels)
         if rows:
-            kept = self.pool.add(answer.x[rows], [answer.labels[i] for i in rows], answer.shares[rows])
-            for i, name in zip(rows, kept):
+            labels = [answer.labels[i] for i in rows]
+            for i, name in zip(rows, self.pool.add(answer.x[rows], labels, answer.shares[rows])):
                 ids[i] = name
             self.events.tell("pool", {"samples": len(self.pool)})
         return ids
@@ -133,8 +134,7 @@ class Service:
     def _label(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
             waiting = self.pool.get(row["id"])
-            samples = Samples(waiting.x[None], row["label"], row.get("subject"))
-            ids = self._take(samples)
+            ids = self._take(Samples(waiting.x[None], row["label"], row.get("subject")))
         except Refused as refused:
             return {"id": row["id"], "status": refused.status, "cause": refused.cause}
         self.pool.labelled(row["id"])
@@ -202,7 +202,8 @@ class Service:
             receipt = self.held.retrain_without(subject) if retrain else self.held.forget(subject)
             self.watching.forgot(subject)
             self.pool.clear()
-            return receipt
+            rounds = self.fleet.sent_rounds()  # what they carried is with others
+            return {**receipt, "fleet_rounds": rounds} if rounds else receipt
 
         return self.job("retrain" if retrain else "forget", work)
 
@@ -238,8 +239,7 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """Everything, as one object."""
-        held, schedule = self.held, self.schedule
-        facts = held.facts()
+        held, schedule, facts = self.held, self.schedule, self.held.facts()
         return {
             "version": __version__,
             "up_seconds": round(time.monotonic() - self.began, 1),

@@ -105,7 +105,7 @@ class Watching:
         ids, labels, x = self.holdout.batch()
         right: dict[int, bool] = {}
         for at in range(0, len(ids), PIECE):
-            shares, known, _, _ = self._held.shares(x[at : at + PIECE])
+            shares, known, _, _ = self._held.live_shares(x[at : at + PIECE])
             for k, row in enumerate(shares, at):
                 right[ids[k]] = known[int(row.argmax())] == labels[k]
         if ids:
@@ -140,6 +140,14 @@ class Watching:
             p=verdict.p, next_slice_in_seconds=round(wait, 1),
         )  # fmt: skip
         self.accuracy = verdict.before
+
+    def answers(self) -> dict[int, bool]:
+        """Of which held-out samples the weights that learn are right."""
+        return self._answers() if self._held.steps else {}
+
+    def passed(self) -> None:
+        """A model from elsewhere did well: it is the good one."""
+        self._keep()
 
     def rollback(self) -> dict[str, Any]:
         """Go back to the model before the last good one, as somebody asked."""

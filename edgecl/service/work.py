@@ -84,7 +84,8 @@ class WorkThread:
         """End what is done for others while a job waits. Called again by a timer: what had not yet begun to listen when
         it was told would otherwise go on.
         """
-        if (self._queue or self._closed) and self.busy in ("slice", "learn"):
+        shortened = ("slice", "learn", "fleet") if self._closed else ("slice", "learn")  # a round is for others, too
+        if (self._queue or self._closed) and self.busy in shortened:
             self._idle.interrupt()
 
     def wake(self) -> None:

@@ -1,0 +1,1 @@
+"""A fleet: many devices learn one model together; samples stay where they are (docs/fleet.md)."""
