@@ -7,7 +7,7 @@ export const words = {
   learning: "learning now",
   paused: "paused",
   resting: "rests: warm, busy or low on battery",
-  waiting: (fresh) => (fresh ? `${fresh} new samples wait to be learned` : "nothing new to learn"),
+  waiting: (fresh) => (fresh ? `${fresh} new ${fresh === 1 ? "sample waits" : "samples wait"} to be learned` : "nothing new to learn"),
   manual: "learns when told to",
   when: (when) => (when.startsWith("samples:") ? `after ${when.slice(8)} new` : when === "manual" ? "when told to" : when),
   noneHeld: "No sample was held out yet: one in twenty is, to judge by.",
