@@ -12,7 +12,9 @@ import pytest
 
 from edgecl.fleet.shares import shares
 
-SMALL = ["--stream", "split-digits", "--network", "mlp", "--devices", "3", "--rounds", "5", "--steps", "8", "--tests", "30"]
+SMALL = [
+    "--stream", "split-digits", "--network", "mlp", "--devices", "3", "--rounds", "5", "--steps", "8", "--tests", "30",
+]  # fmt: skip
 CLOCKS = ("seconds", "server_seconds")
 
 
