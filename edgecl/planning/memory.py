@@ -72,7 +72,7 @@ def _linear_algebra_bytes(width: int, statistics: int) -> int:
     """What numpy's BLAS keeps once it has factored a matrix [width, width]: packing buffers and its own code, measured
     with OpenBLAS on two threads for widths of 64 to 1,500. A method that keeps no such matrix solves none.
     """
-    return min(200_000 + 5500 * width, 6_000_000, statistics)
+    return min(1_100_000 + 5500 * width, 7_000_000, statistics)
 
 
 def planned(
