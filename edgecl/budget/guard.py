@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..give_back import give_back
 from .energy import EnergyAccount
-from .give_back import give_back
 from .limits import Budget
 from .meters import MemoryMeter
 from .planner import MARGIN, STOP, RunPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .give_back import trim
+from ..give_back import trim
 
 # Peak is VmHWM of this process, never ru_maxrss, which is inherited from the parent.
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from ..budget.give_back import trim
 from ..compiler import Plan
 from ..compiler.operations import CONV_WEIGHT, DEPTH_BACKWARD, POINT_BACKWARD
 from ..errors import BadInput
+from ..give_back import trim
 from ..graph.ops.dropout import draw_mask
 from .base import Meters
 from .engine_state import EngineState, check_parameter

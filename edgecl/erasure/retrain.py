@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint
-from ..budget.give_back import give_back
 from ..errors import CannotRetrain
+from ..give_back import give_back
 from ..intake.intake import PIECE
 from ..learning.stopping import Stopping
 from ..storage import SampleStore, replacing

@@ -71,7 +71,7 @@ class Backbone(Front):
     # -- made for raw samples
 
     def prepare(self, shape: tuple[int, ...], dtype: str) -> None:
-        from ..budget.give_back import trim
+        from ..give_back import trim
 
         self._resizing = Resizing(self.size, shape, dtype)
         network = self._read(lambda graph, tensor: prefix_of(graph, tensor).parameters)

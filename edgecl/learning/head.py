@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..budget.give_back import trim
 from ..engine.model import Model, Parameter, initial_values
+from ..give_back import trim
 from ..graph import Graph
 from ..graph.scale import Scale, with_input_scale
 from ..graph.widen import widen_graph

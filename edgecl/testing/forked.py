@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..budget.give_back import give_back
 from ..budget.meters import peak_resident
+from ..give_back import give_back
 
 
 def measured(measure: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ from test_run import facts, same_state
 
 from edgecl import Budget, Learner, checkpoint
 from edgecl.budget import resident
-from edgecl.budget.give_back import give_back
+from edgecl.give_back import give_back
 from edgecl.planning.run_plan import prepare
 from edgecl.report.record import record_schema
 from edgecl.run import run

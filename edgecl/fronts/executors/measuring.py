@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...budget.give_back import trim
 from ...budget.meters import peak_resident, resident
 from ...errors import BadInput, EdgeclError
+from ...give_back import trim
 from ...network import Network
 from .registry import EXECUTORS
 
