@@ -30,8 +30,9 @@ _KINDS = {".npy": "application/x-npy", ".png": "image/png", ".jpg": "image/jpeg"
 
 def _client(address: str, token: str | None) -> Client:
     from ..service.client import Client
+    from ..service.wire import token_in
 
-    return Client(address, token=None if token is None else Path(token).read_text().strip())
+    return Client(address, token=token_in(token))
 
 
 def _show(found: Any, as_json: bool) -> int:

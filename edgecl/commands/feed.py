@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import BadInput
+from .ctl import TOKEN
 
 if TYPE_CHECKING:
     from ..feed import Source, Taken
@@ -40,7 +40,6 @@ ADDRESS = typer.Option(
     None, "--address", metavar="ADDRESS",
     help=f"of the service: unix:PATH, http://HOST:PORT; default: {' or '.join(PLACES)}",
 )  # fmt: skip
-TOKEN = typer.Option(None, "--token-file", metavar="FILE", help="file of the token, over TCP")
 CERTIFICATE = typer.Option(None, "--certificate", metavar="FILE", help="of the service (PEM), over https")
 NAME = typer.Option(None, "--name", metavar="NAME", help="of the feed on the page; default: the command's")
 PREDICT = typer.Option(False, "--predict", help="print what it sees; what it is unsure of waits for a label")
@@ -123,6 +122,7 @@ def _feed(made: Callable[[Taken], Source], name: str, said: dict[str, Any]) -> i
     """Feed what ``made`` opens; ``said``: the options that every feeder has."""
     from ..feed import Feeding, Taken
     from ..service import Client
+    from ..service.wire import token_in
 
     rate, label = said["rate"], said["label"]
     if not 0 < rate <= 60:
@@ -131,8 +131,8 @@ def _feed(made: Callable[[Taken], Source], name: str, said: dict[str, Any]) -> i
         raise BadInput("--predict and --label do not go together.", "Leave one out.")
     if said["subject"] is not None and label is None:
         raise BadInput("--subject is said of samples without --label.", "Add --label NAME.")
-    token = None if said["token"] is None else Path(said["token"]).read_text().strip()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    token = token_in(said["token"])
     with Client(said["address"] or _address(), token=token, certificate=said["certificate"]) as client:
         source = made(Taken.of(client.status()))
         try:

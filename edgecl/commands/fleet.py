@@ -16,6 +16,12 @@ from .show import print_table
 app = typer.Typer(
     help="Many devices learn one model together; samples stay where they are (docs/fleet.md).", no_args_is_help=True
 )
+# of the rules of a fleet, simulated or real
+Mode = Annotated[str, typer.Option("--mode", metavar="common|union", help="whose pattern")]
+Form = Annotated[str, typer.Option("--format", metavar="f32|f16|int8", help="of differences")]
+Every = Annotated[int, typer.Option("--every", metavar="N", help="rounds between moves of it; 0: never")]
+Share = Annotated[float, typer.Option("--share", metavar="X", help="of the pattern that moves")]
+
 SIMULATE = """A fleet of real learners, one after another, states on disk: sparse with replay (edgecl), beside dense
 FedAvg without replay (fedavg_dense) and beside the same devices each for itself (local_only).
 
@@ -42,10 +48,10 @@ def simulate(
     alpha: Annotated[float, typer.Option("--alpha", metavar="X", help="of the Dirichlet distribution")] = 0.3,
     seeds: Annotated[str, typer.Option("--seeds", metavar="0-2", help="one simulation each")] = "0",
     who: Annotated[str, typer.Option("--who", metavar="NAME,..", help="which")] = "edgecl,fedavg_dense,local_only",
-    mode: Annotated[str, typer.Option("--mode", metavar="common|union", help="whose pattern")] = "common",
-    form: Annotated[str, typer.Option("--format", metavar="f32|f16|int8", help="of differences")] = "f16",
-    every: Annotated[int, typer.Option("--every", metavar="N", help="rounds between moves of it; 0: never")] = 5,
-    share: Annotated[float, typer.Option("--share", metavar="X", help="of the pattern that moves")] = 0.1,
+    mode: Mode = "common",
+    form: Form = "f16",
+    every: Every = 5,
+    share: Share = 0.1,
     limit_train: Annotated[int, typer.Option("--limit-train", metavar="N", help="training samples in all")] = 0,
     tests: Annotated[int, typer.Option("--tests", metavar="N", help="test samples of a device and task at most")] = 100,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="folder of states, to go on from")] = "fleet",
@@ -92,10 +98,10 @@ All devices need the same [learner] network, input, sparsity and, in common mode
 def new(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="a new folder")],
     config: Annotated[str, typer.Option("--config", metavar="FILE", help="edgecl.toml of the devices")],
-    mode: Annotated[str, typer.Option("--mode", metavar="common|union", help="whose pattern")] = "common",
-    form: Annotated[str, typer.Option("--format", metavar="f32|f16|int8", help="of differences")] = "f16",
-    every: Annotated[int, typer.Option("--every", metavar="N", help="rounds between moves of it; 0: never")] = 5,
-    share: Annotated[float, typer.Option("--share", metavar="X", help="of the pattern that moves")] = 0.1,
+    mode: Mode = "common",
+    form: Form = "f16",
+    every: Every = 5,
+    share: Share = 0.1,
     least: Annotated[int, typer.Option("--least", metavar="N", help="replies without which a round is void")] = 2,
     clip: Annotated[float, typer.Option("--clip", metavar="X", help="largest norm; 0: by the others'")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="of the first weights and of what grows")] = 0,

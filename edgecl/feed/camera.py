@@ -151,23 +151,18 @@ class Folder:
             raise
         except (OSError, ValueError) as error:
             raise BadInput(f"'{path}' cannot be read: {error}.", "Take it out of the folder.") from error
-        if len(body) <= SMALL and self._pixels(body, path) <= self._width**2:
-            return Frame(body, KINDS[path.suffix.lower()])
-        image = require("PIL.Image", "codecs")
-        with image.open(io.BytesIO(body), formats=["JPEG", "PNG"]) as found:
-            small = found.convert("RGB")
-            small.thumbnail((self._width, self._width))
-        file = io.BytesIO()
-        small.save(file, "JPEG", quality=90)
-        return Frame(file.getvalue(), JPEG)
-
-    def _pixels(self, body: bytes, path: Path) -> int:
         image = require("PIL.Image", "codecs")
         try:
             with image.open(io.BytesIO(body), formats=["JPEG", "PNG"]) as found:
-                return int(found.width * found.height)
+                if len(body) <= SMALL and found.width * found.height <= self._width**2:
+                    return Frame(body, KINDS[path.suffix.lower()])
+                small = found.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise BadInput(f"'{path}' is no picture: {error}.", "Take it out of the folder.") from error
+        small.thumbnail((self._width, self._width))
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=90)
+        return Frame(file.getvalue(), JPEG)
 
     def close(self) -> None:
         pass

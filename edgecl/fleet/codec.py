@@ -63,16 +63,16 @@ def encode(
     wire : differences from it (`Feedback.take`), for f16 and int8
     patterns : False where the receiver has them
     """
-    labels, own = json.dumps(list(model.labels)).encode(), b""
+    own = b""
     if patterns and model.schema.of("sparse"):
         own = zlib.compress(_bitmaps(model), 9)
     values = b"" if form == "none" else _values(model, wire, form)
-    sums = b"" if model.sums is None else b"".join(_bytes(a) for a in vars(model.sums).values())
+    sums = b"" if model.sums is None else b"".join(a.tobytes() for a in vars(model.sums).values())
     counts = about.counts if about.counts is not None else (about.samples,) * len(model.labels)
     counts = counts if about.kind == "update" else ()
     header = Header(
         about.kind, model.schema.digest, base.digest if isinstance(base, FleetModel) else base, model.pattern_digest,
-        model.digest if about.kind == "model" else "", model.labels, counts, hashlib.sha256(labels).hexdigest(), form,
+        model.digest if about.kind == "model" else "", model.labels, counts, _labels_digest(model.labels), form,
         len(own), len(values), len(sums), about.device, about.round, about.samples, about.steps,
     )  # fmt: skip
     text = header.to_bytes()
@@ -82,6 +82,10 @@ def encode(
 def sealed(content: bytes) -> bytes:
     """With the checksum that the reader looks at first."""
     return content + hashlib.sha256(content).digest()
+
+
+def _labels_digest(labels: tuple[Label, ...]) -> str:
+    return hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()
 
 
 def _bitmaps(model: FleetModel) -> bytes:
@@ -97,19 +101,15 @@ def _values(model: FleetModel, wire: dict[str, Wire] | None, form: str) -> bytes
     plain, steps = [], []
     for t in model.schema.tensors:
         if t.kind == "head":
-            plain.append(_bytes(model.values[t.name].astype("<f4")))
+            plain.append(model.values[t.name].astype("<f4").tobytes())
         elif form == "f32":
-            steps.append(_bytes(model.values[t.name].astype("<f4")))
+            steps.append(model.values[t.name].astype("<f4").tobytes())
         else:
             assert wire is not None
-            steps.append(_bytes(wire[t.name].steps))
+            steps.append(wire[t.name].steps.tobytes())
             if form == "int8":
                 plain.append(np.float32(wire[t.name].scale).astype("<f4").tobytes())
     return b"".join(plain) + packed(b"".join(steps), WIDTHS[form])
-
-
-def _bytes(array: Array) -> bytes:
-    return np.ascontiguousarray(array).tobytes()
 
 
 def peek(data: bytes) -> Header:
@@ -139,7 +139,7 @@ def decode(data: bytes, schema: Schema, known: FleetModel | None = None) -> Upda
         raise BadUpdate("network", "The update is of another network.", "Give the fleet one network.")
     if header.base is not None and (known is None or known.digest != header.base):
         raise BadUpdate("base", "The update starts from another model than the one that was sent.")
-    if hashlib.sha256(json.dumps(list(header.labels)).encode()).hexdigest() != header.labels_digest:
+    if _labels_digest(header.labels) != header.labels_digest:
         raise BadUpdate("labels", "The labels are not those of the digest.")
     at = len(data) - _END - header.sums - header.values - header.patterns
     view = memoryview(data)

@@ -18,6 +18,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from ..errors import EdgeclError
 from ..service.client import Client
+from ..service.wire import token_in
 
 SOCKET = "unix:/run/edgecl/admin.sock"
 ASKED = 1.3  # devices asked for each that is wanted
@@ -51,8 +52,8 @@ def _answered(message: Message, context: Context, work: Any) -> Message:
     node = context.node_config
     token = node.get("edgecl-token-file")
     try:
-        given = None if token is None else Path(str(token)).read_text().strip()
-        with Client(str(node.get("edgecl-address", SOCKET)), token=given, timeout=120.0) as client:
+        address, given = str(node.get("edgecl-address", SOCKET)), token_in(None if token is None else str(token))
+        with Client(address, token=given, timeout=120.0) as client:
             found = work(client)
     except (EdgeclError, OSError) as error:
         found = {"refused": getattr(error, "cause", str(error))}

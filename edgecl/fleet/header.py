@@ -10,14 +10,15 @@ from typing import Any
 
 from ..storage.bounded import parse_json
 from .model import Label, check_labels
+from .quantise import FORMATS
 from .refusals import BadUpdate
 
 FORMAT = 1
 KINDS = ("model", "update")
-FORMATS = ("f32", "f16", "int8", "none")  # none: nothing changed since the base
+FORMS = (*FORMATS, "none")  # none: nothing changed since the base
 LONGEST = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST = 1 << 40
 
 
@@ -26,7 +27,7 @@ class Header:
     """kind : ``model`` (server to device) or ``update`` (device to server)
     network, base, pattern, labels_digest, model : digests of schema, base (None: whole), patterns, labels, and of the
         model that results ("" in an update)
-    labels : of the head's rows;  form : one of `FORMATS`
+    labels : of the head's rows;  form : one of `FORMS`
     counts : in an update, samples of each label: what its rows weigh; else none
     patterns, values, sums : bytes of the three parts that follow; 0 patterns: the receiver has them
     device, round, samples, steps : who, when, how many samples were trained on in how many steps
@@ -78,7 +79,7 @@ def read_header(text: bytes) -> Header:
 
 
 def _check(found: Mapping[str, Any]) -> None:
-    for name, among in (("kind", KINDS), ("form", FORMATS)):
+    for name, among in (("kind", KINDS), ("form", FORMS)):
         if not isinstance(found[name], str) or found[name] not in among:
             raise ValueError(f"its {name} is unknown")
     for name in ("network", "pattern", "labels_digest"):
@@ -91,7 +92,7 @@ def _check(found: Mapping[str, Any]) -> None:
         raise ValueError("'model' is no digest")
     if base is None and found["form"] != "f32":
         raise ValueError("differences without a base")
-    if not isinstance(found["device"], str) or not _DEVICE.fullmatch(found["device"]):
+    if not isinstance(found["device"], str) or not DEVICE.fullmatch(found["device"]):
         raise ValueError("'device' is no name")
     if not isinstance(found["counts"], list) or not all(type(n) is int and 0 <= n < _MOST for n in found["counts"]):
         raise ValueError("'counts' are none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from .. import checkpoint
 from ..errors import BadInput
 from .codec import About, decode, encode, peek
+from .header import DEVICE
 from .model import FleetModel, Label, Schema
 from .quantise import FORMATS, Feedback
 from .refusals import BadUpdate
@@ -28,7 +28,7 @@ class Member:
     """
 
     def __init__(self, schema: Schema, device: str, form: str = "f16", wanted: Sequence[Label] = ()) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", device) or form not in FORMATS:
+        if not DEVICE.fullmatch(device) or form not in FORMATS:
             raise BadInput(f"Device '{device}', format '{form}'.", f"Letters and digits; one of {FORMATS}.")
         self.schema, self.device, self.form, self.wanted = schema, device, form, tuple(wanted)
         self.base: FleetModel | None = None

@@ -170,7 +170,7 @@ def costs(
         shutil.rmtree(place, ignore_errors=True)
         trial = Simulation(plan, name, seeds[0], place, stream)
         began = time.process_time()
-        device = max(trial._devices, key=lambda d: d._count(0))
+        device = max(trial._devices, key=lambda d: d.count(0))
         done = device.turn(trial.rounds, trial.rounds.model.schema, 0, plan.steps)
         seconds = time.process_time() - began
         size = sum(p.stat().st_size for p in place.rglob("*") if p.is_file())

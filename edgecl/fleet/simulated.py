@@ -91,7 +91,7 @@ class SimulatedDevice:
             if len(x):
                 learner.observe(x, y, task=self._stream.tasks[number].name)
         found: dict[str, Any] = {"round": rounds.round, "tasks": task + 1, "up": "", "down": 0, "sent": 0,
-                                 "pattern": False, "refused": False, "samples": self._count(task)}  # fmt: skip
+                                 "pattern": False, "refused": False, "samples": self.count(task)}  # fmt: skip
         best = dict(done.get("best", {}))
         before, kept = self._held(learner, task), learner.model.state()
         if found["samples"]:
@@ -122,7 +122,8 @@ class SimulatedDevice:
         return {**found, "accuracy": _share_right(right), "best": best,
                 "forgetting": float(np.mean(earlier)) if earlier else None}  # fmt: skip
 
-    def _count(self, task: int) -> int:
+    def count(self, task: int) -> int:
+        """Samples that it trains on until the end of a task."""
         return sum(len(share.train) for share in self._share[: task + 1])
 
     def _by_label(self, task: int) -> dict[Any, int]:

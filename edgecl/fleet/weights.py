@@ -10,9 +10,8 @@ import numpy as np
 from ..errors import BadInput
 from ..graph import Graph
 from ..graph.widen import head_parameters
+from ..methods.sums import BLOCK
 from .model import Array, FleetModel, Label, Schema, Sums, Tensor, on_pattern
-
-BLOCK = 64  # rows of a block of the second moment, as `methods.sums` keeps it
 
 
 def schema_of(graph: Graph, state: Mapping[str, Any], bn: str = "local", body: bool = True) -> Schema:

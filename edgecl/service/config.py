@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import parsing as p
 from ..errors import BadInput, unknown_name
+from ..fleet.quantise import FORMATS
 from ..storage.bounded import read_table
 
 
@@ -153,7 +154,7 @@ class Fleet:
 
     join: bool = _option(False, p.flag, "take part in rounds")
     name: str | None = _option(None, _name, "of this device in the fleet; default: drawn once, kept in the state")
-    form: str = _option("f16", p.choice(("f32", "f16", "int8")), "of what is sent")
+    form: str = _option("f16", p.choice(FORMATS), "of what is sent")
     steps: int = _option(200, p.count(1), "of training in a round at most")
     least: int = _option(32, p.count(1), "samples below which it takes no part")
     hours: str | None = _option(None, _hours, "only then, such as 22:00-06:00")

@@ -70,14 +70,13 @@ class FleetSide:
     def refusal(self, coming: int = 0) -> str | None:
         """Why it takes no part now, in a word that metrics count; None: it does. ``coming``: bytes of a message."""
         fleet = self._config.fleet
-        battery = battery_state()
         if not fleet.join:
             return "not joined"
         if self._safe() is not None or self._schedule.paused:
             return "paused"
         if self._held.resting:
             return "resting"
-        if battery is not None and not battery.external and not fleet.on_battery:
+        if not fleet.on_battery and (battery := battery_state()) is not None and not battery.external:
             return "on battery"
         if fleet.hours is not None and not within_hours(fleet.hours, time.localtime()):
             return "hours"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class Unsuitable(ServiceError, BadInput):
 
 class NotLearned(ServiceError, NothingLearned):
     """The service has not learned anything yet (409)."""
+
+
+def token_in(file: str | Path | None) -> str | None:
+    """What a token's file says; None without a file. Raises `OSError`."""
+    return None if file is None else Path(file).read_text().strip()
 
 
 def framed(about: Json, x: np.ndarray) -> bytes:

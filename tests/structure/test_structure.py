@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 
 import pytest
 from source import ROOT, circles, classes, functions, imports, modules, tree
@@ -54,6 +56,14 @@ def test_storage_knows_nothing_above_it():
         if name.startswith("edgecl.storage"):
             above = {m for m in imports(name, path, set(known)) if not m.startswith("edgecl.storage")}
             assert above <= {"edgecl"}, name
+
+
+def test_the_engine_comes_without_the_rooms_above_it():
+    """Whoever trains with the engine alone holds neither planner nor data, methods or plugins in RAM."""
+    code = "import sys, edgecl.engine.native; print(*{m.split('.')[1] for m in sys.modules if m.startswith('edgecl.')})"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    below = {"_kernels", "compiler", "engine", "errors", "folders", "give_back", "graph", "registry", "storage"}
+    assert set(done.stdout.split()) <= below
 
 
 @pytest.mark.parametrize("front", ["edgecl.learner", "edgecl.run"])
