@@ -105,9 +105,9 @@ class Feeding:
         return self._client.answer(*self._client.request("POST", path, frame.body, frame.kind, **query)[:2])
 
     def _say(self, what: str, more: str = "") -> None:
-        """On a line of its own, when it is another than before."""
+        """On a line of its own, when it is another than before; beside answers as JSON, which stay whole."""
         if what != self._said:
-            print(what + more, flush=True)
+            print(what + more, file=sys.stderr if self._json else sys.stdout, flush=True)
         self._said = what
 
     @staticmethod
