@@ -219,6 +219,7 @@ void run_pass(Threads &threads, const Kernels &k, const Pass &p, const Epilogue 
     b.bias = p.bias;
     if (e) {
       b.mask = e->mask;
+      b.center = partials ? partials->center : nullptr;
       b.activation = e->activation;
       b.kept_channel = e->z.plane() * lanes;
       b.kept_row = fold ? (ptrdiff_t)e->z.block() * lanes : (ptrdiff_t)p.step_h * e->z.columns * lanes;

@@ -220,6 +220,7 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
       }
       if (sums) {
         const float *in = b.kept_input + r * b.kept_input_channel;
+        const V center = splat<V>(b.center ? b.center[r] : 0.f);
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
         V s = V{}, q = V{}, s2 = V{}, q2 = V{};
 #pragma GCC unroll 4
@@ -228,7 +229,7 @@ template <int W, int TH, int TW, int STRIDE, int APART> void conv_block(const Co
 #pragma GCC unroll 16
           for (int x = 0; x < TW; x++) {
             const int i = y * TW + x;
-            const V kept = load_columns<W, APART, V>(t + x * ocol, step);
+            const V kept = load_columns<W, APART, V>(t + x * ocol, step) - center;
             if (i & 1) {
               s2 += a[i];
               q2 += a[i] * kept;

@@ -13,6 +13,7 @@ namespace edgecl {
 struct Partials {
   std::vector<double> values; // [items][rows][2]
   int items = 0, rows = 0;
+  const float *center = nullptr; // of each row: taken off what the second sum multiplies with; null: 0
   void reset(int items_, int rows_) {
     items = items_;
     rows = rows_;
@@ -28,7 +29,7 @@ struct Partials {
 struct Epilogue {
   bool mask = false; // backward: multiply by activation'(z)
   int activation = NONE;
-  Map z, y;                      // y: also sum gradient * y (when partials is given)
+  Map z, y;                      // y: also sum gradient * (y - center) (when partials is given)
   Partials *partials = nullptr;  // forward: sum and sum of squares of the output
   Map add;                       // forward, with finish: its summand
   const Affine *finish = nullptr; // forward of a prediction: what follows, but for its first operand

@@ -155,6 +155,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Lists &lists,
       const int t0 = trained.begin(channel), t1 = entries ? trained.end(channel) : t0;
       std::fill(dots.begin(), dots.end(), 0.f);
       PlaneSums s;
+      const float center = want.center(channel);
       d.forget();
       for (int iy = 0; iy < height; iy++) {
         for (int ky = 0; ky < g.kernel_h; ky++) { // the row of the output gradient that a tap joins with this row
@@ -203,7 +204,7 @@ void depth_backward(Threads &threads, const Geometry &g, const Lists &lists,
         }
         if (target && want.mask) {
           const float *y = want.partials ? want.y.at(block, channel, iy) : nullptr;
-          k.row_mask(target, zrow, y, width * lanes, want.activation, s.row);
+          k.row_mask(target, zrow, y, center, width * lanes, want.activation, s.row);
           s.end_row();
         }
       }

@@ -18,8 +18,9 @@ struct Backward {
   bool accumulate = false;         // dx += instead of =
   bool mask = false;               // dx *= activation'(x), x being what the source gives
   int activation = NONE;
-  Map y;                           // with partials: sums of dx and dx * y per channel
+  Map y;                           // with partials: sums of dx and dx * (y - center) per channel
   Partials *partials = nullptr;
+  float center(int channel) const { return partials && partials->center ? partials->center[channel] : 0.f; }
 };
 
 void depth_backward(Threads &, const Geometry &, const Lists &, const Source &x, const Source &dy,

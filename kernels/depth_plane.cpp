@@ -192,7 +192,7 @@ void plane_backward(Threads &threads, const Geometry &g, const Lists &lists, con
         const Map &ym = want.partials ? want.y : none;
         const float *y = nullptr;
         if (ym.data) y = Target(ym, block, channel, kept.data(), true).at;
-        k.row_mask(target.at, z.data(), y, n, want.activation, s);
+        k.row_mask(target.at, z.data(), y, want.center(channel), n, want.activation, s);
         if (want.partials) {
           double *total = &want.partials->values[((size_t)block * x.a.channels + channel) * 2];
           total[0] = lane_total(s, k.lanes, lanes, lanes); // padded lanes are zero

@@ -42,11 +42,12 @@ template <int W> void few_affine(const Affine &a, int block, int channel, int la
 
 void few_mask(const Mask &a, int block, int channel, double *sums) {
   const Map &m = a.gradient;
+  const float center = a.center ? a.center[channel] : 0.f;
   alignas(64) float s[2 * WIDEST] = {};
   each_run(m, solid(m) && solid(a.z) && solid(a.y), [&](int y, int n) {
     float *g = m.at(block, channel, y);
     const float *z = a.activation != NONE ? a.z.at(block, channel, y) : g;
-    row_mask<WIDEST>(g, z, sums ? a.y.at(block, channel, y) : nullptr, n, a.activation, s);
+    row_mask<WIDEST>(g, z, sums ? a.y.at(block, channel, y) : nullptr, center, n, a.activation, s);
   });
   if (!sums) return;
   sums[0] = sums[1] = 0;

@@ -83,7 +83,7 @@ void Session::run_fused(const Operation &op, bool training) {
     want.mask = a[A::mask] != 0;
     want.activation = a[A::mask_activation];
     if (a[A::y] >= 0) want.y = maps_[a[A::y]];
-    want.partials = partials(a[A::mask_norm]);
+    if (a[A::mask_norm] >= 0) want.partials = net_->norms[a[A::mask_norm]]->of_gradients();
     if (op.code == Code::DEPTH_BACKWARD)
       depth_backward(pool(), w.geometry, w.forward, x, dy, samples_, want);
     else

@@ -117,6 +117,7 @@ template <int W> void affine(const Affine &a, int block, int channel, int lanes)
 template <int W> void mask(const Mask &a, int block, int channel, double *sums) {
   typedef typename Vec<W>::type V;
   double total = 0, products = 0;
+  const V center = splat<V>(a.center ? a.center[channel] : 0.f);
   for (int r = 0; r < a.gradient.height; r++) {
     V *g = (V *)a.gradient.at(block, channel, r);
     if (a.activation != NONE) {
@@ -128,7 +129,7 @@ template <int W> void mask(const Mask &a, int block, int channel, double *sums) 
       V s{}, q{};
       for (int c = 0; c < a.gradient.width; c++) {
         s += g[c];
-        q += g[c] * y[c];
+        q += g[c] * (y[c] - center);
       }
       total += horizontal_sum<W>(s);
       products += horizontal_sum<W>(q);

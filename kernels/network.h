@@ -57,7 +57,13 @@ struct Norm {
   // forward had them (again), or from the running statistics.
   enum class From { BATCH, AGAIN, RUNNING };
   void scales(From, double count, Scales &);
-  // From the sums of the masked gradient: adds the gradients of scale and shift; a, b, c give the input's gradient.
+  // Sums of a gradient g and of g * (y - mean): a scale's gradient as the difference of two sums of y would lose what the
+  // mean is larger than the deviation.
+  Partials *of_gradients() {
+    partials.center = groups ? nullptr : mean.data();
+    return &partials;
+  }
+  // From these sums: adds the gradients of scale and shift; a, b, c give the input's gradient.
   void backward(double count);
 };
 

@@ -227,6 +227,7 @@ void point_backward(Threads &threads, const Geometry &g, const Lists *backward, 
         const Target y = begin_target(k, kept, t, block, edge_y, stride, true);
         b.kept_input = y.at;
         b.kept_input_channel = y.channel;
+        b.center = partials->center;
       }
       run_lists(k, *backward, t, b, want.accumulate);
       end_target(dx, t, block, edge, stride);

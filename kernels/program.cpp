@@ -124,7 +124,7 @@ void Norm::backward(double count) {
   c.resize(channels);
   for (int i = 0; i < channels; i++) {
     const double sum = partials.total(i, 0);
-    const double product = rstd[i] * (partials.total(i, 1) - mean[i] * sum);
+    const double product = rstd[i] * partials.total(i, 1);
     shift_gradient[i] += (float)sum;
     scale_gradient[i] += (float)product;
     const double k0 = scale[i] * rstd[i], slope = -k0 * rstd[i] * product / count;
@@ -369,16 +369,19 @@ void Session::run(const Operation &op, bool training) {
     e.activation = a[A::activation];
     e.z = map(a[A::z]);
     e.y = map(a[A::y]);
-    if (Norm *n = norm(a[A::norm])) e.partials = &n->partials;
+    if (Norm *n = norm(a[A::norm])) e.partials = n->of_gradients();
     conv_backward_input(threads, k, w.geometry, w.backward, map(a[A::dy]), map(a[A::dx]), a[A::accumulate] != 0,
                         e.mask ? &e : nullptr, s, scratch);
     break;
   }
   case Code::MASK: {
     using A = args::MASK;
-    Mask m{map(a[A::gradient]), map(a[A::z]), map(a[A::y]), a[A::activation]};
+    Mask m{map(a[A::gradient]), map(a[A::z]), map(a[A::y]), a[A::activation], nullptr};
     Norm *n = norm(a[A::norm]);
-    if (n) n->partials.reset(s.blocks, m.gradient.channels);
+    if (n) {
+      n->partials.reset(s.blocks, m.gradient.channels);
+      m.center = n->of_gradients()->center;
+    }
     each_plane(threads, s.blocks, m.gradient.channels, [&](int b, int c, int) {
       k.mask(m, b, c, n ? &n->partials.values[((size_t)b * m.gradient.channels + c) * 2] : nullptr);
     });

@@ -197,7 +197,7 @@ template <int W> void row_sums(const float *v, int n, float *sums) {
 
 // gradient *= activation'(z); with y also sums[0] [W] += gradient, sums[1] [W] += gradient * y.
 template <int W>
-void row_mask(float *gradient, const float *z, const float *y, int n, int activation, float *sums) {
+void row_mask(float *gradient, const float *z, const float *y, float center, int n, int activation, float *sums) {
   typename Vec<W>::type s{}, q{};
   each_vector<W>(n, [&](auto width, int i) {
     constexpr int V = decltype(width)::value;
@@ -206,11 +206,11 @@ void row_mask(float *gradient, const float *z, const float *y, int n, int activa
     if (!y) return;
     if constexpr (V == W) {
       s += g;
-      q += g * load<V>(y + i);
+      q += g * (load<V>(y + i) - fill<V>(center));
     } else {
       float *a = sums + i % W;
       store<V>(a, load<V>(a) + g);
-      store<V>(a + W, load<V>(a + W) + g * load<V>(y + i));
+      store<V>(a + W, load<V>(a + W) + g * (load<V>(y + i) - fill<V>(center)));
     }
   });
   if (!y) return;

@@ -66,12 +66,13 @@ template <int W, int N> struct Slide {
       }
       if (b.sums) {
         const U *y = b.mask ? (const U *)opaque(b.kept_input + r * b.kept_input_channel) : nullptr;
+        const V center = splat<V>(y && b.center ? b.center[r] : 0.f);
         V *st = (V *)(b.sums + (size_t)r * 2 * W);
         V s = V{}, q = V{};
 #pragma GCC unroll 16
         for (int i = 0; i < N; i++) {
           s += a[i];
-          q += a[i] * (y ? (V)y[i] : a[i]);
+          q += a[i] * (y ? (V)y[i] - center : a[i]);
         }
         st[0] += s;
         st[1] += q;

@@ -26,7 +26,7 @@ constexpr int AHEADS = 4;
 // Row r's non-zeros are offsets[pointers[r] .. pointers[r+1]) in bytes from `input`, values alike.
 // output[r] = sum value * input[offset] + (first ? bias[r] or 0 : output[r]); then, when `last`:
 //   stats: sums[2r] += output, sums[2r+1] += output^2                       (batch norm, forward)
-//   mask:  output *= activation'(kept); sums[2r] += output, sums[2r+1] += output * kept_input  (backward)
+//   mask:  output *= activation'(kept); sums[2r] += output, sums[2r+1] += output * (kept_input - center)  (backward)
 // `sums` may be null. Strides are in floats. The block's sum begins anew (at the bias when
 // `first`) and runs in list order, (in, kh, kw): a summand is rounded about as often as lists are long, and once a block.
 struct ConvBlock {
@@ -47,6 +47,7 @@ struct ConvBlock {
   ptrdiff_t kept_channel, kept_row, kept_column;
   const float *kept_input; // normalisation input (y), at row 0
   ptrdiff_t kept_input_channel, kept_input_row, kept_input_column;
+  const float *center; // of each row; null: 0
   bool finish;              // predictions: output = activation(output * scale + shift + add * add_scale + add_shift)
   const float *scale, *shift, *add_scale, *add_shift; // of each row; null: 1 and 0
   const float *add; // at row 0; null: no summand
@@ -86,10 +87,11 @@ struct Affine {
   int activation;
 };
 
-// gradient *= activation'(z) in place; sums (double [2]) of gradient and gradient * y. Either may be absent.
+// gradient *= activation'(z) in place; sums (double [2]) of gradient and gradient * (y - center). Either may be absent.
 struct Mask {
   Map gradient, z, y;
   int activation;
+  const float *center; // of each channel; null: 0
 };
 
 // out (+)= scale * gradient + slope * y + shift, per channel. Lanes >= lanes and halo become 0.
@@ -167,7 +169,7 @@ struct Kernels {
   void (*taps)(float *out, const float *init, const float *const *in, const float *weights, int count, int n);
   void (*tap_dots)(const float *z, const float *const *in, int count, int n, float *const *sums);
   void (*row_sums)(const float *v, int n, float *sums);
-  void (*row_mask)(float *gradient, const float *z, const float *y, int n, int activation, float *sums);
+  void (*row_mask)(float *gradient, const float *z, const float *y, float center, int n, int activation, float *sums);
 };
 
 // Kernels of the widest vectors.
