@@ -7,15 +7,14 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from .access import ANYONE, GRANTS, Gate
 from .metrics import Metrics
@@ -31,6 +30,7 @@ from .verbs_use import USE_VERBS
 
 LOG = logging.getLogger("edgecl.service")
 _PROCESS, _NUMBERS = secrets.token_hex(4), itertools.count()  # of the requests that bring no id of their own
+Roles = Callable[[Request], frozenset[str]]  # what a request may; raises `Refused`
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
 
@@ -39,8 +39,7 @@ async def openapi(service: Service, request: Request) -> Response:
 
 
 async def metrics(service: Service, request: Request) -> Response:
-    text: Metrics = request.app.state.metrics
-    return Response(text.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(request.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 METRICS = Verb("GET", "/metrics", "metrics", "metrics", "Counters, as Prometheus reads them.", metrics,
@@ -51,7 +50,7 @@ VERBS: tuple[Verb, ...] = (
 )  # fmt: skip
 
 
-def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | None = None) -> Starlette:
+def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | None = None) -> Router:
     """The application of one socket. ``role``: of whoever reaches it; None: what ``gate`` says of each request."""
 
     def roles(request: Request) -> frozenset[str]:
@@ -65,45 +64,61 @@ def make_app(service: Service, metrics: Metrics, role: str | None, gate: Gate | 
             gate.check_host(request.headers.get("host"))
         return frozenset({ANYONE})
 
-    routes = [
-        Route(v.path, _endpoint(service, v, check_host if v.role == ANYONE else roles), methods=[v.method])
-        for v in VERBS
-    ]
-    app = Starlette(routes=routes)
-    app.state.metrics = metrics
-    app.router.redirect_slashes = False
-
-    async def not_found(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        refused: Exception = Refused(error.status_code, f"{error.detail}.", "See /v1/openapi.json.")
-        try:
-            roles(request)  # a stranger learns nothing of what there is
-        except Refused as stranger:
-            refused = stranger
-        return _refusal(refused, _request_id(request), error.headers)
-
-    app.add_exception_handler(HTTPException, not_found)
-    return app
+    by_path: dict[str, dict[str, Verb]] = {}
+    for verb in VERBS:
+        by_path.setdefault(verb.path, {})[verb.method] = verb
+    routes = [Route(path, _Endpoint(service, metrics, verbs, roles, check_host)) for path, verbs in by_path.items()]
+    nothing = _Endpoint(service, metrics, {}, roles, check_host)
+    return Router(routes, redirect_slashes=False, default=nothing)
 
 
-def _endpoint(
-    service: Service, verb: Verb, roles: Callable[[Request], frozenset[str]]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
+class _Endpoint:
+    """The verbs of one path as an ASGI application; without verbs, what answers where there is no path.
+
+    Whatever goes wrong becomes a problem document here, so that no layer of exception handlers lies around a request.
+    """
+
+    def __init__(
+        self, service: Service, metrics: Metrics, verbs: Mapping[str, Verb], roles: Roles, check_host: Roles
+    ) -> None:
+        self._service, self._metrics = service, metrics
+        self._roles, self._check_host = roles, check_host
+        self._verbs = {**verbs, "HEAD": verbs["GET"]} if "GET" in verbs else dict(verbs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        request.state.metrics = self._metrics
         name = _request_id(request)
+        verb = self._verbs.get(scope["method"])
+        if verb is None:
+            response = self._nothing(request, name)
+        else:
+            response = await self._answer(request, verb, name)
+            self._metrics.answered(verb.name, response.status_code)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, verb: Verb, name: str) -> Response:
         try:
-            if verb.role not in roles(request):
+            roles = self._check_host(request) if verb.role == ANYONE else self._roles(request)
+            if verb.role not in roles:
                 raise Refused(403, f"This socket or token may not {verb.name}.", f"It needs the role {verb.role}.")
-            response = await verb.handler(service, request)
-            response.headers["X-Request-Id"] = name
+            response = await verb.handler(self._service, request)
+            response.raw_headers.append((b"x-request-id", name.encode()))
+            return response
         except Exception as error:
             if status_of(error) == 500:
                 LOG.exception("%s failed", verb.name, extra={"event": "failure"})
-            response = _refusal(error, name, None if await drop_body(request) else {"Connection": "close"})
-        request.app.state.metrics.answered(verb.name, response.status_code)
-        return response
+            return _refusal(error, name, None if await drop_body(request) else {"Connection": "close"})
 
-    return endpoint
+    def _nothing(self, request: Request, name: str) -> Response:
+        """404 or 405, but a stranger learns nothing of what there is."""
+        try:
+            self._roles(request)
+        except Refused as stranger:
+            return _refusal(stranger, name)
+        status, what = (405, "Method Not Allowed") if self._verbs else (404, "Not Found")
+        allow = {"Allow": ", ".join(self._verbs)} if self._verbs else None
+        return _refusal(Refused(status, f"{what}.", "See /v1/openapi.json."), name, allow)
 
 
 def _request_id(request: Request) -> str:

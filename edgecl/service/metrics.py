@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -33,17 +34,19 @@ class Metrics:
                                   ("learning",), buckets=BUCKETS, registry=r)  # fmt: skip
         self._steps = Histogram("edgecl_step_seconds", "Seconds from one training step to the next.", buckets=BUCKETS,
                                 registry=r)  # fmt: skip
+        self._of = functools.cache(lambda verb, status: self._requests.labels(verb, str(status)))
+        self._by_learning = {learning: self._seconds.labels(str(int(learning))) for learning in (False, True)}
         service.held.on_step = self._steps.observe
         r.register(_Read(service))
 
     def answered(self, verb: str, status: int) -> None:
-        self._requests.labels(verb, str(status)).inc()
+        self._of(verb, status).inc()
         if status >= 400:
             self._rejected.labels(str(status)).inc()
 
     def predicted(self, samples: int, seconds: float, learning: bool) -> None:
         self._predictions.inc(samples)
-        self._seconds.labels("1" if learning else "0").observe(seconds)
+        self._by_learning[learning].observe(seconds)
 
     def observed(self, samples: int, source: str) -> None:
         self._observed.labels(source).inc(samples)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
@@ -36,17 +37,51 @@ class Predictor(Protocol):
     def shares(self, x: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...], int, str]: ...
 
 
+AnyFuture = Future[Answer] | asyncio.Future[Answer]
+
+
 class _Request:
-    def __init__(self, decode: Callable[[], Samples], rows: int) -> None:
-        self.decode, self.rows = decode, rows
-        self.future: Future[Answer] = Future()
+    """future : of a thread, or of an asyncio loop, which only that loop's thread may set"""
+
+    def __init__(self, decode: Callable[[], Samples], rows: int, future: AnyFuture) -> None:
+        self.decode, self.rows, self.future = decode, rows, future
         self.x = np.zeros(0)
         self.parts: list[np.ndarray] = []
         self.done = 0
+        self.outcome: Answer | BaseException | None = None
 
-    def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+    @property
+    def over(self) -> bool:
+        """Has it an outcome, or has its asker gone?"""
+        return self.outcome is not None or self.future.done()
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if isinstance(self.outcome, BaseException):
+            self.future.set_exception(self.outcome)
+        elif self.outcome is not None:
+            self.future.set_result(self.outcome)
+
+
+def _settle(requests: list[_Request]) -> None:
+    for request in requests:
+        request.settle()
+
+
+def _deliver(requests: list[_Request]) -> None:
+    """Settle the futures of requests that are over; those of a loop together, so that it wakes up once."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Request]] = defaultdict(list)
+    for request in requests:
+        if isinstance(request.future, asyncio.Future):
+            by_loop[request.future.get_loop()].append(request)
+        else:
+            request.settle()
+    for loop, of_loop in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, of_loop)
+        except RuntimeError:  # the loop is closed, and with it who asked
+            continue
 
 
 class PredictThread:
@@ -70,23 +105,35 @@ class PredictThread:
         and small ones still come in beside it.
         """
         with self._changed:
-            if self._closed:
-                raise no_room("The service is stopping")
-            if self._rows and self._rows + self._counted(rows) > self._most:
-                raise no_room(f"{self._rows} samples wait for a prediction")
+            self._check(self._counted(rows))
+
+    def _check(self, counted: int) -> None:
+        if self._closed:
+            raise no_room("The service is stopping")
+        if self._rows and self._rows + counted > self._most:
+            raise no_room(f"{self._rows} samples wait for a prediction")
 
     def _counted(self, rows: int) -> int:
         return min(rows, max(1, self._most - KEPT_FREE))
 
     def ask(self, decode: Callable[[], Samples], rows: int) -> Future[Answer]:
         """The answer for what ``decode`` gives, about ``rows`` samples. Raises as `check_room`."""
-        self.check_room(rows)
-        request = _Request(decode, self._counted(rows))
+        future: Future[Answer] = Future()
+        self._add(_Request(decode, self._counted(rows), future))
+        return future
+
+    async def answer(self, decode: Callable[[], Samples], rows: int) -> Answer:
+        """The same, awaited by a coroutine."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._add(_Request(decode, self._counted(rows), future))
+        return await future
+
+    def _add(self, request: _Request) -> None:
         with self._changed:
+            self._check(request.rows)
             self._new.append(request)
             self._rows += request.rows
             self._changed.notify()
-        return request.future
 
     def close(self) -> None:
         """Answer what waits, then end."""
@@ -111,7 +158,7 @@ class PredictThread:
                 self._turn()
             except BaseException as error:  # of all in this call; the thread goes on
                 for request in self._begun:
-                    request.fail(error)
+                    self._fail(request, error)
             self._drop_done()
 
     def _decode(self, request: _Request) -> None:
@@ -119,17 +166,18 @@ class PredictThread:
             request.x = request.decode().x
             self._begun.append(request)
         except BaseException as error:
-            request.fail(error)
-            self._give_back(request)
+            self._fail(request, error)
+            self._begun.append(request)
 
-    def _give_back(self, request: _Request) -> None:
-        with self._changed:
-            self._rows -= request.rows
+    @staticmethod
+    def _fail(request: _Request, error: BaseException) -> None:
+        if request.outcome is None:
+            request.outcome = error
 
     def _turn(self) -> None:
         """One call of the learner for rows of one shape and dtype."""
         room = min(self._batch, WHILE_LEARNING) if self._predictor.learning else self._batch
-        waiting = sorted((r for r in self._begun if not r.future.done()), key=lambda r: len(r.x) > 1)
+        waiting = sorted((r for r in self._begun if not r.over), key=lambda r: len(r.x) > 1)
         if not waiting:
             return
         pieces: list[tuple[_Request, np.ndarray]] = []
@@ -158,12 +206,12 @@ class PredictThread:
             try:
                 self._take(request, *self._predictor.shares(piece))
             except BaseException as error:
-                request.fail(error)
+                self._fail(request, error)
 
     def _take(self, request: _Request, shares: np.ndarray, known: tuple[Any, ...], steps: int, slot: str) -> None:
         request.parts.append(shares)
         request.done += len(shares)
-        if request.done < len(request.x) or request.future.done():
+        if request.done < len(request.x) or request.over:
             return
         width = len(known)
         whole = np.zeros((len(request.x), width), np.float32)
@@ -172,10 +220,12 @@ class PredictThread:
             whole[at : at + len(part), : part.shape[1]] = part[:, :width]
             at += len(part)
         labels = [known[k] for k in np.argmax(whole, axis=1)]
-        request.future.set_result(Answer(request.x, labels, known, whole, steps, slot))
+        request.outcome = Answer(request.x, labels, known, whole, steps, slot)
 
     def _drop_done(self) -> None:
-        for request in self._begun:
-            if request.future.done():
-                self._give_back(request)
-        self._begun = [r for r in self._begun if not r.future.done()]
+        over = [r for r in self._begun if r.over]
+        if over:
+            self._begun = [r for r in self._begun if not r.over]
+            with self._changed:
+                self._rows -= sum(r.rows for r in over)
+            _deliver(over)

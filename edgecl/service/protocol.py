@@ -45,7 +45,8 @@ class LimitedProtocol(HttpToolsProtocol):
     most = 64  # connections of a server
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._late: asyncio.TimerHandle | None = None  # ends the wait for a head
+        self._due: float | None = None  # when the head must be whole that is waited for, in the loop's time
+        self._timer: asyncio.TimerHandle | None = None
         self._head = 0  # bytes of it so far
         full = len(self.connections) >= self.most
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
@@ -55,14 +56,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_ended()
+        self._due = None
+        if self._timer is not None:
+            self._timer.cancel()
         self._unset_keepalive_if_required()  # uvicorn leaves it where the peer reset, and it holds all of this
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         before = self._head
         super().data_received(data)
-        if self._late is not None:  # the head is not whole, and the parser keeps what it has of a line
+        if self._due is not None:  # the head is not whole, and the parser keeps what it has of a line
             self._head = max(self._head, before + len(data))
             if self._head > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of this request is too long.")
@@ -71,7 +74,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._late is None:  # a further request on the same connection
+        if self._due is None:  # a further request on the same connection
             self._await_head()
 
     def on_url(self, url: bytes) -> None:
@@ -83,19 +86,24 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._head_ended()
+        self._due = None
         super().on_headers_complete()
 
     # -- limits
 
     def _await_head(self) -> None:
-        self._head = 0
-        self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head, self._due = 0, self.loop.time() + HEAD_SECONDS
+        if self._timer is None:  # one serves the heads of many requests
+            self._timer = self.loop.call_at(self._due, self._look)
 
-    def _head_ended(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _look(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self.loop.time() < self._due:
+            self._timer = self.loop.call_at(self._due, self._look)
+        else:
+            self.transport.abort()
 
     def _count(self, more: int) -> None:
         self._head += more

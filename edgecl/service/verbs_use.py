@@ -35,9 +35,9 @@ async def predict(service: Service, request: Request) -> Response:
     service.predicting.check_room(rows)
     body, began = await read_body(request, most), time.monotonic()
     rows = max(1, len(body) // spec.bytes) if kind == RAW else rows
-    answer = await asyncio.wrap_future(service.predict(lambda: read_samples(kind, body, spec, {}), rows))
+    answer = await service.predicting.answer(lambda: read_samples(kind, body, spec, {}), rows)
     seconds = time.monotonic() - began
-    request.app.state.metrics.predicted(len(answer.labels), seconds, service.held.learning)
+    request.state.metrics.predicted(len(answer.labels), seconds, service.held.learning)
     return JSONResponse(_answer(service, answer, proba, keep))
 
 
@@ -71,7 +71,7 @@ async def observe(service: Service, request: Request) -> Response:
     body = await read_body(request, most)
     future = service.observe(lambda: read_samples(kind, body, spec, query), len(body), durable, key)
     answer = await asyncio.wrap_future(future)
-    request.app.state.metrics.observed(answer["taken"], "http")
+    request.state.metrics.observed(answer["taken"], "http")
     return JSONResponse({**answer, "durable": durable and service.held.durable}, 202)
 
 
@@ -87,7 +87,7 @@ async def labels(service: Service, request: Request) -> Response:
     if len(given) > MOST_SAMPLES:
         raise Refused(413, f"{len(given)} labels came at once.", f"Send at most {MOST_SAMPLES}.")
     rows = await asyncio.wrap_future(service.label([_labelled(row) for row in given], durable))
-    request.app.state.metrics.labelled(sum(row["status"] == 202 for row in rows))
+    request.state.metrics.labelled(sum(row["status"] == 202 for row in rows))
     return JSONResponse({"labels": rows, "durable": durable and service.held.durable}, 202)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -115,6 +116,26 @@ def test_a_head_that_is_too_long_is_refused(running):
         except (BrokenPipeError, ConnectionResetError):
             return
         assert raw.recv(4096)[9:12] in (b"", b"400", b"431")
+
+
+def test_a_head_that_does_not_end_is_waited_for_ten_seconds_only_on_whichever_connection(running):
+    def begun(served: int, pause: float) -> socket.socket:
+        """A connection with half a head, after so many whole requests and a pause."""
+        raw = socket.socket(socket.AF_UNIX)
+        raw.connect(str(running.folder / "run" / "api.sock"))
+        raw.settimeout(30)
+        for _ in range(served):
+            raw.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in raw.recv(65536).splitlines()[0]
+        time.sleep(pause)
+        raw.sendall(b"GET /v1/status HTTP/1.1\r\nX: ")
+        return raw
+
+    waiting = [(begun(served, pause), time.monotonic()) for served, pause in ((0, 0), (3, 0), (1, 2))]
+    for raw, since in waiting:
+        with raw, contextlib.suppress(ConnectionResetError):
+            assert raw.recv(1) == b""
+        assert time.monotonic() - since > 9
 
 
 def test_many_connections_do_not_keep_others_out_for_long_nor_cost_memory(running):

@@ -56,9 +56,9 @@ def test_three_classes_are_taught_with_dropped_files(tmp_path):
             for key, name in enumerate(COLOURS, 1):
                 drop(page, pictures(tmp_path, name, 4))
                 for left in range(4):
-                    until(lambda: page.evaluate("Boolean(document.querySelector('#view canvas'))"))
-                    page.keyboard.press(str(key))
                     taught = 4 * (key - 1) + left + 1
+                    says(page, "source-note", f"Picture {taught} of")  # before it is shown, a key is not for it
+                    page.keyboard.press(str(key))
                     until(lambda n=taught: page.evaluate("document.getElementById('taught').children.length") == n)
                 until(lambda: page.inner_text("#source-note") == "No picture is left.")
             for name in COLOURS:  # others of them, right afterwards
@@ -198,7 +198,8 @@ def test_a_sensor_is_shown_and_taught_as_lines(tmp_path):
                 held[0] = values
                 page.wait_for_timeout(700)
                 page.keyboard.down(key)
-                page.wait_for_timeout(1200)
+                count = lambda k=key: page.inner_text(f"#classes li:nth-child({k}) small")  # noqa: E731
+                until(lambda count=count: int(count().split()[0]) >= 8)
                 page.keyboard.up(key)
             until(lambda: best(page) == "upright", 20)
             held[0] = [0, 0, 1000]
