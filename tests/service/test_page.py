@@ -141,7 +141,7 @@ def test_files_are_dropped_and_named_one_by_one(tmp_path):
                 says(page, "source-note", f"Picture {k + 1} of")
                 page.keyboard.press(str(1 + k % 2))
                 until(lambda k=k: page.evaluate("document.getElementById('taught').children.length") == k + 1)
-            assert page.inner_text("#source-note") == "No picture is left."
+            says(page, "source-note", "No picture is left.")
             assert page.evaluate("document.querySelectorAll('#teach b, #taught b').length") == 0  # names are text
             with daemon.client() as client:
                 until(lambda: set(client.ask("GET", "/v1/status")["labels"]) == {"one", "<b>two</b>"})
