@@ -38,6 +38,8 @@ class Choice(NamedTuple):
     def chosen(self, run: Mapping[str, Any]) -> str | None:
         """The name of the class that the options ``run`` choose, or None."""
         name = self.pick(run.get(self.option))
+        if name == "none":  # the word for no class, which no package need be asked for
+            return None
         return name if isinstance(name, str) and name in self.registry else None
 
     def flat(self, name: str, option: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -108,3 +110,21 @@ def test_two_packages_with_one_name_are_both_named(python, er_ace, install):
     twin = install("methods", version="3.0", name="edgecl-er-ace-fork")
     said = python("from edgecl.methods import make_method; make_method('ace')", er_ace, twin).stderr
     assert "edgecl-er-ace 1.2" in said and "edgecl-er-ace-fork 3.0" in said
+
+
+OWN_NAMES_ONLY = """
+import importlib.metadata
+def scan(**group): raise SystemExit(f"packages were asked for {group}")
+importlib.metadata.entry_points = scan
+import numpy as np, edgecl
+for more in ({}, {"sparsity": 0.5}, {"sparsity_policy": "none", "memory": 8}):
+    with edgecl.Learner("mlp", input_shape=(8,), dtype="float32", classes=2, **more) as learner:
+        learner.observe(np.zeros((4, 8), np.float32), [0, 1, 0, 1])
+        learner.learn(steps=1)
+"""
+
+
+def test_a_learner_of_our_own_names_does_not_search_the_installed_packages():
+    """On a small board the search takes longer than everything else that a start does."""
+    done = subprocess.run([sys.executable, "-P", "-c", OWN_NAMES_ONLY], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
