@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from threading import Event
 from typing import Any
 
-from common import arguments, table, write
+from common import arguments, host_line, table, write
 
 from edgecl.learning.progress import Progress
 from edgecl.run import run
@@ -242,6 +242,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"DGM trains {KEEP:.0%} of the living weights; DDR removes {REMOVE:.0%} of a task's samples, the",
         "lowest mean loss first among equally easy ones, classes evenly (released: the first in order).",
     ]
+    lines += ["", host_line(record)]
     for note in record["notes"]:
         lines += ["", note]
     for setting in record["settings"]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from common import arguments, median, quantile, table, write
+from common import arguments, ceilings, host, host_line, median, quantile, table, versions, write
 
 from edgecl.planning.run_plan import prepare
 from edgecl.run import Run, run
@@ -279,7 +279,7 @@ def markdown(rows: Sequence[dict[str, Any]], times: Sequence[dict[str, Any]], pa
         ]
         cells += [f"{t[k]:.3f}" for k in ("seconds_ratio_median", "seconds_ratio_iqr", "cpu_ratio_median")]
         lines.append("| " + " | ".join([*cells, f"{t['stall_seconds']:.3f}"]) + " |")
-    lines += ["", *NOTES]
+    lines += ["", *dict.fromkeys(host_line(t) for t in times), "", *NOTES]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     page = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
     _, mark, others = page.partition("\n## ")  # sections that other benches wrote
@@ -300,7 +300,9 @@ def lines_of(path: str | None, part: str) -> list[dict[str, Any]]:
         return []
     text = Path(path).read_text()
     if path.endswith(".json"):
-        return list(json.loads(text)[part])
+        record = json.loads(text)
+        about = {k: record[k] for k in ("host", "ceilings", "versions", "date") if part == "timing" and k in record}
+        return [row if "host" in row else {**about, **row} for row in record[part]]
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -337,7 +339,8 @@ def main() -> None:
     for case in cases:
         if case in [tuple(t[name] for name in NAMES[:4]) for t in times if t["cores"] == cores()]:
             continue
-        times.append(timing(case, max(o.slots), o.gate, o.seeds, o.quick))
+        on = {"host": host(), "ceilings": ceilings(), "versions": versions(), "date": time.strftime("%Y-%m-%d")}
+        times.append({**timing(case, max(o.slots), o.gate, o.seeds, o.quick), **on})
         table(times[-1:])
         if o.times:
             with open(o.times, "a", encoding="utf-8") as file:

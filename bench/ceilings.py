@@ -39,16 +39,21 @@ class Ceilings:
         return asdict(self)
 
 
+def compiler() -> str | None:
+    """Path of a C++ compiler, if there is one."""
+    return shutil.which("g++") or shutil.which("c++")
+
+
 def measure_ceilings(isa: str, seconds: float = SECONDS) -> Ceilings:
     """Compiles ceilings.cpp for ``isa`` and runs it; needs a C++ compiler."""
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
+    program = compiler()
+    if program is None:
         raise SystemExit("bench/ceilings.py needs a C++ compiler (g++) to measure the machine's ceilings.")
     source = Path(__file__).with_name("ceilings.cpp")
     with tempfile.TemporaryDirectory() as folder:
         target = f"{folder}/ceilings.so"
         flags = FLAGS[isa] if platform.machine() in ("x86_64", "aarch64") else []
-        command = [compiler, "-O3", "-ffp-contract=fast", "-shared", "-fPIC", *flags, "-o", target, str(source)]
+        command = [program, "-O3", "-ffp-contract=fast", "-shared", "-fPIC", *flags, "-o", target, str(source)]
         subprocess.run(command, check=True)
         library = ctypes.CDLL(target)
     for name in ("fma_peak", "load_fma"):

@@ -1,4 +1,4 @@
-"""What every bench shares: host description, interleaved timing, a table, the JSON file."""
+"""What every bench shares: host and its ceilings, interleaved timing, a table, the JSON file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,51 @@ def host() -> dict[str, Any]:
             model = line.split(":", 1)[1].strip()
             break
     return {"machine": platform.machine(), "cpu": model, "cores": os.cpu_count(), "system": platform.platform()}
+
+
+@cache
+def ceilings() -> dict[str, float]:
+    """FLOP/s of one core of this machine at its widest vectors, from registers and with a load from each level of
+    memory (`ceilings`), measured once a process, in some three seconds; empty without a C++ compiler."""
+    from ceilings import compiler, measure_ceilings
+
+    if compiler() is None:
+        return {}
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    isa = "avx512" if {"avx512f", "avx512vl"} <= flags else "avx2" if {"avx2", "fma"} <= flags else "sse2"
+    return measure_ceilings("neon" if platform.machine() == "aarch64" else isa).to_json()
+
+
+LEVELS = {"fma": "FMA", "l1": "L1", "l2": "L2", "l3": "L3", "dram": "memory"}
+
+
+def host_line(results: dict[str, Any]) -> str:
+    """Machine, versions, date and ceilings of a result, for the page that shows it. Ceilings that a result of before
+    does not hold are taken from one of the same machine."""
+    about, used = results["host"], results.get("versions", {})
+    packages = ", ".join(f"{k} {v}" for k, v in used.items() if v != "absent")
+    line = f"{about['cpu']}, {about['cores']} cores, {about['system']}; {packages}; {results.get('date', 'undated')}. "
+    found = results.get("ceilings") or _of_the_same(about)
+    if not found:
+        return line + "Ceilings of that machine: not measured."
+    return line + ceilings_line(found)
+
+
+def ceilings_line(found: dict[str, float]) -> str:
+    figures = ", ".join(f"{LEVELS[k]} {v / 1e9:.0f}" for k, v in found.items())
+    return f"Ceilings of one core there, GFLOP/s with one vector load per FMA: {figures}."
+
+
+@cache
+def _measured() -> list[tuple[dict[str, Any], dict[str, float]]]:
+    """(host, ceilings) of every committed result that holds them."""
+    files = sorted(Path(__file__).with_name("results").glob("*.json"))
+    found = [json.loads(f.read_text()) for f in files]
+    return [(r["host"], r["ceilings"]) for r in found if r.get("ceilings") and "host" in r]
+
+
+def _of_the_same(about: dict[str, Any]) -> dict[str, float]:
+    return next((ceiling for machine, ceiling in _measured() if machine == about), {})
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -127,10 +173,11 @@ def write(
     key: Sequence[str] = (),
     **more: Any,
 ) -> None:
-    """{"bench", "command", "host", "versions", "rows"} to ``path``.
+    """{"bench", "command", "host", "ceilings", "versions", "rows"} to ``path``.
 
     With a ``key`` (columns that name a row) the rows replace those of the same key in the file and leave the others:
-    a long table can be measured in pieces. Each row then carries the command that made it and its date.
+    a long table can be measured in pieces. Each row then carries the command that made it and its date, and one that
+    was measured on another machine than the newest carries that machine and its ceilings.
     """
     if not path:
         return
@@ -140,14 +187,18 @@ def write(
         merged = [{**row, "command": command, "date": time.strftime("%Y-%m-%d")} for row in rows]
         if Path(path).exists():
             names = {tuple(row.get(k) for k in key) for row in rows}
-            old = json.loads(Path(path).read_text())["rows"]
-            merged = [row for row in old if tuple(row.get(k) for k in key) not in names] + merged
+            old = json.loads(Path(path).read_text())
+            there = {k: old[k] for k in ("host", "ceilings") if k in old}
+            there = {} if there.get("host") == host() else there
+            kept = [row for row in old["rows"] if tuple(row.get(k) for k in key) not in names]
+            merged = [row if "host" in row else {**row, **there} for row in kept] + merged
         merged.sort(key=lambda row: [str(row.get(k)) for k in key])
         command = f"python {os.path.relpath(sys.argv[0])} (see the rows)"
     record = {
         "bench": name,
         "command": command,
         "host": host(),
+        "ceilings": more.pop("ceilings", None) or ceilings(),
         "versions": versions(*packages),
         "date": time.strftime("%Y-%m-%d"),
         **more,

@@ -1,21 +1,26 @@
 """The cost model against times that others published, and against our engine on this machine.
 
 Without options: eager PyTorch's training steps on Pi 4 and Pi 5 and ncnn's fp32 inference on A53, A57 and A72 boards,
-predicted from the device profiles and the committed constants; each row also by constants fitted without its network.
+predicted from the device profiles and the committed constants; each row also by constants fitted without its network,
+and without its board. Beside them what eager PyTorch took on an x86-64 machine (results/step.json): how far the family
+reaches beyond the boards and the large maps that it was fitted on.
 --fit prints the constants fitted again. --host: steps of our engine measured here against the prediction from this
 machine's calibration (run `edgecl devices calibrate` first, or give --calibrate).
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tomllib
 from common import arguments, table, write
 
-from edgecl.devices import EAGER_TORCH, NCNN, CostModel, Family, load_profile, operations
+from edgecl.devices import EAGER_TORCH, LATER_TORCH, NCNN, CostModel, Family, load_profile, operations
+from edgecl.devices.figures import Figure, Profile
 from edgecl.devices.fit import fit_constants, leave_one_out, ratio_error
 from edgecl.graph.builders import build
 from edgecl.graph.imagenet import imagenet
@@ -45,21 +50,24 @@ def terms(family: Family, rows: list[dict]) -> np.ndarray:
 
 
 def compare(family: Family) -> list[dict]:
-    """Every published row of a family: predicted by the committed constants, and without its own network."""
+    """Every published row of a family: predicted by the committed constants, without its own network, without its own
+    board."""
     rows = [r for r in published() if r["family"] == family.name]
     x, seconds = terms(family, rows), np.array([r["seconds"] for r in rows])
     predicted = x @ np.array(list(family.constants.values()))
     fit = np.array([r["role"] == "fit" for r in rows])
-    without = np.full(len(rows), np.nan)
-    without[fit] = leave_one_out(x[fit], seconds[fit], [r["network"] for r, f in zip(rows, fit) if f])
+    without = {}
+    for key in ("network", "device"):
+        without[key] = np.full(len(rows), np.nan)
+        without[key][fit] = leave_one_out(x[fit], seconds[fit], [r[key] for r, f in zip(rows, fit) if f])
     return [
         {
             "family": family.name, "network": r["network"], "device": r["device"], "mode": r["mode"],
             "threads": r["threads"], "role": r["role"], "seconds": r["seconds"], "predicted": float(p),
             "ratio": float(p / r["seconds"]), "left_out": None if np.isnan(w) else float(w / r["seconds"]),
-            "source": r["source"],
+            "board_left_out": None if np.isnan(b) else float(b / r["seconds"]), "source": r["source"],
         }
-        for r, p, w in zip(rows, predicted, without)
+        for r, p, w, b in zip(rows, predicted, without["network"], without["device"])
     ]  # fmt: skip
 
 
@@ -67,7 +75,8 @@ def summary(rows: list[dict], constants: int) -> dict:
     """Median and worst error, the latter as a factor; of rows left out too."""
     fit = [r for r in rows if r["role"] == "fit"]
     out: dict = {"rows": len(fit), "constants": constants, **errors([r["ratio"] for r in fit])}
-    out |= {f"left_out_{k}": v for k, v in errors([r["left_out"] for r in fit]).items()}
+    for key in ("left_out", "board_left_out"):
+        out |= {f"{key}_{k}": v for k, v in errors([r[key] for r in fit]).items()}
     checks = [r for r in rows if r["role"] == "check"]
     if checks:
         out |= {"check_rows": len(checks)}
@@ -92,6 +101,36 @@ def train_over_forward(rows: list[dict]) -> list[dict]:
                     "predicted": train["predicted"] / head["predicted"],
                 })  # fmt: skip
     return found
+
+
+def elsewhere() -> list[dict]:
+    """Training steps of later PyTorch on an x86-64 machine (bench/step.py), beside what the family says of that machine
+    by its ceilings (bench/layers.py); a large matrix product is taken to reach 80 % of the peak there."""
+    steps, layers = (json.loads((PUBLISHED.parent / f"results/{n}.json").read_text()) for n in ("step", "layers"))
+    if steps["host"] != layers["host"]:
+        raise SystemExit("results/step.json and layers.json are of different machines: measure both on one.")
+    machine, found = _machine(layers["ceilings"], steps["host"]["cores"]), {}
+    for r in steps["rows"]:
+        if r["net"] in HOST_NETS and r["isa"] == "avx512" and r["peer"].startswith("torch"):
+            work = operations(build(r["net"], HOST_NETS[r["net"]], 10, input_dtype="float32"), r["batch"], "train")
+            predicted = LATER_TORCH.seconds(work, machine, r["threads"]) * 1e3
+            found[r["net"], r["batch"], r["threads"]] = {
+                "network": r["net"], "batch": r["batch"], "threads": r["threads"], "peer": r["peer"],
+                "ms": r["peer_ms"], "predicted_ms": predicted, "ratio": predicted / r["peer_ms"],
+            }  # fmt: skip
+    return [found[k] for k in sorted(found)]
+
+
+def _machine(ceilings: dict, cores: int) -> Profile:
+    """A profile of an AVX-512 machine: its clock, FMA peak and memory by measured ceilings of one core."""
+
+    def of(value: float) -> Figure:
+        return Figure(value, "measured", "bench/layers.py")
+
+    known, flops = load_profile("rpi_5"), 64  # a cycle: two pipes of 16 lanes
+    core = replace(known.clusters[0], count=of(cores), ghz=of(ceilings["fma"] / flops / 1e9), flop_per_cycle=of(flops))
+    bandwidth = tuple((n, of(2 * ceilings["dram"])) for n in range(1, cores + 1))
+    return replace(known, clusters=(core,), bandwidth_by_threads=bandwidth, gemm_by_threads=((1, of(0.8)),))
 
 
 def refit(family: Family) -> dict[str, float]:
@@ -187,13 +226,15 @@ def main() -> None:
         rows += found
         results[family.name] = summary(found, len(family.constants))
         table(found, ("family", "network", "device", "mode", "threads", "role", "seconds", "predicted", "ratio",
-                      "left_out"))  # fmt: skip
+                      "left_out", "board_left_out"))  # fmt: skip
         print({k: v if isinstance(v, int) else round(v, 3) for k, v in results[family.name].items()})
         ratios = train_over_forward(found)
         if ratios:
             table(ratios, ("network", "device", "published", "predicted"))
             results[family.name]["train_over_forward"] = ratios
-    write("cost_model", rows, options.json, summary=results,
+    there = elsewhere()
+    table(there)
+    write("cost_model", rows, options.json, summary=results, elsewhere=there,
           constants={f.name: f.constants for f in FAMILIES.values()})  # fmt: skip
 
 

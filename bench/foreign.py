@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import write
 
 OTHERS = {  # name -> (library, what to build, size of a side)
     "efficientnet_b0": ("torchvision", "efficientnet_b0", 64),
@@ -285,20 +286,14 @@ def main() -> None:
         print(json.dumps(try_net(a.one)))
         return
     names = a.nets.split(",") if a.nets else [*own_nets().NETS, *OTHERS]
-    rows: list[dict[str, Any]] = []
-    if a.json and Path(a.json).exists():
-        rows = [r for r in json.loads(Path(a.json).read_text())["rows"] if r["name"] not in names]
     for name in names:
         done = subprocess.run([sys.executable, "-P", __file__, "--one", name], capture_output=True, text=True)
         lines = done.stdout.strip().splitlines()
         row = json.loads(lines[-1]) if done.returncode == 0 and lines else {
             "name": name, "failed": (done.stderr.strip().splitlines() or ["?"])[-1][:300]
         }  # fmt: skip
-        rows.append(row)
         print(json.dumps(row), flush=True)
-        if a.json:
-            about = {"command": f"python bench/foreign.py --json {a.json}", "rows": rows}
-            Path(a.json).write_text(json.dumps(about, indent=1) + "\n")
+        write("foreign", [row], a.json, ("torch", "onnxruntime"), key=("name",))
 
 
 if __name__ == "__main__":

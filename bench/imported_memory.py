@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from common import write
 from memory import BARE, SETTLED, peak_of
 
 from edgecl.compiler import Plan
@@ -93,9 +94,7 @@ def main() -> None:
         for density in (1.0, 0.1):
             rows.append(measured(name, batch, density))
             print(json.dumps(rows[-1]), flush=True)
-    if a.json:
-        about = {"command": f"python bench/imported_memory.py --json {a.json}", "rows": rows}
-        Path(a.json).write_text(json.dumps(about, indent=1) + "\n")
+    write("imported_memory", rows, a.json, ("onnxruntime",))
 
 
 if __name__ == "__main__":

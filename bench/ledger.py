@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from common import host, versions
+from common import ceilings, host, versions
 from ledger_math import figure_verdict, order_verdict
 from ledger_plan import MARGIN, ROWS, Row
 
@@ -230,7 +230,7 @@ def finished(row: Row, body: dict[str, Any]) -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
     return {
         "id": row.id, "method": row.method, "claim": row.claim, **body, "says": row.says,
-        "commit": commit.stdout.strip(), "versions": versions("torch"), "host": host(),
+        "commit": commit.stdout.strip(), "versions": versions("torch"), "host": host(), "ceilings": ceilings(),
         "command": f"python bench/ledger.py run {row.id}",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }  # fmt: skip

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from common import write
 
 KINDS = ("node", "pytorch-converted", "pytorch-operator", "light")
 LIGHT = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet", "vgg19",
@@ -219,9 +219,8 @@ def main() -> None:
         for why, n in reasons.most_common(200 if a.list else 12):
             print(f"    {n:4d} {why}")
     print(f"{time.time() - start:.0f} s")
-    if a.json:
-        with open(a.json, "w", encoding="utf-8") as file:
-            json.dump(totals, file, indent=1)
+    rows = [{"kind": kind, **counts} for kind, counts in totals.items()]
+    write("onnx_suite", rows, a.json, ("onnx", "onnxruntime"), key=("kind",))
     sys.exit(1 if any(t["fail"] for t in totals.values()) else 0)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import arguments
+from common import arguments, host_line
 from goal_reasons import HEAD, by_case, reasons, roofline_ms
 from targets import (
     IMPORT_TARGETS,
@@ -130,12 +130,7 @@ def sparseprop(results: dict[str, Any]) -> str:
 
 def layer_tables(results: dict[str, Any]) -> str:
     """Per layer at 90 %, per map size at the other densities."""
-    ceilings = results.get("ceilings", {})
     parts = []
-    if ceilings:
-        names = {"fma": "FMA peak", "l1": "L1", "l2": "L2", "l3": "L3", "dram": "memory"}
-        figures = ", ".join(f"{names[k]} {v / 1e9:.0f}" for k, v in ceilings.items())
-        parts.append(f"Ceilings of one core in the same run, GFLOP/s with one vector load per FMA: {figures}.")
     by_net: dict[tuple[str, int, float], list[Row]] = defaultdict(list)
     for r in results["rows"]:
         by_net[r["net"], r["batch"], r["density"]].append(r)
@@ -232,10 +227,10 @@ def plain(results: dict[str, Any]) -> str:
     return body if len(rows) <= 24 else f"<details><summary>{len(rows)} rows</summary>\n\n{body}\n\n</details>"
 
 
-def host_line(results: dict[str, Any]) -> str:
-    host, versions = results["host"], results["versions"]
-    packages = ", ".join(f"{k} {v}" for k, v in versions.items() if v != "absent")
-    return f"{host['cpu']}, {host['cores']} cores, {host['system']}; {packages}; {results['date']}."
+def beside(one: str, other: str) -> list[Row]:
+    """Rows of ``other`` that were measured on the machine of ``one``: figures of two machines are never combined."""
+    first, second = load(one), load(other)
+    return [r for r in second["rows"] if r.get("host", second.get("host")) == first.get("host")]
 
 
 def section(title: str, name: str, text: str, body: Callable[[dict[str, Any]], str]) -> str:
@@ -247,7 +242,7 @@ def section(title: str, name: str, text: str, body: Callable[[dict[str, Any]], s
 
 
 def page() -> str:
-    layers = load("layers")["rows"]
+    layers = beside("step", "layers")
     parts = [
         "# Performance\n",
         "Made by `python bench/performance.py` from the committed results in `bench/results`; every figure was "

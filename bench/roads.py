@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import arguments, host, versions
+from common import arguments, write
 from road_data import ROADS, made
 
 from edgecl.config import Config
@@ -121,10 +121,7 @@ def main() -> None:
     for road in roads:
         row = measured(road, folder)
         print(json.dumps(row, indent=1), flush=True)
-        there = [*(r for r in there if r["road"] != road), row]
-        if given.json:
-            about = {"command": "python bench/roads.py --json bench/results/roads.json", "host": host()}
-            Path(given.json).write_text(json.dumps({**about, "versions": versions(), "rows": there}, indent=1) + "\n")
+        write("roads", [row], given.json, key=("road",))
 
 
 if __name__ == "__main__":

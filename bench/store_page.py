@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from common import host_line
 from performance import ROOT, Row, load, markdown
 
 TARGET = ROOT / "docs" / "store.md"
@@ -41,7 +42,13 @@ def campaigns() -> str:
             continue
         details = ", ".join(f"{k} {row[k]:,}" for k in shown if k in row)
         table.append([f"`{name}`", f"{row['rounds']:,.0f} {unit}", len(row["failures"]), details])
-    return markdown(["campaign", "rounds", "failures", "what happened"], table)
+    return markdown(["campaign", "rounds", "failures", "what happened"], table) + "\n" + measured_on("campaigns")
+
+
+def measured_on(*names: str) -> str:
+    """A line a result: which machine its figures are of, and that machine's ceilings."""
+    found = {name: load(name) for name in names}
+    return "\n".join(["", *(f"- `{n}`: {host_line(r)}" for n, r in found.items() if r["rows"])])
 
 
 def worst(rows: list[Row], key: str, choose: Callable[..., Any] = max) -> Any:
@@ -91,7 +98,7 @@ def figures() -> str:
             else f"CPU time {soak['cpu_growth']:+.1%}, on a machine that others came to load"
         )
         table.append([name, "1 %, 1 MB", "0", f"{aged}; {soak['rss_growth_bytes'] / 1e3:+.0f} KB"])
-    return markdown(["", "floor", "goal", "measured"], table)
+    return markdown(["", "floor", "goal", "measured"], table) + "\n" + measured_on("store", "stall", "soak")
 
 
 def peers() -> str:
@@ -106,7 +113,7 @@ def peers() -> str:
             cells.append(show(first(found, "bytes_beyond"), "{:,.1f}"))
         table.append(cells)
     head = ["", "durable writes/s", "random reads/s", "bytes beyond 3,073", "beyond 784", "beyond 96"]
-    return markdown(head, table)
+    return markdown(head, table) + "\n" + measured_on("store")
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgecl.bench.measure import ceilings_line
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "training"
 PAGE = ROOT / "docs" / "training_benchmark.md"
@@ -49,6 +51,13 @@ def measure(task: str, system: str, seeds: int) -> None:
     subprocess.run([sys.executable, "-P", "-m", "edgecl", *words], cwd=ROOT, check=True)
 
 
+def machine(system: dict[str, Any]) -> str:
+    """The ceilings of the machine that made a result."""
+    if not system.get("ceilings"):
+        return "Ceilings of that machine: not measured."
+    return f"{ceilings_line(system['ceilings'])}.".capitalize()
+
+
 def section() -> str:
     """Tables of the committed results."""
     found = {(t, s): json.loads(path_of(t, s).read_text()) for t in TASKS for s in SYSTEMS if path_of(t, s).exists()}
@@ -66,6 +75,7 @@ def section() -> str:
         f"{system['machine']} with {system['instruction_set']}, {system['processors']} processors, one kernel thread;",
         "no energy sensor, so no joules. Other work shared the machine all the while: seconds are upper bounds, and",
         "those of two rows do not compare.",
+        *({machine(r["system"]) for r in found.values()}),
         "",
         "| task | system | average accuracy | forgetting | training, s | ms a sample | RAM, MB | to flash, MB | n |",
         "|---|---|---|---|---|---|---|---|---|",

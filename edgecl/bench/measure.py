@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .. import __version__
 from ..devices import sensors
+from ..devices.calibrate import numpy_probe
 from ..errors import BadInput
 from ..report.record import host_facts
 
@@ -110,8 +112,23 @@ class Conditions:
         return {"pinned_to": self._cores, "warm_up": WARM_UP, "before": self._before, "after": self._now()}
 
 
+@cache
+def ceilings() -> dict[str, dict[str, float]]:
+    """What this machine gives at most, by number of threads: FLOP/s of a large float32 matrix product, bytes/s of
+    array copies; measured once a process, in a child, in two to three seconds."""
+    found = numpy_probe(os.cpu_count() or 1)
+    parts = {"product_flops_per_s": found.flops, "copy_bytes_per_s": found.bandwidth}
+    return {name: {str(threads): float(value) for threads, value in part.items()} for name, part in parts.items()}
+
+
+def ceilings_line(found: dict[str, dict[str, float]]) -> str:
+    """Ceilings in words."""
+    flops, copies = ((max(found[k]), max(found[k].values()) / 1e9) for k in ("product_flops_per_s", "copy_bytes_per_s"))
+    return f"ceilings here: products {flops[1]:.3g} GFLOP/s, copies {copies[1]:.3g} GB/s (at most {flops[0]} threads)"
+
+
 def record(bench: str, command: str, rows: list[dict[str, Any]], baseline: str, conditions: Any) -> dict[str, Any]:
-    """What a bench writes as JSON."""
+    """What a bench writes as JSON; with the machine's ceilings where something was measured (``conditions``)."""
     return {
         "schema": SCHEMA,
         "bench": bench,
@@ -119,6 +136,7 @@ def record(bench: str, command: str, rows: list[dict[str, Any]], baseline: str, 
         "version": __version__,
         "date": time.strftime("%Y-%m-%d"),
         "host": {**host_facts(), "platform": platform.platform()},
+        "ceilings": None if conditions is None else ceilings(),
         "baseline": baseline,
         "conditions": conditions,
         "rows": rows,

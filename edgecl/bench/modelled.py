@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..devices import EAGER_TORCH, CostModel, list_profiles, load_profile, operations
+from ..devices import LATER_TORCH, CostModel, list_profiles, load_profile, operations
 from ..errors import BadInput
 from .work import OURS, TORCH, Case, densities_of, graph_of
 
@@ -27,7 +27,7 @@ def modelled_rows(wanted: Sequence[Case], devices: Sequence[str], threads: int |
             graph = graph_of(case.net)
             mode = "train" if case.operation == "train" else "inference"
             work = operations(graph, case.batch, mode, densities_of(graph, case.density), 1.0)
-            cost = CostModel(profile, used, None if case.engine == OURS else EAGER_TORCH).step(work)
+            cost = CostModel(profile, used, None if case.engine == OURS else LATER_TORCH).step(work)
             rows.append(
                 {
                     **case.row(used),

@@ -21,7 +21,7 @@ from ..data import fetch_stream_data
 from ..errors import BadInput, EdgeclError, unknown_name
 from ..former_names import present_names
 from ..report.record import check_schema, host_facts, read_object
-from .measure import Conditions, Spread
+from .measure import Conditions, Spread, ceilings
 from .show import quantity
 
 SCHEMA = "edgecl.training/1"
@@ -135,7 +135,7 @@ def run_task(
         "framework": f"{FRAMEWORK} {__version__}",
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
-        "system": host_facts(),
+        "system": {**host_facts(), "ceilings": ceilings()},
         "stream": {
             "name": stream["name"], "identity": stream["identity"], "train_samples": stream["train_samples"],
             "test_samples": stream["test_samples"], "synthetic": task == "keyword",

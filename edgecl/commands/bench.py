@@ -204,6 +204,7 @@ def _figure(record: dict[str, Any]) -> str:
 
 def _finish(record: dict[str, Any], to: str, plot: str) -> int:
     from ..bench import show
+    from ..bench.measure import ceilings_line
 
     if len({r.get("device") for r in record["rows"]}) > 1:
         for i, (head, rows) in enumerate(show.comparison(record["rows"], _figure(record))):
@@ -219,6 +220,7 @@ def _finish(record: dict[str, Any], to: str, plot: str) -> int:
         heat = "no sensor" if after["temperature"] is None else f"{after['temperature']:.1f} C"
         slowed = ", ".join(after["throttled_now"]) or "no"
         print(f"baseline: {record['baseline']}; temperature: {heat}; throttled: {slowed}")
+        print(ceilings_line(record["ceilings"]))
     if to:
         Path(to).write_text(json.dumps(record, indent=1) + "\n")
     if plot:

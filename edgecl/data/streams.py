@@ -23,6 +23,7 @@ from .options import Cutting, Reading
 from .peers import FASHION20K_SHA256, MNIST5K_SHA256, fashion20k_split, mnist5k_split, peers_tasks
 from .source import SampleSource
 from .split import last_part_of_each
+from .suited import IMAGE_DEFAULTS, SIGNAL_DEFAULTS, enough_epochs, suited
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,11 @@ class StreamSpec:
     scale: tuple[float, float] | None = None
 
 
-IMAGE_DEFAULTS: dict[str, Any] = {"network": "cnn", "augment": "none", "batch": 32, "epochs": 10}
 # 1,297 classes of 10 to 15 samples: chosen on the last fifth of each; with `IMAGE_DEFAULTS` hardly anything is learnt
 GLYPH_DEFAULTS: dict[str, Any] = {
     **IMAGE_DEFAULTS, "network": "mlp", "epochs": 4, "batch": 16, "replay_batch": 32, "lr": 0.3,
     "lr_schedule": "cosine", "memory": 1297, "memory_policy": "balanced",
 }  # fmt: skip
-SIGNAL_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "cnn1d"}
-ROW_DEFAULTS: dict[str, Any] = {**IMAGE_DEFAULTS, "network": "mlp"}
-SMALLEST_MAP = 4  # pixels or steps that 'cnn' and 'cnn1d' need
 STREAMS: Registry[StreamSpec] = Registry("stream", "edgecl.streams")
 register = STREAMS.register
 
@@ -212,6 +209,7 @@ def load_stream(
         raise BadInput(f"validation is {validation}.", "Give a fraction between 0 and 1, such as 0.1.")
     name = str(name_or_path)
     cutting = cutting or Cutting()
+    own = False  # data of the user's
     if name in dict(STREAMS.loaded()) or (name in STREAMS and not Path(name).exists()):
         spec = STREAMS.get(name)
         if reading is not None and (given := [k for k, v in reading.to_json().items() if v not in (None, False)]):
@@ -230,26 +228,18 @@ def load_stream(
 
         data = open_user_data(Path(name), reading)
         cuts, said = cut(data, cutting)
-        kind, defaults = _suited(data)
+        kind, defaults = suited(data)
+        own = True
         about = {**data.about.get("gate", {}), "cut": f"{said}; {data.about.get('split', '')}".strip("; ")}
         name = Path(name).name
     elif "/" in name or Path(name).suffix:
         raise BadInput(f"There is no file or folder '{name}'.", "Check the path, or see 'edgecl data list' for names.")
     else:
         raise unknown_name("stream", name, STREAMS)
-    return _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation, about)
-
-
-def _suited(data: PlainDataset) -> tuple[str, dict[str, Any]]:
-    """(kind, run options) that suit samples of this shape."""
-    _, h, w = data.samples.shape
-    if h == w == 1:
-        return "features", ROW_DEFAULTS
-    if data.about.get("gate", {}).get("kind") == "sounds":
-        return "signal", ROW_DEFAULTS  # of few voices, a network that pools over time learns hardly anything
-    if h == 1:
-        return "signal", SIGNAL_DEFAULTS if w >= SMALLEST_MAP else ROW_DEFAULTS
-    return "image", IMAGE_DEFAULTS if min(h, w) >= SMALLEST_MAP else ROW_DEFAULTS
+    found = _assemble(name, data, cuts[:limit_tasks], kind, defaults, limit_train, validation, about)
+    if own:
+        found.defaults["epochs"] = enough_epochs([len(task.train) for task in found.tasks])
+    return found
 
 
 def _assemble(

@@ -2,13 +2,14 @@
 
 from .cost import CostModel, StepCost, warmed
 from .figures import Cluster, Figure, Profile
-from .frameworks import EAGER_TORCH, NCNN, Family
+from .frameworks import EAGER_TORCH, LATER_TORCH, NCNN, Family
 from .load import load_profile
 from .profile import list_profiles
 from .workload import Operation, operations
 
 __all__ = [
     "EAGER_TORCH",
+    "LATER_TORCH",
     "NCNN",
     "Cluster",
     "CostModel",

@@ -50,7 +50,7 @@ class StepCost:
 class CostModel:
     """Costs on ``profile`` with ``threads`` busy cores (1..its cores).
 
-    family : None for our engine, or `EAGER_TORCH`, `NCNN`
+    family : None for our engine, or `EAGER_TORCH`, `LATER_TORCH`, `NCNN`
     hot : after long load, where the profile knows what it then sustains
     """
 

@@ -32,7 +32,7 @@ def fit_constants(
         r = np.log(terms @ np.exp(at)) - np.log(seconds)
         return float((row * SOFT**2 * (np.sqrt(1 + (r / SOFT) ** 2) - 1)).sum() + 0.5 * ((smooth @ at) ** 2).sum())
 
-    x = np.zeros(terms.shape[1])
+    x = np.log(seconds.mean() / (terms.shape[1] * np.maximum(terms.mean(0), 1e-300)))  # equal shares: no unit matters
     damping = 1e-3
     cost = cost_of(x)
     for _ in range(iterations):
