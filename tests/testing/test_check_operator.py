@@ -201,6 +201,14 @@ def test_an_operator_without_a_kernel_is_told_where_to_read():
         check_operator(register(Honest()), CASES)
 
 
+def test_the_name_of_another_operator_cannot_be_taken():
+    register(Honest())
+    register(Honest())  # the same class again takes its own place
+    taken = type("Taken", (Honest,), {"name": "relu"})
+    with pytest.raises(BadInput, match="'relu' already"):
+        register(taken())
+
+
 def test_a_class_an_unregistered_object_and_no_cases_are_refused():
     for entry, words in ((Honest, "give an object"), (Honest(), "not registered")):
         with pytest.raises(AssertionError, match=words):
