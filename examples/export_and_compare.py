@@ -30,7 +30,7 @@ def main() -> None:
     sparse = run({**usual, "method": "der++", "memory": 60, "sparsity": 0.8, "store": "store", "out": "sparse"})
     Path("compared.html").write_text(compare_page(grouped([("naive", naive), ("sparse", sparse)])))
     subprocess.run([sys.executable, "-P", "-m", "edgecl", "export", "sparse", "--onnx", "learned.onnx"], check=True)
-    one, other = (summary(record)["average accuracy"] for record in (naive, sparse))
+    one, other = (summary(record)["average_accuracy"] for record in (naive, sparse))
     print(f"average accuracy: naive {one:.2f}, sparse {other:.2f}")
 
 
