@@ -122,7 +122,7 @@ docs: build-tools
 
 lint: $(PY)
 	$(PIP) ruff mypy '.[test]'
-	$(PY) -m ruff check edgecl storage tests bench
+	$(PY) -m ruff check edgecl storage tests bench examples docs
 	cd $(OUT) 2>/dev/null || mkdir -p $(OUT)
 	cd $(OUT) && $(PY) -m mypy --config-file $(CURDIR)/pyproject.toml -p edgecl
 
