@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script; tests' processes would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background; tests' processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
