@@ -1,4 +1,4 @@
-# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | boot-test | wheels | lint | clean
+# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | boot-test | wheels | docs | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools lint clean
+.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools docs lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -113,9 +113,16 @@ bench: $(PY)
 	cd $(OUT) 2>/dev/null || mkdir -p $(OUT)
 	for b in step store; do $(PY) bench/$$b.py --json $(OUT)/$$b.json || exit 1; done
 
+# The site in out/site: warnings are errors, no link leads nowhere, no page asks anybody else for anything.
+docs: build-tools
+	$(PIP) -c constraints.txt --no-build-isolation '.[docs]'
+	rm -rf $(OUT)/site && mkdir -p $(OUT)
+	cd $(OUT) && $(PY) -P -m sphinx -q -W --keep-going -b html $(CURDIR)/docs site
+	$(PY) -P tests/docs/site.py $(OUT)/site
+
 lint: $(PY)
 	$(PIP) ruff mypy '.[test]'
-	$(PY) -m ruff check edgecl storage tests bench
+	$(PY) -m ruff check edgecl storage tests bench examples docs
 	cd $(OUT) 2>/dev/null || mkdir -p $(OUT)
 	cd $(OUT) && $(PY) -m mypy --config-file $(CURDIR)/pyproject.toml -p edgecl
 

@@ -143,7 +143,7 @@ def _labels_of(metadata: Mapping[str, str], shape: tuple[int, ...]) -> list[Labe
 
 def _tried(made: Imported, network: Network, reference: Any) -> tuple[Network, Accepted]:
     """The network after its trial, which is of the foreign network's own head where that was replaced."""
-    whole = network if network.graph.nodes == made.graph.nodes else Network(made.graph, made.weights)
+    whole = network if network.about.get("head") == "kept" else Network(made.graph, made.weights)
     tried = accept(network, whole, reference)
     return replace(network, about={**network.about, "accepted": vars(tried)}), tried
 

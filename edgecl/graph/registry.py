@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EdgeclError
+from ..errors import BadInput, EdgeclError
 from .graph import ParameterSpec, Shape
 
 Array = np.ndarray
@@ -73,8 +73,18 @@ _COST_ONLY: dict[str, Operator] = {}
 
 
 def register(entry: Operator) -> Operator:
+    """Add an operator under its name; it is returned. Raises `BadInput` where another class has that name."""
+    if type(entry).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        operators()  # ours come first
+    there = _OPERATORS.get(entry.name, entry)
+    if _place(there) != _place(entry):
+        raise BadInput(f"There is an operator '{entry.name}' already.", "Give yours another name.")
     _OPERATORS[entry.name] = entry
     return entry
+
+
+def _place(entry: Operator) -> tuple[str, str]:
+    return type(entry).__module__, type(entry).__qualname__
 
 
 def register_cost_only(entry: Operator) -> Operator:

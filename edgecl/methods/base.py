@@ -90,6 +90,7 @@ class Method(Configurable):
 
     @property
     def needs(self) -> Needs:
+        """What the method asks for beside the current samples: draws, fields, sides, passes."""
         return Needs()
 
     @property

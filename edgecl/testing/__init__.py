@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from .executors import check_executor
     from .fronts import check_front
     from .methods import check_method
+    from .operator_case import OperatorCase
+    from .operators import check_operator
     from .policies import check_policy
 
-__all__ = ["check_executor", "check_front", "check_method", "check_policy"]
+__all__ = ["OperatorCase", "check_executor", "check_front", "check_method", "check_operator", "check_policy"]
 
 _ROOMS = {
     "check_executor": "executors", "check_front": "fronts", "check_method": "methods", "check_policy": "policies",
+    "check_operator": "operators", "OperatorCase": "operator_case",
 }  # fmt: skip
 
 

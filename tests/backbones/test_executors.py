@@ -1,5 +1,7 @@
 """Who runs the prefix: the contract, onnxruntime, the rule of auto, a plugin's executor."""
 
+import time
+
 import numpy as np
 import pytest
 from nets import SHAPE, SMALL, pictures, pretrained
@@ -106,10 +108,52 @@ class Nameless(Numpy):
         return "something"
 
 
+class OfItsPlace(Numpy):
+    """Right for a sample alone, and for the first of many."""
+
+    def __call__(self, x):
+        found = super().__call__(x)
+        found[1:] *= np.float32(1 + 1e-6)
+        return found
+
+
+class OneBuffer(Numpy):
+    def __call__(self, x):
+        found = super().__call__(x)
+        if getattr(self, "held", None) is None or self.held.shape[1:] != found.shape[1:]:
+            self.held = np.empty((64, *found.shape[1:]), np.float32)
+        self.held[: len(x)] = found
+        return self.held[: len(x)]
+
+
+class OneThread(Numpy):
+    """Right for one thread."""
+
+    def __call__(self, x):
+        self.scratch = super().__call__(x)
+        time.sleep(0.001)
+        return self.scratch.copy()
+
+
+class WritesIntoSamples(Numpy):
+    def __call__(self, x):
+        x += 0
+        return super().__call__(x)
+
+
+class NegativeBytes(Numpy):
+    def open(self, prefix):
+        super().open(prefix)
+        self.parts = {"weights": -1}
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Batched, "other bits for a sample alone"), (Half, "gives float16"), (Wrong, "differs from our kernels"),
+        (OfItsPlace, "other bits for a sample alone"), (OneBuffer, "every result in the same memory"),
+        (OneThread, "while other threads"), (WritesIntoSamples, "writes into the samples"),
+        (NegativeBytes, "declares the bytes"), (Batched, "other bits for a sample alone"),
+        (Half, "gives float16"), (Wrong, "differs from our kernels"),
         (Silent, "neither says its bytes"), (Old, "has contract 0"), (Absent, "needs a device"),
         (Nameless, "calls itself 'something'"), (lambda: 3, "is no Executor"),
     ],

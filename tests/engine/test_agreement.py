@@ -4,13 +4,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import graph_cases, tensor_cases
-from reference_run import reference_pass
 from small_nets import seed_gradient
 
 from edgecl.compiler import Optimizer
 from edgecl.engine.optimizer import update
 from edgecl.graph.ops.dropout import draw_mask
 from edgecl.graph.ops.norm import running_update
+from edgecl.testing.reference_pass import reference_pass
 
 COMPARE = settings(
     deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from reference_run import reference_pass
 
 from edgecl.compiler import Optimizer, compile_plan, weight_costs
 from edgecl.devices import operations
@@ -11,6 +10,7 @@ from edgecl.errors import BadInput
 from edgecl.graph.builders import build
 from edgecl.graph.freeze import freeze_below, keeps_statistics
 from edgecl.network import Network
+from edgecl.testing.reference_pass import reference_pass
 
 SHAPES = {"resnet20": (3, 8, 8), "resnet18": (3, 8, 8), "mobilenetv2": (3, 16, 16), "ds_cnn": (1, 16, 10),
           "cnn": (1, 12, 12), "kwt_tiny": (1, 16, 8), "gru": (3, 1, 12)}  # fmt: skip

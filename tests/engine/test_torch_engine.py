@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from reference_run import reference_pass
 from small_nets import (
     data,
     pass_through,
@@ -18,6 +17,7 @@ from small_nets import (
 from edgecl.compiler import Optimizer, Plan, weight_costs
 from edgecl.engine import Model
 from edgecl.errors import BadInput, unknown_name
+from edgecl.testing.reference_pass import reference_pass
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)

@@ -7,51 +7,36 @@ from hypothesis import strategies as st
 
 from edgecl.graph import operator
 from edgecl.graph.ops.arithmetic import TABLE as ARITHMETIC
+from edgecl.testing import OperatorCase
 
 POSITIVE = ("sqrt", "log", "power", "reciprocal")
 
 
 @dataclass
-class Case:
-    op: str
-    shapes: list  # of the inputs, without batch
-    attributes: dict
-    batch: int
-    seed: int
+class Case(OperatorCase):
+    """Inputs in the range that the operator called ``op`` takes."""
+
+    op: str = ""
 
     @property
     def entry(self):
         return operator(self.op)
 
-    def specs(self):
-        return self.entry.parameters(self.shapes, self.attributes)
-
-    def arrays(self, dtype=np.float64):
-        """(inputs, params): inputs away from the kinks of relu, relu6 and max_pool by distinct values."""
-        rng = np.random.default_rng(self.seed)
-        inputs = [self._spread(rng, (self.batch, *s)).astype(dtype) for s in self.shapes]
-        params = {}
+    def inputs(self, rng):
+        inputs = super().inputs(rng)
         if self.op in POSITIVE:
             inputs[0] = np.abs(inputs[0]) + 0.25
         if self.op in ("div", "pow", "floor_mod", "trunc_mod"):
             inputs = [np.abs(x) % 2 + 0.3 for x in inputs]
         if self.op == "reduce_prod":
             inputs = [np.sign(x) * (np.abs(x) % 1 + 0.5) for x in inputs]
-        for name, spec in self.specs().items():
-            values = rng.normal(size=spec.shape)
-            params[name] = (np.abs(values) + 0.5 if name == "running_var" else values).astype(dtype)
-        if self.op == "dropout":
-            params["keep"] = rng.random((self.batch, *self.shapes[0])) >= self.attributes["p"]
-        return inputs, params
+        return inputs
 
-    @staticmethod
-    def _spread(rng, shape):
-        """Distinct multiples of a step, shifted by half of it: no ties, nothing near 0 or 6."""
-        n = int(np.prod(shape))
-        values = (rng.permutation(n) - n // 2 + 0.5) * (16.0 / max(n, 16))
-        for kink in (6, 1, 3, -3):
-            values = values + np.where(np.abs(values - kink) < 1e-3, 0.01, 0)
-        return values.reshape(shape)
+    def params(self, entry, rng):
+        found = super().params(entry, rng)
+        if self.op == "dropout":
+            found["keep"] = rng.random((self.batch, *self.shapes[0])) >= self.attributes["p"]
+        return found
 
 
 def maps(draw, channels=None):
@@ -204,4 +189,4 @@ def cases(draw, op):
         shapes, attributes = general(draw, op)
     attributes = {**operator(op).optional_attributes, **attributes}
     batch, seed = draw(st.sampled_from([1, 2, 3, 5])), draw(st.integers(0, 2**32 - 1))
-    return Case(op, shapes, attributes, batch, seed)
+    return Case(shapes, attributes, batch, seed, op)

@@ -14,6 +14,7 @@ from edgecl.graph import operator, operators
 from edgecl.graph.ops._check import four_pads
 from edgecl.graph.ops.dropout import draw_mask
 from edgecl.graph.ops.norm import running_update
+from edgecl.testing import check_operator
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -35,66 +36,16 @@ def close(ours, theirs, tolerance=1e-9):
 
 @pytest.mark.parametrize("name", NAMES)
 @FEW
-@given(st.data(), st.booleans())
-def test_reference_equals_torch_forward_and_backward(name, data, training):
+@given(st.data())
+def test_reference_keeps_the_contract_and_equals_torch_and_central_differences(name, data):
     case = data.draw(cases(name))
-    inputs, params = case.arrays()
-    tensors = [torch.tensor(x, requires_grad=True) for x in inputs]
-    trained = {k for k, spec in case.specs().items() if spec.trained}
-    twins = {k: torch.tensor(v, requires_grad=k in trained) for k, v in params.items()}
-
-    y, context = case.entry.forward(inputs, params, case.attributes, training)
-    y_torch = case.entry.torch(tensors, twins, case.attributes, training)
-    batch = 1 if name == "parameter" else case.batch
-    assert y.shape == (batch, *case.entry.shape(case.shapes, case.attributes))
-    close(y, y_torch)
-
-    seed = np.random.default_rng(case.seed + 1).normal(size=y.shape)
-    if name in STEPS:
-        return
-    if y_torch.requires_grad:
-        y_torch.backward(torch.tensor(seed))
-    grads, param_grads = case.entry.backward(seed, context, params, case.attributes)
-    for ours, theirs in zip(grads, tensors):
-        close(ours, torch.zeros_like(theirs) if theirs.grad is None else theirs.grad, 1e-8)
-    assert set(param_grads) == trained
-    for key, ours in param_grads.items():
-        close(ours, twins[key].grad, 1e-8)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=8)
-@given(st.data(), st.booleans())
-def test_backward_is_the_central_difference_of_forward(name, data, training):
-    if name in STEPS:
-        return
-    case = data.draw(cases(name))
-    inputs, params = case.arrays()
-    y, context = case.entry.forward(inputs, params, case.attributes, training)
-    rng = np.random.default_rng(case.seed + 2)
-    seed = rng.normal(size=y.shape)
-    grads, param_grads = case.entry.backward(seed, context, params, case.attributes)
-
-    def value():
-        return float((case.entry.forward(inputs, params, case.attributes, training)[0] * seed).sum())
-
-    for array, grad in [*zip(inputs, grads), *((params[k], g) for k, g in param_grads.items())]:
-        direction = rng.normal(size=array.shape)
-        kept, h = array.copy(), 1e-6
-        array[...] = kept + h * direction
-        above = value()
-        array[...] = kept - h * direction
-        below = value()
-        array[...] = kept
-        expected = float((grad * direction).sum())
-        scale = max(1.0, abs(expected), float(np.abs(grad * direction).sum()))
-        assert abs((above - below) / (2 * h) - expected) <= 2e-4 * scale
+    check_operator(case.entry, [case], engines=(), gradient=name not in STEPS)
 
 
 @FEW
 @given(cases("conv2d"))
 def test_conv2d_equals_its_definition_written_as_loops(case):
-    inputs, params = case.arrays()
+    inputs, params = case.arrays(case.entry)
     y, _ = case.entry.forward(inputs, params, case.attributes, True)
     (sh, sw), (ph, pw, bottom, right) = case.attributes["stride"], four_pads(case.attributes["padding"])
     dh, dw = case.attributes.get("dilation", [1, 1])

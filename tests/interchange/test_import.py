@@ -95,6 +95,16 @@ def test_labels_name_the_units_of_a_fresh_head(file):
         learner.predict(np.zeros((1, 8, 8), np.float32))
 
 
+def test_a_fresh_head_of_as_many_outputs_as_the_old_one_is_no_difference(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    network = edgecl.from_torch(module, torch.zeros(1, 6), classes=["left", "right"])
+    assert network.about["labels"] == ["left", "right"]
+    head = next(w for n, w in network.weights.items() if w.shape == (2, 4))
+    assert not np.allclose(head, module[2].weight.detach().numpy())
+
+
 def test_what_the_trial_compared_is_known(file):
     accepted = edgecl.from_onnx(file).about["accepted"]
     assert accepted["runtime"].startswith("onnxruntime") and accepted["max_abs"] < 1e-4 and accepted["loss"] > 0

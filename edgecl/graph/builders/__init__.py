@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BadInput, unknown_name
 from ...registry import Registry
 from ..graph import Graph, Shape
-from ._parts import Head
+from ._parts import Head, finish, start
 from .cnn import cnn
 from .cnn1d import cnn1d
 from .cnn221 import cnn221
@@ -22,7 +22,7 @@ from .mobilenetv3 import mobilenetv3_small
 from .resnet import resnet18, resnet20
 from .series import gru, inceptiontime, kwt_tiny, tcn
 
-__all__ = ["NETWORKS", "Head", "build", "builders"]
+__all__ = ["NETWORKS", "Head", "build", "builders", "finish", "start"]
 
 NETWORKS: Registry[Callable[..., Graph]] = Registry("network", "edgecl.networks")
 for _name, _make in {

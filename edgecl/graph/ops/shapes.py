@@ -92,6 +92,8 @@ class Concat(Operator):
     optional_attributes: Mapping[str, Any] = {"axis": 0}
 
     def shape(self, inputs, attributes):
+        if not inputs:
+            raise refuse(self.name, inputs, "it takes one or more")
         axis = axis_of(self.name, inputs, attributes["axis"])
         rest = {(len(s), *s[:axis], *s[axis + 1 :]) for s in inputs}
         if len(rest) != 1:
