@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools docs lint clean
+.PHONY: packages demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools docs lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -107,6 +107,11 @@ boot-test: arm-tools
 # manylinux wheels for x86-64 and aarch64 in out/wheels, each installed and tried without a compiler.
 wheels: arm-tools
 	$(PY) tests/arm wheels
+
+# Debian packages, an OCI image and SBOMs of the wheels there are, in out/packages (apt-get install umoci mmdebstrap).
+packages: $(PY)
+	$(PIP) 'cyclonedx-python-lib>=11'
+	$(PY) deploy/packages.py out/wheels/*.whl --out out/packages
 
 bench: $(PY)
 	$(PIP) -c constraints.txt '.[bench]'
