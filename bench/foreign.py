@@ -287,7 +287,7 @@ def main() -> None:
         return
     names = a.nets.split(",") if a.nets else [*own_nets().NETS, *OTHERS]
     for name in names:
-        done = subprocess.run([sys.executable, "-P", __file__, "--one", name], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True)
         lines = done.stdout.strip().splitlines()
         row = json.loads(lines[-1]) if done.returncode == 0 and lines else {
             "name": name, "failed": (done.stderr.strip().splitlines() or ["?"])[-1][:300]
