@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..errors import InfeasibleBudget
 MB = 1_000_000
 SMALLEST_PREDICT = 4  # rows: the narrowest vectors
 PREDICT_BATCH = 32  # rows of one evaluation forward at most, where nobody said
-SMALL_BATCH, SMALLEST_BATCH = 8, 4  # rows: kept as long as slots can give way, and at all
+SMALLEST_BATCH = 4  # rows
 FEW_SLOTS = 50  # of the memory, below which it is not lowered
 SAVING_COST = 1.02  # of a step with activations saved in bfloat16: bench/saved_activations.py
 MARGIN = 0.95  # a plan stays below this share of a budget, and a run that comes above it gives back what it can
@@ -119,8 +119,8 @@ def plan_run(
     budget: int | None,
     free: frozenset[str] = frozenset(),
 ) -> RunPlan:
-    """The first of a row of ever smaller choices that fits ``budget`` bytes, less the margin; slots of the memory that
-    the last choice made room for are given back.
+    """The first of a row of ever smaller choices that fits ``budget`` bytes, less the margin; what the last choice made
+    room for is given back: slots of the memory, then activations in float32, then rows of an evaluation.
 
     candidate : config -> (engine plan, predicted growth by purpose)
     baseline  : bytes that count before anything is allocated
@@ -142,6 +142,13 @@ def plan_run(
         config, plan, growth = _slots_back(config, asked.memory, candidate, int(MARGIN * budget) - baseline)
         cost = f"memory lowered from {asked.memory} to {config.memory} slots: fewer earlier samples are replayed"
         changes.note("memory", cost if config.memory < asked.memory else None, before - sum(growth.values()))
+    for lever in ("activations", "evaluation") if budget is not None else ():
+        for larger, still in _back(lever, config, asked, plan):
+            found, grown = candidate(larger)
+            if budget is not None and baseline + sum(grown.values()) <= MARGIN * budget:
+                changes.note(lever, still, sum(growth.values()) - sum(grown.values()))
+                config, plan, growth = larger, found, grown
+                break
     if config.activations == "auto":
         config = config.replace(activations="float32")  # so that a resumed run keeps to it
     return RunPlan(config, plan, baseline, growth, choices=changes.texts)
@@ -154,13 +161,21 @@ class Changes:
         self._found: dict[str, tuple[str, int]] = {}
 
     def note(self, lever: str, cost: str | None, freed: int) -> None:
-        """``cost`` takes the place of what was said of ``lever`` before; None: the lever is as it was. Bytes add up."""
+        """``cost`` takes the place of what was said of ``lever`` before; bytes add up. None: the lever is as it was,
+        and what it freed in between is the last other one's."""
         freed += self._found.get(lever, ("", 0))[1]
-        self._found[lever] = (cost or "", freed)
+        if cost is not None:
+            self._found[lever] = (cost, freed)
+            return
+        self._found.pop(lever, None)
+        if self._found:
+            last = list(self._found)[-1]
+            text, before = self._found[last]
+            self._found[last] = (text, before + freed)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return tuple(f"{cost} (frees {freed / MB:.2f} MB)" for cost, freed in self._found.values() if cost)
+        return tuple(f"{cost} (frees {freed / MB:.2f} MB)" for cost, freed in self._found.values())
 
 
 def _slots_back(
@@ -179,19 +194,34 @@ def _slots_back(
     return config, plan, growth
 
 
+def _back(lever: str, config: Config, asked: Config, plan: Plan) -> Iterator[tuple[Config, str | None]]:
+    """(a configuration with more of ``lever``, what it still costs), the most first."""
+    if lever == "activations" and config.activations != asked.activations:
+        yield config.replace(activations=asked.activations), None
+    if lever == "evaluation" and config.predict_batch != asked.predict_batch:
+        yield config.replace(predict_batch=asked.predict_batch), None
+        rows = min(plan.batch, PREDICT_BATCH) // 2
+        while rows > plan.predict_batch:
+            yield config.replace(predict_batch=rows), _evaluated_by(rows, plan)
+            rows //= 2
+
+
+def _evaluated_by(rows: int, plan: Plan) -> str:
+    slower = row_cost(rows) / row_cost(min(plan.batch, PREDICT_BATCH))
+    return f"evaluation in batches of {rows} rows: it takes about {slower:.2f} times as long, training is unchanged"
+
+
 def _smaller(config: Config, asked: Config, free: frozenset[str], plan: Plan) -> tuple[Config, str, str] | None:
     """(the next smaller configuration, its lever, what it costs against ``asked``), by accuracy given up for a byte,
     then by time.
 
-    Fewer rows of an evaluation change no result; saved activations in 16 bits or, where it was asked for, a micro-batch
-    change it within its spread: whichever costs less time. Then a smaller batch, as long as it is `SMALL_BATCH` or
-    more: every sample is still seen as often. Then fewer slots, and at last an even smaller batch.
+    Fewer rows of an evaluation change no result. Then what costs no accuracy, whichever costs less time: a smaller
+    batch (every sample is seen as often, in more steps: bench/planner.py), saved activations in 16 bits, and, where it
+    was asked for, a micro-batch. Then fewer slots.
     """
     if "predict_batch" in free and plan.program and plan.predict_batch > SMALLEST_PREDICT:
         rows = max(SMALLEST_PREDICT, plan.predict_batch // 2)
-        slower = row_cost(rows) / row_cost(min(plan.batch, PREDICT_BATCH))
-        text = f"evaluation in batches of {rows} rows: it takes about {slower:.2f} times as long, training is unchanged"
-        return config.replace(predict_batch=rows), "evaluation", text
+        return config.replace(predict_batch=rows), "evaluation", _evaluated_by(rows, plan)
     levers: list[tuple[float, Config, str, str]] = []
     if config.activations == "auto" and plan.program:
         text = (
@@ -209,15 +239,13 @@ def _smaller(config: Config, asked: Config, free: frozenset[str], plan: Plan) ->
                 f"and a step takes about {slower:.2f} times as long"
             )
             levers.append((slower, config.replace(micro_batch=rows), "micro-batch", text))
+    if "batch" in free and config.batch > SMALLEST_BATCH:
+        levers.append((row_cost(config.batch // 2) / row_cost(asked.batch), *_half_batch(config, asked.batch)))
     if levers:
         return min(levers, key=lambda lever: lever[0])[1:]
-    if "batch" in free and config.batch >= 2 * SMALL_BATCH:
-        return _half_batch(config, asked.batch)
     if "memory" in free and config.memory > FEW_SLOTS:
         slots = max(FEW_SLOTS, config.memory // 2)
         return config.replace(memory=slots), "memory", f"memory lowered to {slots} slots"
-    if "batch" in free and config.batch > SMALLEST_BATCH:
-        return _half_batch(config, asked.batch)
     return None
 
 

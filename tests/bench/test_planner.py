@@ -45,6 +45,14 @@ def test_candidates_begin_with_the_planner_s_own_and_are_few(planner):
     assert 2 <= len(found) <= planner.MOST
     assert next(iter(found.values()))["given"] == {}
     assert len({choice[0] for choice in found}) > 1 and len({choice[1] for choice in found}) > 1
+    assert not any(planner.is_less(a, b) for a in list(found)[1:] for b in found)
+
+
+def test_a_plan_that_leaves_ram_unused_is_no_candidate(planner):
+    assert planner.is_less((8, 500, "float32"), (16, 500, "float32"))
+    assert planner.is_less((16, 500, "bfloat16"), (16, 500, "float32"))
+    assert not planner.is_less((32, 177, "bfloat16"), (16, 500, "float32"))
+    assert not planner.is_less((16, 500, "float32"), (16, 500, "float32"))
 
 
 def test_the_campaign_has_four_budgets_of_two_streams(planner):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgecl.budget.planner import MARGIN, plan_run
+from edgecl.budget.planner import MARGIN, SMALLEST_BATCH, SMALLEST_PREDICT, plan_run
 from edgecl.compiler import compile_plan, row_cost
 from edgecl.config import Config
 from edgecl.errors import InfeasibleBudget
@@ -12,13 +12,13 @@ GRAPH = build("resnet20", (3, 32, 32), 10)
 FREE = frozenset({"memory", "batch", "micro_batch", "predict_batch"})
 
 
-def candidate(config):
+def candidate(config, graph=GRAPH):
     """The engine's memory and 10 kB a slot."""
     rows = 2 * config.batch
     if isinstance(config.micro_batch, int):
         rows = min(rows, config.micro_batch)
     plan = compile_plan(
-        GRAPH,
+        graph,
         batch=rows,
         predict_batch=min(rows, config.predict_batch or 32),
         activations="bfloat16" if config.activations == "bfloat16" else "float32",
@@ -26,8 +26,11 @@ def candidate(config):
     return plan, {**plan.memory, "memory": config.memory * 10_000}
 
 
-def planned(budget=None, free=FREE, **options):
-    return plan_run(Config.make({"network": "resnet20", **options}), candidate, baseline=0, budget=budget, free=free)
+def planned(budget=None, free=FREE, graph=GRAPH, **options):
+    def of(config):
+        return candidate(config, graph)
+
+    return plan_run(Config.make({"network": "resnet20", **options}), of, baseline=0, budget=budget, free=free)
 
 
 def test_nothing_is_changed_where_everything_fits():
@@ -45,15 +48,29 @@ def test_evaluation_gives_way_first_and_training_stays_as_it_was():
     assert "evaluation in batches of 16" in short.choices[0] and "times as long" in short.choices[0]
 
 
-def test_activations_wait_in_16_bits_before_samples_or_slots_are_given_up():
+def test_a_given_batch_has_activations_wait_in_16_bits_before_slots_are_given_up():
     budget = int(planned().peak_bytes * 0.75)
-    plan = planned(budget)
+    fixed = FREE - {"batch"}
+    plan = planned(budget, free=fixed)
     assert plan.plan.program["activations"] == plan.config.activations == "bfloat16"
     assert (plan.config.batch, plan.config.memory) == (planned().config.batch, planned().config.memory)
     assert "bfloat16" in plan.choices[-1] and "times as long" in plan.choices[-1]
-    kept = planned(budget, activations="float32")
-    assert kept.plan.program["activations"] == "float32" and kept.config.batch < plan.config.batch
-    assert kept.config.memory == plan.config.memory
+    with pytest.raises(InfeasibleBudget):
+        planned(budget, free=fixed, activations="float32")
+
+
+def test_an_open_batch_is_halved_before_activations_lose_bits():
+    """It costs no accuracy and, vectors being full, no time; with 4 it does."""
+    seen = []
+    for share in (0.9, 0.6, 0.4, 0.28, 0.24):
+        try:
+            plan = planned(int(planned().peak_bytes * share))
+        except InfeasibleBudget:
+            break
+        seen.append((plan.config.batch, plan.config.activations, plan.config.memory))
+        assert plan.config.activations == "float32" or plan.config.batch <= 8, seen
+        assert plan.config.memory == 500 or plan.config.activations == "bfloat16", seen
+    assert len({batch for batch, _, _ in seen}) >= 2 and seen[-1][1] == "bfloat16"
 
 
 def test_the_batch_gives_way_before_slots():
@@ -65,7 +82,7 @@ def test_the_batch_gives_way_before_slots():
         except InfeasibleBudget:
             break
         seen.append((plan.config.batch, plan.config.memory))
-        assert plan.config.memory == 500 or plan.config.batch <= 8, seen
+        assert plan.config.memory == 500 or plan.config.batch == SMALLEST_BATCH, seen
     assert seen[-1][1] < 500 and seen[-1][0] >= 4 and len(seen) >= 4
 
 
@@ -82,6 +99,20 @@ def test_slots_are_given_back_where_a_later_choice_made_room():
     assert fewer.config.batch == 4 and fewer.config.memory in (404, 405)  # 10 kB a slot
     assert MARGIN * (budget - 1_000_000) - fewer.peak_bytes < 10_000
     assert any("memory lowered from 500" in c for c in fewer.choices)
+
+
+def test_activations_and_evaluation_come_back_where_a_smaller_batch_made_room():
+    """Half of the batch frees far more than was missing: bfloat16 and small evaluations are no longer called for."""
+    graph = build("cnn", (1, 28, 28), 10)  # its bfloat16 saves little
+    half = planned(batch=16, graph=graph)
+    plan = planned(int((half.peak_bytes + 1) / MARGIN), graph=graph)
+    assert (plan.config.batch, plan.config.memory, plan.config.activations) == (16, 500, "float32")
+    assert plan.plan.program["activations"] == "float32" and plan.plan.predict_batch == half.plan.predict_batch
+    assert [c.split()[0] for c in plan.choices] == ["batch"]
+    less = planned(int((half.peak_bytes - 1000) / MARGIN), graph=graph)  # room for some rows of an evaluation, not all
+    assert less.config.batch == 16 and less.config.activations == "float32"
+    assert SMALLEST_PREDICT <= less.plan.predict_batch < half.plan.predict_batch
+    assert f"evaluation in batches of {less.plan.predict_batch} rows" in less.choices[0]
 
 
 def test_each_choice_says_what_it_frees():
