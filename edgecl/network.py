@@ -82,7 +82,7 @@ class Network:
 
     @property
     def labels(self) -> list[str | int]:
-        """Labels of the head's first units, as ``about`` has them; none where these are no labels."""
+        """Labels of the head's first units, from ``about``; none where these are no labels."""
         found = self.about.get("labels")
         if not isinstance(found, list) or len(found) > self.graph.classes:
             return []
