@@ -41,7 +41,7 @@ function(edgecl_memory result)
 endfunction()
 
 edgecl_memory(EDGECL_MEMORY)
-set(EDGECL_COMPILE_MB 350) # the largest of the kernels' units takes 329 MiB, on a small board 198
+set(EDGECL_COMPILE_MB 350) # the kernels' largest unit takes 329 MiB (bench/compile_memory.py)
 if(EDGECL_MEMORY LESS 1024)
   set(EDGECL_COMPILE_MB 220)
 endif()
