@@ -15,8 +15,12 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 # Naive training beside SparCL-DER++ at 90 % sparsity with the carousel, both inside 96 MB. Installs no torch.
+# A wheel in dist/ that fits this Python and processor spares the compiler.
+FITTING := $(OUT)/fitting
 demo: $(PY)
-	$(PIP) '.[cli]'
+	rm -rf $(FITTING) && mkdir -p $(FITTING) dist
+	-$(PY) -m pip download -q --no-deps --no-index --only-binary :all: --find-links dist -d $(FITTING) edgecl 2>/dev/null
+	w=$$(ls $(FITTING)/*.whl 2>/dev/null); echo "installing $${w:-from source}"; $(PIP) "$${w:-.}[cli]"
 	rm -rf $(OUT)/demo
 	$(VENV)/bin/edgecl demo --out $(OUT)/demo
 

@@ -41,8 +41,11 @@ function(edgecl_memory result)
 endfunction()
 
 edgecl_memory(EDGECL_MEMORY)
-set(EDGECL_COMPILE_MB 350) # the largest of the kernels' units; see docs/deploy.md
-math(EXPR EDGECL_JOBS "${EDGECL_MEMORY} / ${EDGECL_COMPILE_MB}")
+set(EDGECL_COMPILE_MB 350) # the kernels' largest unit takes 329 MiB (bench/compile_memory.py)
+if(EDGECL_MEMORY LESS 1024)
+  set(EDGECL_COMPILE_MB 220)
+endif()
+math(EXPR EDGECL_JOBS "(${EDGECL_MEMORY} - 100) / ${EDGECL_COMPILE_MB}") # 100: pip and the build's own tools
 if(EDGECL_JOBS LESS 1)
   set(EDGECL_JOBS 1)
 endif()

@@ -36,7 +36,7 @@ from .storage import RootKey
 
 
 class Learner(Records):
-    """A network that learns from labelled samples as they come.
+    """A network that goes on learning from labelled samples.
 
     >>> learner = Learner("cnn", input_shape=(1, 28, 28), method="er", memory=200, store="store")
     >>> learner.observe(images, ["cat", "dog", ...]).wait()
@@ -148,7 +148,7 @@ class Learner(Records):
             return self.life.learn(asked)
 
     def stop(self) -> None:
-        """End a running `learn` after its present step; from any thread."""
+        """End a running `learn` after the present step; from any thread."""
         self._stop.set()
 
     def end_task(self) -> str | None:
@@ -258,7 +258,7 @@ class Learner(Records):
 
     @property
     def spec(self) -> SampleSpec:
-        """What a raw sample looks like, and by what the network normalises what it takes."""
+        """Shape and dtype of raw samples; mean and deviation that the network normalises by."""
         return self.life.spec
 
     @property
@@ -273,7 +273,7 @@ class Learner(Records):
 
     @property
     def plan(self) -> Any:
-        """The `RunPlan`: what it will use."""
+        """The `RunPlan`: bytes, FLOPs and choices of training."""
         return self.core.plan
 
     @property

@@ -82,7 +82,7 @@ class Network:
 
     @property
     def labels(self) -> list[str | int]:
-        """Labels of the first units of its head, as ``about`` has them; none where these are no labels."""
+        """Labels of the head's first units, from ``about``; none where these are no labels."""
         found = self.about.get("labels")
         if not isinstance(found, list) or len(found) > self.graph.classes:
             return []
@@ -102,7 +102,7 @@ class Network:
         return Network(graph, weights, self.about)
 
     def frozen_below(self, node: str | None) -> Network:
-        """The same network in which ``node`` and all it depends on learn nothing; None: as it is."""
+        """The same network with ``node`` and all nodes before ``node`` frozen; None: unchanged."""
         return self if node is None else replace(self, graph=freeze_below(self.graph, node))
 
     def without_head(self) -> Network:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..child import python_command
-from ..commands.fresh import GIVE_BACK
+from ..commands.fresh import GLIBC_TRIMS_EARLY
 from ..config import DATA_OPTIONS, Config
 from ..data import fetch_stream_data
 from ..errors import BadInput, EdgeclError, unknown_name
@@ -200,7 +200,7 @@ def _fresh_run(options: Mapping[str, Any]) -> dict[str, Any]:
     job = json.dumps({"options": dict(options), "resume": None, "json": True, "command": "edgecl bench training"})
     done = subprocess.run(
         python_command("edgecl.commands.train", job), capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, **GIVE_BACK},
+        env={**os.environ, **GLIBC_TRIMS_EARLY},
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]

@@ -46,4 +46,5 @@ class Budget:
             raise BadInput(f"The budget's scope is '{self.scope}'.", "Use process or learner.")
 
     def to_json(self) -> dict[str, Any]:
+        """A plain form: limits by name."""
         return asdict(self)

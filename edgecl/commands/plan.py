@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from ..config import Config
-from .fresh import become
+from .fresh import exec_fresh
 from .options import RunCommand, with_config_options
 from .understood import say_understood
 
@@ -31,7 +31,7 @@ def command(
         say_understood(config)
     job = {"options": options, "use": use, "json": as_json}
     if context.obj:
-        become("edgecl.commands.show_plan", job)
+        exec_fresh("edgecl.commands.show_plan", job)
     from .show_plan import show_plan
 
     return show_plan(job)

@@ -10,7 +10,7 @@ import typer
 
 from ..config import Config, normalise
 from ..errors import BadInput
-from .fresh import become
+from .fresh import exec_fresh
 from .options import RunCommand, with_config_options
 from .understood import say_understood
 
@@ -60,7 +60,7 @@ def command(
         "command": shlex.join(["edgecl", *sys.argv[1:]]) if context.obj else "edgecl run",
     }
     if context.obj:
-        become("edgecl.commands.train", job)
+        exec_fresh("edgecl.commands.train", job)
     from .train import train
 
     return train(job)

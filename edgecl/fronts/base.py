@@ -20,7 +20,7 @@ DTYPES = ("float32", "uint8", "float16")  # that a network takes; float16 is wid
 
 
 class Front(Configurable):
-    """From raw samples to what the network takes: memory, store and training know its results only.
+    """Turns raw samples into a network's input: memory, store and training hold the results only.
 
     A front is constant: a raw sample gives the same bits alone and among others, from any thread, in every process, as
     long as ``version`` and options are the same. Whoever changes what comes out raises ``version``: a saved state or a
@@ -71,7 +71,7 @@ class Front(Configurable):
     # -- for a class to say
 
     def prepare(self, shape: tuple[int, ...], dtype: str) -> None:
-        """Make everything that a call needs, for raw samples of this shape and dtype; they are not taken yet.
+        """Set shape, dtype, bytes and flops for raw samples of this shape and dtype, and make tables.
 
         Raises `BadInput` for samples that it does not take, before anything of size is made.
         """
@@ -83,18 +83,18 @@ class Front(Configurable):
         raise NotImplementedError
 
     def tail(self, classes: int) -> Network:
-        """The network that takes what comes out, with a head for ``classes``, where the front is a part of one."""
+        """The rest of a network whose first part the front is, with a head for ``classes``."""
         raise BadInput(f"The front '{self.name}' leaves no network behind it.", "Give --network.")
 
     def warm(self) -> None:
-        """Bring in code that others use too, before its own bytes are measured."""
+        """Import shared code before the front's own bytes are measured."""
 
     def choices(self) -> tuple[str, ...]:
-        """What it chose by itself, in words for a plan."""
+        """Choices that the front made by itself, in words for a plan."""
         return ()
 
     def facts(self) -> dict[str, Any]:
-        """What a record says of it beside `about`; plain values."""
+        """Plain values that a run's record holds beside `about`."""
         return {}
 
     def state(self) -> dict[str, Array]:
@@ -102,14 +102,14 @@ class Front(Configurable):
         return {}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Take what `state` gave, before `prepare`."""
+        """Restore the arrays of a saved `state`; called before `prepare`."""
         if state:
             raise BadInput(f"The front '{self.name}' has no state, and was saved with one.", "Use the version it had.")
 
     # -- what follows from it
 
     def placed(self, shape: tuple[int, ...], dtype: str) -> Self:
-        """One like it that is prepared for raw samples of this shape and dtype. Raises `BadInput`."""
+        """A copy of the front, prepared for raw samples of this shape and dtype. Raises `BadInput`."""
         shape, dtype = tuple(shape), str(dtype)
         if (self.raw_shape, self.raw_dtype) == (shape, dtype):
             return self
@@ -129,7 +129,7 @@ class Front(Configurable):
         return checksum(json.dumps(self._facts(), sort_keys=True), self.state())
 
     def about(self) -> dict[str, Any]:
-        """What records, stores and saved states note of it; plain values."""
+        """Plain values that identify the front in records, stores and saved states."""
         return {**self._facts(), "digest": self.digest}
 
     def _facts(self) -> dict[str, Any]:

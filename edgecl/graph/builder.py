@@ -84,6 +84,7 @@ class GraphBuilder:
         return g
 
     def build(self, logits: str) -> Graph:
+        """The finished graph, which ends in the tensor ``logits``."""
         return Graph(
             self.name,
             self.input,

@@ -33,10 +33,12 @@ class ParameterSpec:
 
     @property
     def size(self) -> int:
+        """Number of weights, living or not."""
         return math.prod(self.shape)
 
     @property
     def trained(self) -> bool:
+        """Whether a step changes the parameter."""
         return self.role not in ("statistic", "constant") and not self.frozen
 
     def to_json(self) -> dict[str, Any]:
@@ -78,10 +80,12 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
+        """Shape of a sample, without the batch."""
         return self.shapes[self.input]
 
     @property
     def classes(self) -> int:
+        """Number of head units."""
         return self.shapes[self.logits][0]
 
     @property
@@ -136,6 +140,7 @@ class Graph:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Graph:
+        """The graph of a plain form that `to_json` wrote."""
         return Graph(
             name=data["name"],
             input=data["input"],

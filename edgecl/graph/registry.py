@@ -32,7 +32,7 @@ class Operator:
         raise NotImplementedError
 
     def parameters(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> dict[str, ParameterSpec]:
-        """Local parameter name -> spec (its ``name`` is filled in by the builder)."""
+        """Specs of the parameters by local name; the builder fills in each spec's ``name``."""
         return {}
 
     def positions(self, output: Shape) -> int:
@@ -40,7 +40,7 @@ class Operator:
         return 0
 
     def weight_positions(self, inputs: Sequence[Shape], output: Shape) -> int:
-        """MACs per living weight and sample, where they follow from the inputs (a transposed convolution)."""
+        """MACs per living weight and sample, where the input's size decides (a transposed convolution)."""
         return self.positions(output)
 
     def macs(self, inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> int:
@@ -73,7 +73,7 @@ _COST_ONLY: dict[str, Operator] = {}
 
 
 def register(entry: Operator) -> Operator:
-    """Add an operator under its name; it is returned. Raises `BadInput` where another class has that name."""
+    """Add an operator to the table of all graphs. Raises `BadInput` where another class has the name."""
     if type(entry).__module__.partition(".")[0] != __name__.partition(".")[0]:
         operators()  # ours come first
     there = _OPERATORS.get(entry.name, entry)

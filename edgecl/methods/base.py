@@ -30,7 +30,7 @@ class NonFiniteLoss(EdgeclError):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a training step computed.
+    """Loss, outputs and counts of one training step.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Method(Configurable):
 
     @property
     def needs(self) -> Needs:
-        """What the method asks for beside the current samples: draws, fields, sides, passes."""
+        """Demands beside the current samples: draws, fields, sides, passes."""
         return Needs()
 
     @property
@@ -104,7 +104,7 @@ class Method(Configurable):
         return AVERAGE if self.ema else self.needs.predict_side
 
     def average(self, engine: Engine, step: int) -> None:
-        """Move the average of the weights towards them after training step ``step`` (from 0)."""
+        """Move the average of the weights towards the weights after training step ``step`` (from 0)."""
         if self.ema:
             engine.side(AVERAGE).blend(min(self.ema, 1 - 1 / (step + 1)))
 
@@ -121,8 +121,9 @@ class Method(Configurable):
         return mask_units(outs["logits"], seen_units)
 
     def linear_head(self, own: LinearHead | None) -> LinearHead | None:
-        """The linear layer whose scores are those of `scores`, for an exported file. A class with `scores` of its own
-        says it where there is one; None where there is none.
+        """The linear layer that gives the same scores as `scores`, for an exported file.
+
+        A class with `scores` of its own returns such a layer, or None where there is none.
 
         own : the network's own classifier, None where that is no linear layer
         """
@@ -135,11 +136,11 @@ class Method(Configurable):
         return 1.0, [1.0] * len(replay)
 
     def current_term(self, logits: Array, part: Batch, whole: Batch) -> Term:
-        """Loss of current rows ``part``, summed over them and divided by the size of ``whole``."""
+        """(Loss, gradient) of the current rows ``part``: a sum over rows, divided by the size of ``whole``."""
         return cross_entropy(logits, part.y, self._current_units(part, logits.shape[1]), count=len(whole))
 
     def replay_term(self, j: int, logits: Array, part: Draw, whole: Draw, batch: Batch) -> Term:
-        """Loss of rows ``part`` of draw j, divided by what ``whole`` counts."""
+        """(Loss, gradient) of rows ``part`` of draw j: a sum over rows, divided by the size of ``whole``."""
         raise NotImplementedError(f"Method '{self.name}' uses no replay.")
 
     def loss(self, outs: Mapping[str, Array], batch: Batch, replay: Replay) -> tuple[float, dict[str, Array]]:
@@ -212,14 +213,15 @@ class Method(Configurable):
         return work.result(replay, chosen)
 
     def prepare(self, c: Context, batch: Batch, replay: Replay) -> tuple[Batch, Replay]:
-        """What a step works on: as given, or with more beside the rows (`Batch.extra`: a teacher's logits)."""
+        """Batch and draws of a step, as given or with values beside the rows (`Batch.extra`: a teacher's logits)."""
         return batch, replay
 
     def passes(
         self, c: Context, work: Work, batch: Batch, replay: Replay, lr: float
     ) -> tuple[Replay, list[Array] | None]:
-        """Forward and backward of a step, after which ``engine.gradients`` holds what the step takes; what was
-        replayed, and per draw the rows that `choose` named.
+        """Forward and backward of a step, which leave the step's gradients in ``engine.gradients``.
+
+        Returns the draws that were replayed, and per draw the rows that `choose` named.
         """
         if self.needs.candidates and replay:
             work.backward([Segment(None, 0, len(batch))], replay)
@@ -236,7 +238,7 @@ class Method(Configurable):
     # -- events. A stream without tasks never has begin_task and end_task
 
     def begin_task(self, c: Context) -> Sequence[Phase]:
-        """Before the first step of a task, with its samples at hand; phases run before the task's own epochs."""
+        """Called before the first step of a task, whose samples are `c.data`; phases run before the epochs."""
         return ()
 
     def after_step(self, c: Context, result: StepResult) -> None:
@@ -256,15 +258,16 @@ class Method(Configurable):
         return ()
 
     def state(self) -> dict[str, Array]:
-        """What resume needs beside engine, sides, arrays per weight and memory."""
+        """Arrays that resume needs beside engine, sides, arrays per weight and memory."""
         return {}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned."""
+        """Restore the arrays of a saved `state`."""
 
     def forget(self, c: Context, subject: int, ids: Array) -> bool:
-        """Take what a subject's samples left in the method's own statistics out of them, while they can still be
-        read. False where that cannot be exact (or there is nothing to take out of: True).
+        """Subtract a subject's samples from the method's own statistics, before the samples are deleted.
+
+        False where that cannot be exact; True also where the method keeps no statistics.
         """
         return not self.state()
 

@@ -27,6 +27,7 @@ class ER(Method):
 
     @property
     def needs(self) -> Needs:
+        """One draw from the memory each step."""
         return Needs(draws=1)
 
     def term_weights(self, batch: Batch, replay: Replay) -> tuple[float, list[float]]:

@@ -31,7 +31,7 @@ def cross_entropy(
     weight: Array | None = None,
     count: float | None = None,
 ) -> tuple[float, Array]:
-    """Mean cross-entropy and its gradient.
+    """Mean cross-entropy, and the gradient of the logits.
 
     logits  : float32 [B, C]
     targets : int [B] class indices, or float [B, C] soft or mixed targets (rows need not sum to one)

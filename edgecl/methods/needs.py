@@ -57,7 +57,7 @@ NO_PASSES = Passes()
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks for. The planner counts all of it before it accepts a budget.
+    """Demands of a method beside the current samples; the plan counts each before a budget is accepted.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class Mix(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """Training over ``data`` that is watched, saved in its middle and resumed like a task's own epochs.
+    """Training over ``data`` with budgets, checkpoints and resuming, as a task's own epochs have.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ class Phase:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Phase:
+        """The phase of a plain form that `to_json` wrote."""
         lr, mix, only = data["lr"], data["mix"], data["only"]
         return Phase(
             data["data"],

@@ -29,7 +29,7 @@ class Observed:
         self.ids, self.done, self._flush = np.array(ids, np.int64), durable, flush
 
     def wait(self, timeout: float | None = None) -> bool:
-        """True when a store keeps them; False where the service has none."""
+        """True when a store keeps the samples; False where the service has no store."""
         if not self.done:
             self.done = bool(self._flush())
         return self.done
@@ -129,6 +129,7 @@ class Client:
         return read(status, body, {})
 
     def close(self) -> None:
+        """Close the connection; the service goes on."""
         self._connection.close()
 
     def __enter__(self) -> Client:
@@ -171,12 +172,15 @@ class Client:
         return self._job("/v1/learn", asked)
 
     def stop(self) -> None:
+        """End a running slice of training after the present step."""
         self.ask("POST", "/v1/stop", {})
 
     def end_task(self) -> str | None:
+        """Say that the present task is over; why a phase was stopped, or None."""
         return self._job("/v1/end-task")["stopped"]
 
     def finish(self) -> str | None:
+        """Say that the last task is over; why a phase was stopped, or None."""
         return self._job("/v1/finish")["stopped"]
 
     def save(self) -> str:
@@ -184,30 +188,35 @@ class Client:
         return self._job("/v1/checkpoint")["folder"]
 
     def forget(self, subject: int) -> Json:
+        """Delete all samples of a subject (`Learner.forget`); the receipt as a dictionary."""
         return self._job("/v1/forget", {"subject": int(subject)})
 
     def retrain_without(self, subject: int) -> Json:
+        """Forget a subject and train anew without the subject's samples; the report as a dictionary."""
         return self._job("/v1/retrain", {"subject": int(subject)})
 
     def relabel(self, ids: Sequence[int], y: Any) -> Any:
+        """Give stored samples other labels, by id."""
         return self._job("/v1/relabel", {"ids": [int(i) for i in ids], "labels": y})
 
     def remove(self, ids: Sequence[int] | None = None, *, label: Any = None) -> Any:
+        """Delete stored samples, by id or by label."""
         return self._job("/v1/remove", {"label": label} if ids is None else {"ids": [int(i) for i in ids]})
 
     @property
     def labels(self) -> tuple[str | int, ...]:
-        """Labels observed so far, in the order of their head units."""
+        """Labels observed so far, in the order of the head's units."""
         return tuple(self.status()["labels"])
 
     @property
     def counters(self) -> Json:
+        """Steps, FLOPs, seconds of training, samples, exchanges."""
         return self.status()["counters"]
 
     # -- beyond it
 
     def status(self) -> Json:
-        """Everything there is to know."""
+        """All figures of the service: learner, pool, model, governor, journal."""
         return self.ask("GET", "/v1/status")
 
     def predict_kept(self, x: Any) -> Json:
@@ -222,6 +231,7 @@ class Client:
         return self.ask("POST", "/v1/labels", rows)["labels"]
 
     def pool(self, by: str = "newest", count: int = 64) -> list[Json]:
+        """Samples that wait for a label, newest or least sure first."""
         return self.ask("GET", "/v1/pool", by=by, count=count)["samples"]
 
     def picture(self, name: str) -> bytes:
@@ -229,6 +239,7 @@ class Client:
         return whole(*self.request("GET", f"/v1/pool/{quote(name, safe='')}"))
 
     def decisions(self, since: int = 0) -> list[Json]:
+        """Entries of the journal from number ``since`` on: what the service decided, and why."""
         return self.ask("GET", "/v1/decisions", since=since)["decisions"]
 
     def export(self, what: str = "model") -> bytes:
@@ -236,7 +247,7 @@ class Client:
         return whole(*self.request("GET", "/v1/export", what=what))
 
     def fleet(self) -> Json:
-        """What a fleet's server has to know before a round; ``refused``: why it takes no part, or None."""
+        """The device's answer to a fleet's server before a round; ``refused``: why it takes no part, or None."""
         return self.ask("GET", "/v1/fleet")
 
     def fleet_round(self, message: bytes, steps: int) -> tuple[bytes, Json]:
@@ -265,7 +276,7 @@ class Client:
                 return found["result"]
 
     def ready(self, timeout: float = 10.0) -> None:
-        """Return when it is ready. Raises the last error after ``timeout`` seconds."""
+        """Wait until the service answers. Raises the last error after ``timeout`` seconds."""
         limit = time.monotonic() + timeout
         while True:
             try:

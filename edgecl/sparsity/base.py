@@ -82,7 +82,7 @@ class SparsityPolicy(Configurable):
         """
 
     def can_move(self, tensor: Target) -> bool:
-        """Whether a tensor of this size and density is large enough for this policy to move one of its weights."""
+        """Whether a tensor of this size and density is large enough for the policy to move a weight."""
         return True
 
     def start_density(self, density: float) -> float:
@@ -102,7 +102,7 @@ class SparsityPolicy(Configurable):
         return density
 
     def kept_bytes(self, tensors: Mapping[str, Target]) -> int:
-        """Bytes of the arrays that the policy itself keeps between steps, at most, and 8 for each weight it names in
+        """Bytes of the arrays that the policy itself keeps between steps, at most, and 8 for each weight in
         `Moves.trains`. Evidence that it looks for is counted by the core.
         """
         return 0
@@ -133,7 +133,7 @@ class SparsityPolicy(Configurable):
     def move(
         self, tensors: Mapping[str, Tensor], evidence: Mapping[str, Evidence], info: StepInfo, rng: np.random.Generator
     ) -> Moves | None:
-        """What changes before this step, of all tensors at once; None when nothing is due, which keeps evidence on.
+        """Changes of pattern before this step, of all tensors at once; None when nothing is due (evidence is kept).
 
         Draw from ``rng`` tensor after tensor in the order of ``tensors`` (graph order), frozen ones included, so that
         freezing one does not change the draws of another.
@@ -162,7 +162,7 @@ class SparsityPolicy(Configurable):
         return {}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned. Raise `BadInput` for what it cannot have returned."""
+        """Restore the arrays of a saved `state`. Raise `BadInput` for arrays that the policy never saves."""
         if state:
             raise BadInput(
                 f"The saved state holds '{min(state)}' of a sparsity policy, which '{self.name}' does not keep.",

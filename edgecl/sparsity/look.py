@@ -12,7 +12,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Look:
-    """What a step is looked at for. `NOTHING`, `LAST`, `TWO`, `Dense` and `Passes` are all there are.
+    """Evidence about gradients that a policy wants gathered in a step.
+
+    `NOTHING`, `LAST`, `TWO`, `Dense` and `Passes` are all there are.
 
     `LAST` and `Dense` come out of the step's own backward and are kept for a move before a later step; `TWO` and
     `Passes` are passes of their own before the move of the same step.
@@ -63,7 +65,7 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one tensor; None where it was not looked for.
+    """Scores of one tensor, gathered for a move; None where it was not looked for.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Moves:
-    """What a policy decided before a step or at a task's border. Empty: it was due, and nothing moves.
+    """Changes of patterns that a policy decided before a step or at a task's border; empty: due, and nothing moves.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Target:
-    """A sparse tensor as the plan knows it, before any weight exists.
+    """Name, shape and density of a sparse tensor, known before any weight exists.
 
     Parameters
     ----------
@@ -41,7 +41,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Tensor(Target):
-    """A sparse tensor of the model, as it is now. Arrays are read-only views, valid until the pattern changes.
+    """Present values and pattern of a sparse tensor of the model.
+
+    Arrays are read-only views, valid until the pattern changes.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ class Tensor(Target):
 
     @staticmethod
     def of(parameter: Parameter, density: float) -> Tensor:
-        """A view of a model's parameter with its target density."""
+        """A view of a model's parameter, with the density that the plan gives the parameter."""
         return Tensor(
             parameter.spec.name,
             tuple(parameter.spec.shape),

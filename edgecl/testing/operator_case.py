@@ -36,7 +36,7 @@ class OperatorCase:
     seed: int = 0
 
     def full(self, entry: Operator) -> dict[str, Any]:
-        """All attributes, those that may be left out included."""
+        """All attributes, the optional ones included."""
         return {**entry.optional_attributes, **self.attributes}
 
     def specs(self, entry: Operator) -> dict[str, ParameterSpec]:

@@ -22,7 +22,7 @@ from pages import Block, blocks
 
 FREE = "FREE"  # stands for a port that nobody has
 SHORTER = {
-    ("run",): ["--seconds", "1"],
+    ("run",): ["--seconds", "0.3"],
     ("teach",): ["--no-browser", "--port", FREE],
     ("fleet", "simulate"): [
         *("--devices", "2", "--rounds", "1", "--steps", "2"),

@@ -38,7 +38,7 @@ class Executor:
 
     @classmethod
     def missing(cls) -> str | None:
-        """What it needs and is not there (a package, a device); None where it can be used."""
+        """Name of the package or device that is missing here; None where the executor can be used."""
         return None
 
     @classmethod
@@ -47,8 +47,8 @@ class Executor:
         return f"{cls.name} {cls.version}"
 
     def open(self, prefix: Network) -> None:
-        """Make everything that a call needs. Batch norms of ``prefix`` are folded, its weights dense, its output is its
-        graph's ``logits``, a map or a vector. Raises `BadInput` for what it cannot run.
+        """Load a prefix before the first call. Batch norms of ``prefix`` are folded, its weights dense, its output is
+        its graph's ``logits``, a map or a vector. Raises `BadInput` for what it cannot run.
         """
         raise NotImplementedError
 
