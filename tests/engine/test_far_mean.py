@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from engine_kinds import make_engine
-from reference_run import reference_pass
 
 from edgecl.engine import Model
 from edgecl.graph import GraphBuilder
+from edgecl.testing.reference_pass import reference_pass
 
 FOLLOWERS = {  # the layer behind the norm, whose backward pass makes the norm's sums
     "convolution": {"out": 8, "kernel": [3, 3], "padding": [1, 1]},
