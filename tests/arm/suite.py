@@ -31,7 +31,7 @@ LEFT_OUT = {
          "storage/test_stress.py", "data/test_keywords.py", "data/test_convert.py", "data/test_user_data.py"],
         _LONG,
     ),
-    "graph/test_exporters.py": "onnxruntime ends in its own import under QEMU; what leaves is Python, the same everywhere",
+    "graph/test_exporters.py": "onnxruntime dies in its own import under QEMU; what leaves is Python",
     "compiler/test_plan.py": "whole large networks, minutes under emulation; test_agreement.py tries every operator",
     **dict.fromkeys(
         [f"compiler/test_saved.py::test_the_forward_pass_keeps_its_bits_and_gradients_their_direction[{norm}-{net}]"
