@@ -18,7 +18,7 @@ from dataclasses import replace as replaced
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from pages import Block, blocks
+from page_blocks import Block, blocks
 
 FREE = "FREE"  # stands for a port that nobody has
 SHORTER = {

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ROOT, name_of
+from page_blocks import ROOT, name_of
 
 PAGES = sorted((ROOT / "docs" / "extend").glob("*.md"))
 EXTRAS = "cli,codecs,torch,onnx"

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from pages import INLINE, blocks, name_of, outside_of_fences, pages
+from page_blocks import INLINE, blocks, name_of, outside_of_fences, pages
 from typer.main import get_command
 
 from edgecl.cli import HOMES, application

@@ -7,7 +7,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
-from pages import ROOT
+from page_blocks import ROOT
 
 HERE = Path(__file__).parent
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from source import ROOT, circles, classes, functions, imports, modules, tree
@@ -128,3 +129,10 @@ def test_parts_have_no_mixins_and_few_attributes():
                         and isinstance(t.value, ast.Name) and t.value.id == "self"
                     }
                     assert len(stored) <= MOST_ATTRIBUTES, f"{name} {cls.name}: {sorted(stored)}"
+
+
+def test_helpers_of_the_tests_have_names_of_their_own():
+    """Folders of tests share one path of imports: of two helpers of one name only the first would ever be found."""
+    paths = [p for p in (ROOT / "tests").rglob("*.py") if not p.name.startswith("test_") and p.name != "conftest.py"]
+    there = Counter(p.name for p in paths if p.name not in ("__init__.py", "__main__.py"))
+    assert [name for name, count in there.items() if count > 1] == []
