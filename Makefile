@@ -1,4 +1,4 @@
-# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | boot-test | wheels | docs | lint | clean
+# make demo | test | test-quick | sanitize | bench | bench-kernels | bench-edgecl | arm | arm-full | boot-test | wheels | packages | docs | lint | clean
 # An active virtual environment is used; without one, .venv is made here.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -q
 OUT := $(CURDIR)/out
 
-.PHONY: packages demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels arm-tools docs lint clean
+.PHONY: demo test test-quick build-tools wheel-test sanitize bench bench-kernels bench-edgecl arm arm-full boot-test wheels packages arm-tools docs lint clean
 .DEFAULT_GOAL := test
 
 $(PY):
@@ -114,7 +114,7 @@ wheels: arm-tools
 
 # Debian packages, an OCI image and SBOMs of the wheels there are, in out/packages (apt-get install umoci mmdebstrap).
 packages: $(PY)
-	$(PIP) 'cyclonedx-python-lib>=11'
+	$(PIP) -c constraints.txt 'cyclonedx-python-lib>=11'
 	$(PY) deploy/packages.py out/wheels/*.whl --out out/packages
 
 bench: $(PY)
@@ -131,7 +131,7 @@ docs: build-tools
 
 lint: $(PY)
 	$(PIP) ruff mypy '.[test]'
-	$(PY) -m ruff check edgecl storage tests bench examples docs
+	$(PY) -m ruff check edgecl storage tests bench examples docs deploy
 	cd $(OUT) 2>/dev/null || mkdir -p $(OUT)
 	cd $(OUT) && $(PY) -m mypy --config-file $(CURDIR)/pyproject.toml -p edgecl
 

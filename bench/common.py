@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
@@ -165,6 +167,12 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) 
         print("  ".join(cell(r.get(c, "")).ljust(w) for c, w in zip(columns, widths)))
 
 
+def in_repository(word: str) -> str:
+    """A word of a command as it is said in the repository's folder, whose own place is nobody's business."""
+    path = Path(word)
+    return str(path.relative_to(ROOT)) if path.is_absolute() and path.is_relative_to(ROOT) else word
+
+
 def write(
     name: str,
     rows: Sequence[dict[str, Any]],
@@ -181,7 +189,7 @@ def write(
     """
     if not path:
         return
-    command = "python " + " ".join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    command = " ".join(["python", *map(in_repository, [os.path.abspath(sys.argv[0]), *sys.argv[1:]])])
     merged = list(rows)
     if key:
         merged = [{**row, "command": command, "date": time.strftime("%Y-%m-%d")} for row in rows]
@@ -193,7 +201,7 @@ def write(
             kept = [row for row in old["rows"] if tuple(row.get(k) for k in key) not in names]
             merged = [row if "host" in row else {**row, **there} for row in kept] + merged
         merged.sort(key=lambda row: [str(row.get(k)) for k in key])
-        command = f"python {os.path.relpath(sys.argv[0])} (see the rows)"
+        command = f"python {in_repository(os.path.abspath(sys.argv[0]))} (see the rows)"
     record = {
         "bench": name,
         "command": command,

@@ -20,12 +20,11 @@ import sys
 import tempfile
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 EXTRAS = "cli,service,crypto"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 TAG = re.compile(rf"manylinux_2_(\d+)_({'|'.join(ARCHITECTURES)})\.whl$")
-TAG_IN = re.compile(r"manylinux_2_(\d+)_")
 SUITE, PYTHON = "bookworm", "3.11"
 MAINTAINER = "edgecl <edgecl@localhost>"
 HOME = "usr/lib/edgecl"
@@ -35,7 +34,7 @@ Version: {version}
 Architecture: {architecture}
 Maintainer: {maintainer}
 Installed-Size: {kilobytes}
-Depends: python3 (>= 3.11), python3 (<< 3.12), libc6 (>= {glibc}), libstdc++6
+Depends: python3 (>= 3.11), python3 (<< 3.12), libc6 (>= 2.{glibc}), libstdc++6
 Recommends: systemd
 Section: science
 Priority: optional
@@ -77,15 +76,23 @@ def main() -> int:
             print(f"'{wheel}' is no wheel for {' or '.join(ARCHITECTURES)}. Make them: make wheels", file=sys.stderr)
             return 2
         with tempfile.TemporaryDirectory() as place:
-            tree = installed(wheel, int(found[1]), found[2], Path(place))
+            tree = installed(wheel, found[2], int(found[1]), Path(place))
             for kind, make in (("sbom", sbom), ("deb", deb), ("image", image)):
                 if options.only in (None, kind):
-                    print(f"{kind}: {make(tree, ARCHITECTURES[found[2]], options.out)}")
+                    print(f"{kind}: {make(tree, options.out)}")
     return 0
 
 
-def installed(wheel: Path, glibc: int, machine: str, place: Path) -> Path:
-    """A tree as it lies in ``/``: the wheel, what it depends on for ``machine`` with glibc 2.``glibc``, the command."""
+class Tree(NamedTuple):
+    """A folder as it lies in ``/``, for Debian's ``architecture`` with glibc 2.``glibc`` or later."""
+
+    root: Path
+    architecture: str
+    glibc: int
+
+
+def installed(wheel: Path, machine: str, glibc: int, place: Path) -> Tree:
+    """The wheel, what it depends on for ``machine`` with glibc 2.``glibc``, and the command."""
     tree = place / "tree"
     platforms = [w for n in range(17, glibc + 1) for w in ("--platform", f"manylinux_2_{n}_{machine}")]
     run(sys.executable, "-m", "pip", "install", "-q", "--target", tree / HOME, "--only-binary=:all:", "--no-compile",
@@ -97,38 +104,34 @@ def installed(wheel: Path, glibc: int, machine: str, place: Path) -> Path:
     command.write_text(LAUNCHER)
     for path in [tree, *tree.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path == command else 0o644)
-    return tree
+    return Tree(tree, ARCHITECTURES[machine], glibc)
 
 
-def packages(tree: Path) -> list[Distribution]:
+def packages(tree: Tree) -> list[Distribution]:
     """What lies in the tree, by name."""
-    return sorted(distributions(path=[str(tree / HOME)]), key=lambda d: d.name.lower())
+    return sorted(distributions(path=[str(tree.root / HOME)]), key=lambda d: d.name.lower())
 
 
-def own(tree: Path) -> Distribution:
-    return next(d for d in packages(tree) if d.name == "edgecl")
-
-
-def deb(tree: Path, architecture: str, out: Path) -> Path:
+def deb(tree: Tree, out: Path) -> Path:
     """The tree as a Debian package."""
-    version, root = own(tree).version, tree.parent / "deb"
-    shutil.copytree(tree, root, symlinks=True)
+    version = next(d for d in packages(tree) if d.name == "edgecl").version
+    root = tree.root.parent / "deb"
+    shutil.copytree(tree.root, root, symlinks=True)
     notice = root / "usr" / "share" / "doc" / "edgecl" / "copyright"
     notice.parent.mkdir(parents=True)
     notice.write_text(copyrights(tree))
     kilobytes = sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) // 1024
     control = root / "DEBIAN" / "control"
     control.parent.mkdir()
-    glibc = max(found for path in tree.rglob("edgecl-*/WHEEL") for found in TAG_IN.findall(path.read_text()))
     control.write_text(CONTROL.format(
-        version=version, architecture=architecture, kilobytes=kilobytes, maintainer=MAINTAINER, glibc=f"2.{glibc}",
+        version=version, architecture=tree.architecture, kilobytes=kilobytes, maintainer=MAINTAINER, glibc=tree.glibc,
     ))  # fmt: skip
-    made = out / f"edgecl_{version}_{architecture}.deb"
+    made = out / f"edgecl_{version}_{tree.architecture}.deb"
     run("dpkg-deb", "--build", "--root-owner-group", "-Zxz", root, made, stdout=subprocess.DEVNULL)
     return made
 
 
-def copyrights(tree: Path) -> str:
+def copyrights(tree: Tree) -> str:
     """Each package's name, version and licence, and where in the tree its text is."""
     lines = ["edgecl and the Python packages that come with it:", ""]
     for found in packages(tree):
@@ -146,7 +149,7 @@ def licence(found: Distribution) -> str:
     return about.get("License-Expression") or text or "see its text"
 
 
-def sbom(tree: Path, architecture: str, out: Path) -> Path:
+def sbom(tree: Tree, out: Path) -> Path:
     """The packages of the tree in CycloneDX 1.6."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
@@ -165,18 +168,19 @@ def sbom(tree: Path, architecture: str, out: Path) -> Path:
     bom = Bom(components=components.values())
     bom.metadata.component = components["edgecl"]
     bom.register_dependency(components["edgecl"], [c for name, c in components.items() if name != "edgecl"])
-    made = out / f"edgecl-{architecture}.cdx.json"
+    made = out / f"edgecl-{tree.architecture}.cdx.json"
     JsonV1Dot6(bom).output_to_file(str(made), allow_overwrite=True, indent=1)
     return made
 
 
-def image(tree: Path, architecture: str, out: Path) -> str:
+def image(tree: Tree, out: Path) -> str:
     """A tag of the OCI layout: Debian with Python, and the tree as a second layer."""
-    layout, base, layer = out / "image", tree.parent / "base.tar", tree.parent / "layer.tar"
+    place, architecture = tree.root.parent, tree.architecture
+    layout, base, layer = out / "image", place / "base.tar", place / "layer.tar"
     without = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man")]
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={architecture}", *without,
         "--include=python3,libstdc++6,ca-certificates", SUITE, base)  # fmt: skip
-    run("tar", "-C", tree, "--owner=0", "--group=0", "--sort=name", "-cf", layer, ".")
+    run("tar", "-C", tree.root, "--owner=0", "--group=0", "--sort=name", "-cf", layer, ".")
     name = f"{layout}:{architecture}"
     if not layout.is_dir():
         run("umoci", "init", "--layout", layout)
@@ -187,7 +191,7 @@ def image(tree: Path, architecture: str, out: Path) -> str:
         run("umoci", "raw", "add-layer", "--image", name, archive)
     run("umoci", "gc", "--layout", layout)
     if architecture == ARCHITECTURES.get(platform.machine()):
-        check(name, tree.parent / "bundle")
+        check(name, place / "bundle")
     return name
 
 

@@ -129,7 +129,8 @@ def plan_run(
     """
     asked, changes = config, Changes()
     plan, growth = candidate(config)
-    while budget is not None and baseline + sum(growth.values()) > MARGIN * budget:
+    room = math.inf if budget is None else int(MARGIN * budget) - baseline  # bytes
+    while budget is not None and sum(growth.values()) > room:
         smaller = _smaller(config, asked, free, plan)
         if smaller is None:
             raise _infeasible(baseline, growth, budget)
@@ -137,15 +138,15 @@ def plan_run(
         before = sum(growth.values())
         plan, growth = candidate(config)
         changes.note(lever, cost, before - sum(growth.values()))
-    if budget is not None and config.memory < asked.memory:
+    if config.memory < asked.memory:
         before = sum(growth.values())
-        config, plan, growth = _slots_back(config, asked.memory, candidate, int(MARGIN * budget) - baseline)
+        config, plan, growth = _slots_back(config, asked.memory, candidate, room)
         cost = f"memory lowered from {asked.memory} to {config.memory} slots: fewer earlier samples are replayed"
         changes.note("memory", cost if config.memory < asked.memory else None, before - sum(growth.values()))
-    for lever in ("activations", "evaluation") if budget is not None else ():
+    for lever in ("activations", "evaluation"):
         for larger, still in _back(lever, config, asked, plan):
             found, grown = candidate(larger)
-            if budget is not None and baseline + sum(grown.values()) <= MARGIN * budget:
+            if sum(grown.values()) <= room:
                 changes.note(lever, still, sum(growth.values()) - sum(grown.values()))
                 config, plan, growth = larger, found, grown
                 break
@@ -179,7 +180,7 @@ class Changes:
 
 
 def _slots_back(
-    config: Config, most: int, candidate: Candidate, room: int
+    config: Config, most: int, candidate: Candidate, room: float
 ) -> tuple[Config, Plan, dict[str, int]]:
     """As many slots, up to ``most``, as ``room`` bytes hold. A slot's bytes do not depend on how many there are."""
     plan, growth = candidate(config)

@@ -55,6 +55,10 @@ class _Request:
         """Has it an outcome, or has its asker gone?"""
         return self.outcome is not None or self.future.done()
 
+    def fail(self, error: BaseException) -> None:
+        if self.outcome is None:
+            self.outcome = error
+
     def settle(self) -> None:
         if self.future.done():
             return
@@ -158,21 +162,15 @@ class PredictThread:
                 self._turn()
             except BaseException as error:  # of all in this call; the thread goes on
                 for request in self._begun:
-                    self._fail(request, error)
+                    request.fail(error)
             self._drop_done()
 
     def _decode(self, request: _Request) -> None:
         try:
             request.x = request.decode().x
-            self._begun.append(request)
         except BaseException as error:
-            self._fail(request, error)
-            self._begun.append(request)
-
-    @staticmethod
-    def _fail(request: _Request, error: BaseException) -> None:
-        if request.outcome is None:
-            request.outcome = error
+            request.fail(error)
+        self._begun.append(request)
 
     def _turn(self) -> None:
         """One call of the learner for rows of one shape and dtype."""
@@ -206,7 +204,7 @@ class PredictThread:
             try:
                 self._take(request, *self._predictor.shares(piece))
             except BaseException as error:
-                self._fail(request, error)
+                request.fail(error)
 
     def _take(self, request: _Request, shares: np.ndarray, known: tuple[Any, ...], steps: int, slot: str) -> None:
         request.parts.append(shares)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -62,3 +63,26 @@ def test_a_figure_is_judged_by_its_floor_and_goal(bench):
     verdict = bench("performance").verdict
     assert [verdict(v, 2.0, 3.0) for v in (1.9, 2.0, 3.0)] == ["**below floor**", "floor", "goal"]
     assert [verdict(v, 100, 70, higher=False) for v in (101, 100, 70)] == ["**below floor**", "floor", "goal"]
+
+
+def test_a_command_is_said_as_in_the_repository_s_folder(bench, tmp_path, monkeypatch):
+    """Wherever it was started from; nobody else has the folders of the machine that ran it."""
+    path = tmp_path / "r.json"
+    monkeypatch.setattr(sys, "argv", [str(BENCH / "some.py"), "--plot", str(BENCH / "results" / "a.svg")])
+    monkeypatch.chdir(tmp_path)
+    bench("common").write("some", [{"ms": 1.0}], str(path))
+    assert json.loads(path.read_text())["command"] == "python bench/some.py --plot bench/results/a.svg"
+
+
+def test_no_committed_command_names_a_folder_of_somebody_s_machine():
+    places = re.compile(r"(?:^|[\s='\"])(?:\.\./|/(?!dev/|sys/|proc/))")
+    said = [(p.name, c) for p in (BENCH / "results").rglob("*.json") for c in commands(json.loads(p.read_text()))]
+    assert len(said) > 100 and [(name, c) for name, c in said if places.search(c)] == []
+
+
+def commands(found):
+    """Every "command" of a record."""
+    if isinstance(found, dict):
+        own = [found["command"]] if isinstance(found.get("command"), str) else []
+        return own + [c for v in found.values() for c in commands(v)]
+    return [c for v in found for c in commands(v)] if isinstance(found, list) else []
