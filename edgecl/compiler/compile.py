@@ -32,6 +32,13 @@ def _lanes_for(graph: Graph, available: Sequence[int]) -> Sequence[int]:
     return available
 
 
+def refuse_other_planes(train: Mapping[str, Any], predict: Mapping[str, Any]) -> None:
+    """A list counts in planes: read in others by a prediction, it would give wrong logits without a word."""
+    for name, (plane, _) in train.items():
+        if predict[name][0] != plane:
+            raise AssertionError(f"{name}: planes of training {plane} and of prediction {predict[name][0]} differ")
+
+
 def row_cost(rows: int) -> float:
     """Relative time of one sample in a forward of ``rows``: 1 where the widest vectors are full."""
     from .. import _kernels
@@ -87,6 +94,8 @@ def compile_plan(
         train = Lowering(lowered, size, lanes, False, fetched, trained=trained).program()
     fetched = fetched_tensors(graph, wanted.predict_fetch)
     predict = Lowering(lowered, -(-predict_batch // lanes), lanes, False, fetched).program()
+    if train:
+        refuse_other_planes(train["planes"], predict["planes"])
     memory = {
         "arena": train["arena_bytes"] if train else 0,
         "predict_arena": predict["arena_bytes"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..graph import Graph, Node
@@ -57,17 +57,18 @@ class Emitter:
         self.planes: dict[str, tuple[int, int]] = {}
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
         self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
-        self.gathered = self.pointwise_tensors()
+        # Whatever this entry point fetches or makes again, its planes are those of the others: they share the lists.
+        shared = (fuse(graph, {graph.logits}), self.units)
+        self.gathered = self.pointwise_tensors(shared)
         self.emitting = TensorEmitter(self)  # type: ignore[arg-type]  # Backward adds the rest
-        self.pitches = Pitches(graph, self.units, self.fused, lanes)
+        self.pitches = Pitches(graph, [*shared[0], *shared[1]], self.fused, lanes)
         self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
         self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer
 
-    def pointwise_tensors(self) -> set[str]:
+    def pointwise_tensors(self, fusions: Iterable[list[Unit]]) -> set[str]:
         """Tensors that pointwise convolutions read or write, themselves or through a normalisation."""
         names = set()
-        # Whatever this entry point fetches, its planes are those of the others: they share the lists.
-        for units in (self.units, fuse(self.graph, {self.graph.logits})):
+        for units in fusions:
             affine = {u.output: u for u in units if u.kind == "affine"}
             for unit in units:
                 if self.fused.get(unit.output) == POINT:

@@ -79,6 +79,34 @@ def test_a_training_forward_and_a_prediction_may_fetch_different_tensors():
                 assert all(ours[n][0] == theirs[n][0] for n in ours), (name, batch, tensor)
 
 
+def chain(activation):
+    """Pointwise convolutions, then one that needs a halo: all on rows of one pitch."""
+    g = GraphBuilder("chain", (3, 1, 6))
+    x = g.add("normalise", [g.input], name="in", mean=[120.0] * 3, std=[60.0] * 3, pad=0)
+    for layer, (kernel, function) in enumerate([([1, 1], activation), ([1, 1], "relu"), ([1, 3], activation)]):
+        padding = [0, kernel[1] // 2]
+        x = g.add("conv2d", [x], name=f"conv{layer}", out=1, kernel=kernel, padding=padding, stride=[1, 1], bias=False)
+        x = g.add(function, [g.add("batch_norm", [x], name=f"norm{layer}")], name=f"act{layer}")
+    x = g.add("global_avg_pool", [x], name="pooled")
+    return g.build(g.add("linear", [x], name="logits", out=2))
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "hard_swish", "sigmoid", "gelu"])
+def test_any_inner_tensor_of_a_chain_is_fetched_at_the_same_predictions(activation, recompute):
+    graph = chain(activation)
+    x, _ = data(graph, 2)
+
+    def engine(**extras):
+        plan = compile_plan(graph, batch=2, recompute=recompute, lanes=1, **extras)
+        return kind_engine("native")(Model(graph, np.random.default_rng(SEED)), plan)
+
+    expected = engine().predictor(2)(x)["logits"]
+    for tensor in [n.output for n in graph.nodes]:
+        for extras in ({"predict_fetch": (tensor,)}, {"fetch": (tensor,), "predict_fetch": ()}):
+            assert relative(engine(**extras).predictor(2)(x)["logits"], expected) < 1e-5, (tensor, extras)
+
+
 def test_the_classifiers_input_follows_from_the_graph_where_no_builder_noted_it():
     g = GraphBuilder("own", (1, 6, 6))
     x = g.add("normalise", [g.input], name="input_norm", mean=[0.0], std=[1.0], pad=0)
