@@ -44,8 +44,8 @@ that is written without a pause is written at the sustained speed.
 *Dense* is eager PyTorch. Its cost family predicts published training times (PyTorch 1.13, 224 x 224) on Pi 4 and Pi 5
 (`bench/cost_model.py`); here without what later releases no longer do, the unfolding of a whole batch. These networks
 are small and so are their maps: its times here are an extrapolation and **may be several times too long**. On a
-two-core x86 machine with PyTorch 2.13 the same family says 1.0 (cnn1d) to 2.9 times (resnet20, batch 32) what was
-measured (`elsewhere` in `bench/results/cost_model.json`), and 16 times with depthwise convolutions (mobilenetv2), which
+two-core x86 machine with PyTorch 2.13 the same family says 1.1 (cnn1d) to 3.0 times (resnet20, batch 32) what was
+measured (`elsewhere` in `bench/results/cost_model.json`), and 13 times with depthwise convolutions (mobilenetv2), which
 PyTorch 1.13 ran channel by channel: that concerns the keyword task. So the ratios are upper bounds, not claims.
 
 *90 %* is edgecl at density 0.1, gradients for all living weights. Its kernel rates were measured on x86-64 and carried
