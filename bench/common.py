@@ -198,7 +198,7 @@ def write(
             old = json.loads(Path(path).read_text())
             there = {k: old[k] for k in ("host", "ceilings") if k in old}
             there = {} if there.get("host") == host() else there
-            kept = [row for row in old["rows"] if tuple(row.get(k) for k in key) not in names]
+            kept = [row for row in old.get("rows", ()) if tuple(row.get(k) for k in key) not in names]
             merged = [row if "host" in row else {**row, **there} for row in kept] + merged
         merged.sort(key=lambda row: [str(row.get(k)) for k in key])
         command = f"python {in_repository(os.path.abspath(sys.argv[0]))} (see the rows)"
