@@ -30,7 +30,7 @@ Source Session::read_gradient(int map, int norm, int y) const {
 
 void Session::run_fused(const Operation &op, bool training) {
   const std::vector<int> &a = op.args;
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
+  std::vector<float> &scratch = this->scratch();
   auto partials = [&](int norm) { return norm < 0 ? nullptr : &net_->norms[norm]->partials; };
   switch (op.code) {
   case Code::NORM: {

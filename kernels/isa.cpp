@@ -1,4 +1,5 @@
 // Compiled once per instruction set with EDGECL_ISA naming it; no code here runs before cpu.cpp has chosen.
+#include "direct_rows.h"
 #include "few.h"
 #include "planes.h"
 #include "slide.h"
@@ -52,7 +53,17 @@ template <int W> const Kernels *make() {
       k.row_sums = row_sums<W>;
       k.row_mask = row_mask<W>;
     }
-    if constexpr (W == EDGECL_WIDEST) fill_runs<W, 1>(k);
+    if constexpr (W == EDGECL_WIDEST) {
+      fill_runs<W, 1>(k);
+      fill_products<1, 1>(k);
+      k.vector = W;
+      k.row_dots = row_dots;
+      k.panel_vectors = PRODUCT_VECTORS;
+      k.gather = gather;
+      k.pad_plane = pad_plane;
+      k.finish_row = finish_row;
+      k.depth_rows = depth_rows;
+    }
     k.halo = clear_halo<W>;
     k.save = save<W>;
     k.restore = restore<W>;

@@ -88,6 +88,8 @@ NB_MODULE(_kernels, m) {
     for (const int *p = isa_lanes(); *p; p++) v.push_back(*p);
     return v;
   }, "Vector widths available, widest first.");
+  m.def("panel", [] { return std::make_pair(widest_kernels().vector, widest_kernels().panel_vectors); },
+        "Floats of a vector, and vectors of a product's columns, of dense convolutions that only predict.");
   m.def("point_positions", &point_positions, "lanes"_a, "Positions of a tile of a pointwise convolution.");
   m.def("largest_tile", [](int lanes) {
     const Kernels *k = kernels(lanes);
@@ -112,8 +114,10 @@ NB_MODULE(_kernels, m) {
       .def("build_weight",
            [](Network &n, int id, Floats values, std::optional<Floats> gradients, std::optional<Floats> bias,
               std::optional<Indices> pattern, std::vector<int> input, std::optional<std::vector<int>> output_gradient,
-              std::pair<int, int> blocks) {
+              std::pair<int, int> blocks, bool direct) {
              Weight &w = *n.weights.at(id);
+             if (direct && !pattern && (int64_t)values.size() != w.geometry.size())
+               throw std::invalid_argument("a dense layer has as many values as its geometry says");
              nb::gil_scoped_release release;
              w.forward_block = blocks.first;
              w.input_block = blocks.second;
@@ -124,12 +128,13 @@ NB_MODULE(_kernels, m) {
              w.living = {pattern ? pattern->data() : nullptr, (int64_t)values.size()};
              w.input = plane(input, n.lanes);
              w.input_gradient = output_gradient.has_value();
+             w.direct = direct;
              if (output_gradient) w.output_gradient = plane(*output_gradient, n.lanes);
              w.subset = nullptr;
              w.build();
            },
            "id"_a, "values"_a, "gradients"_a.none(), "bias"_a.none(), "pattern"_a.none(), "input"_a, "output_gradient"_a.none(),
-           "blocks"_a)
+           "blocks"_a, "direct"_a = false)
       .def("set_subset",
            [](Network &n, int id, std::optional<Indices> subset, bool frozen) {
              Weight &w = *n.weights.at(id);
@@ -223,17 +228,16 @@ NB_MODULE(_kernels, m) {
       .def("__init__",
            [](Session *s, Network &n, int blocks, int64_t arena, std::vector<std::vector<int64_t>> maps,
               std::vector<std::pair<int, std::vector<int>>> forward, std::vector<std::pair<int, std::vector<int>>> backward,
-              bool own_thread) {
+              int own_threads) {
              auto convert = [](std::vector<std::pair<int, std::vector<int>>> &v) {
                std::vector<Operation> ops;
                for (auto &p : v) ops.push_back({(Code)p.first, std::move(p.second)});
                return ops;
              };
-             new (s) Session(n, blocks, arena, maps, convert(forward), convert(backward));
-             s->set_own_thread(own_thread);
+             new (s) Session(n, blocks, arena, maps, convert(forward), convert(backward), own_threads);
            },
            nb::keep_alive<1, 2>(), "network"_a, "blocks"_a, "arena_bytes"_a, "maps"_a, "forward"_a, "backward"_a,
-           "own_thread"_a)
+           "own_threads"_a)
       .def("forward",
            [](Session &s, const Feed &f, nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu> x, bool training) {
              const Input in(x);
@@ -286,6 +290,7 @@ NB_MODULE(_kernels, m) {
       })
       .def("poison", &Session::poison, "Fills the arena with NaN.")
       .def("seconds", &Session::seconds, "backward"_a, "Seconds spent in each operation so far.")
+      .def_prop_ro("scratch_bytes", [](Session &s) { return s.scratch().size() * sizeof(float); })
       .def_prop_ro("arena_bytes", &Session::arena_bytes);
 
   m.def("reference_conv_forward",

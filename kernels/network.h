@@ -22,11 +22,14 @@ struct Weight {
   const int32_t *subset = nullptr;
   int64_t subset_count = 0;
   bool frozen = false;
+  bool direct = false;         // a convolution of a plan that only predicts: run from `dense()`, without lists
+  std::vector<float> filled;   // all weights of a direct one of which some are dead
+  const float *dense() const { return filled.empty() ? values : filled.data(); }
   Lists forward;
   std::vector<Lists> backward; // one per stride phase; empty without an input gradient
   Lists gradient;              // used with a subset
 
-  void build();           // lists from `living`
+  void build();           // lists from `living`; none where direct
   void build_gradient();  // the gradient lists from `subset`
   void refresh();         // values of the lists from `values`
   size_t bytes() const;

@@ -105,6 +105,10 @@ void Network::refresh_lists(const std::vector<Weight *> &some) {
   std::vector<std::pair<Lists *, const float *>> lists;
   std::vector<Chunk> chunks;
   for (Weight *w : some) {
+    if (w->direct) {
+      w->refresh();
+      continue;
+    }
     auto add = [&](Lists &l) {
       const int n = (int)l.values.size(), array = (int)lists.size();
       for (int first = 0, cell = 0; first < n; first += CHUNK) { // whole cells

@@ -1,3 +1,4 @@
+#include "direct.h"
 #include "program.h"
 
 #include <sys/mman.h>
@@ -39,6 +40,13 @@ template <class F> void each_plane(Threads &threads, int blocks, int channels, c
 
 void Weight::build() {
   const Geometry &g = geometry;
+  if (direct) {
+    forward = Lists();
+    filled.clear();
+    filled.resize(living.pattern ? g.size() : 0);
+    refresh();
+    return;
+  }
   const double density = (double)living.count / (double)g.size();
   const int lanes = input.lanes;
   const int block = forward_block ? forward_block : block_channels(g, density, lanes, g.group_in());
@@ -64,12 +72,16 @@ void Weight::build_gradient() {
 }
 
 void Weight::refresh() {
+  if (direct) {
+    for (int64_t i = 0; living.pattern && i < living.count; i++) filled[living.pattern[i]] = values[i];
+    return;
+  }
   forward.refresh(values, 0, forward.cells());
   for (Lists &l : backward) l.refresh(values, 0, l.cells());
 }
 
 size_t Weight::bytes() const {
-  size_t n = forward.bytes() + gradient.bytes();
+  size_t n = forward.bytes() + gradient.bytes() + filled.capacity() * sizeof(float);
   for (const Lists &l : backward) n += l.bytes();
   return n;
 }
@@ -143,10 +155,11 @@ Network::Network(int threads_, int lanes_)
       lanes(lanes_) {}
 
 Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
-                 std::vector<Operation> forward, std::vector<Operation> backward)
+                 std::vector<Operation> forward, std::vector<Operation> backward, int own_threads)
     : net_(&net), blocks_(blocks), arena_bytes_(arena_bytes), forward_(std::move(forward)), backward_(std::move(backward)),
       forward_seconds_(forward_.size()), backward_seconds_(backward_.size()), group_statistics_(net.norms.size()),
       scales_(net.norms.size()) {
+  if (own_threads > 0) own_ = std::make_unique<Threads>(own_threads);
   void *p = mmap(nullptr, arena_bytes_ + 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
   arena_ = (float *)p;
@@ -171,8 +184,6 @@ Session::Session(Network &net, int blocks, int64_t arena_bytes, const std::vecto
 }
 
 Session::~Session() { munmap(arena_, arena_bytes_ + 64); }
-
-Threads &Session::pool() { return own_thread_ ? serial_ : net_->threads; }
 
 void Session::begin(int samples) {
   const int lanes = net_->lanes;
@@ -239,7 +250,7 @@ void Session::run(const Operation &op, bool training) {
   const Kernels &k = net_->kernels;
   const Samples &s = samples_;
   Threads &threads = pool();
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
+  std::vector<float> &scratch = this->scratch();
   const std::vector<int> &a = op.args;
   const Map none;
   auto map = [&](int i) -> const Map & { return i < 0 ? none : maps_[i]; };
@@ -252,6 +263,10 @@ void Session::run(const Operation &op, bool training) {
   case Code::CONV: {
     using A = args::CONV;
     Weight &w = *net_->weights[a[A::weight]];
+    if (w.direct) {
+      direct_forward(threads, w.geometry, w.dense(), map(a[A::x]), map(a[A::y]), w.bias, s, scratch, nullptr);
+      break;
+    }
     Norm *n = training ? norm(a[A::stats_norm]) : nullptr;
     conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::y]), w.bias, s, n ? &n->partials : nullptr,
                  scratch);
@@ -271,7 +286,10 @@ void Session::run(const Operation &op, bool training) {
       f.scale2 = scales_[a[A::norm_b]].scale.data();
       f.shift2 = scales_[a[A::norm_b]].shift.data();
     }
-    conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::z]), w.bias, s, nullptr, scratch, &f);
+    if (w.direct)
+      direct_forward(threads, w.geometry, w.dense(), map(a[A::x]), map(a[A::z]), w.bias, s, scratch, &f);
+    else
+      conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::z]), w.bias, s, nullptr, scratch, &f);
     break;
   }
   case Code::STATS: {

@@ -18,9 +18,10 @@ struct Operation {
 
 class Session {
 public:
+  // own_threads: of a predictor, which may run beside the network's own work; 0: the network's pool.
   // maps: rows of (offset in bytes, channels, height, width, top, left, rows, columns, bytes of a value, runs).
   Session(Network &, int blocks, int64_t arena_bytes, const std::vector<std::vector<int64_t>> &maps,
-          std::vector<Operation> forward, std::vector<Operation> backward);
+          std::vector<Operation> forward, std::vector<Operation> backward, int own_threads);
   ~Session();
   Session(const Session &) = delete;
   Session &operator=(const Session &) = delete;
@@ -64,12 +65,11 @@ private:
   std::vector<std::vector<float>> group_statistics_;
   std::vector<Scales> scales_; // of each norm, for what reads through it
   std::vector<float> scratch_; // of a predictor, which may run beside the network's own
-  bool own_thread_ = false;
+  std::unique_ptr<Threads> own_;
+  Threads &pool() { return own_ ? *own_ : net_->threads; }
 
 public:
-  void set_own_thread(bool v) { own_thread_ = v; }
-  Threads &pool();
-  Threads serial_{1};
+  std::vector<float> &scratch() { return own_ ? scratch_ : net_->scratch; }
 };
 
 } // namespace edgecl

@@ -126,6 +126,63 @@ struct DepthPlanes {
   size_t out_plane;
 };
 
+// Dense convolutions of predictions (direct_rows.h). out [rows][columns] (+)= weights [rows][depth], whose rows lie
+// `weight_row` floats apart, times panel [depth][as many columns as a product has at most]; rows of `out` lie `row` apart.
+struct PanelProduct {
+  const float *weights;
+  ptrdiff_t weight_row;
+  int depth;
+  const float *panel;
+  float *out;
+  ptrdiff_t row;
+  bool add; // to what `out` holds
+};
+
+// `count` output columns in a row, of one sample and one product; `at`: floats from the panel's first.
+struct GatherPiece {
+  int sample, y, x, count, at;
+};
+
+// Input values [k0, k1) for a panel: taps of channels from `channel` on, of maps without halo.
+struct Gather {
+  const Map *x;
+  int channel, height, width;
+  int taps_h, taps_w, tap_y, tap_x; // taps, and positions from one to the next
+  int stride_h, stride_w, pad_h, pad_w;
+  int k0, k1;
+  const GatherPiece *piece;
+  int pieces;
+  float *panel;
+};
+
+// height x width floats of `in` into rows of `row` floats, cut into `stride` parts of `part` floats.
+struct PadPlane {
+  const float *in;
+  ptrdiff_t in_row;
+  float *out;
+  ptrdiff_t row;
+  int part, stride, pad_h, pad_w, height, width;
+};
+
+// What stands behind a dense convolution of a prediction, for one channel: activation(v * scale + shift + add * add_scale).
+struct FinishRow {
+  float scale, shift, add_scale;
+  int activation;
+};
+
+// A depthwise plane: output row y sums weights[t] * input[y * step + offsets[t] + x]. Input rows reach two vectors beyond
+// `width`; outputs and `add` (null: none) lie row after row.
+struct DepthRows {
+  const float *input;
+  ptrdiff_t step;
+  const ptrdiff_t *offsets;
+  const float *weights;
+  int taps;
+  float *out;
+  const float *add;
+  int height, width;
+};
+
 struct Pool2d {
   Map in, out; // in backward: in = gradient of the input, out = gradient of the output
   int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
@@ -169,6 +226,16 @@ struct Kernels {
   void (*taps)(float *out, const float *init, const float *const *in, const float *weights, int count, int n);
   void (*tap_dots)(const float *z, const float *const *in, int count, int n, float *const *sums);
   void (*row_sums)(const float *v, int n, float *sums);
+  // Of dense convolutions, of the widest vectors only: floats of one, vectors of a product's columns at most, and
+  // its rows by their number.
+  int vector, panel_vectors, panel_rows[3];
+  void (*panel_product[8][3])(const PanelProduct &); // by rows and vectors of columns
+  void (*row_dots)(const PanelProduct &, int rows);  // one column, whose values lie together
+  void (*gather)(const Gather &);
+  void (*pad_plane)(const PadPlane &);
+  // out = what FinishRow says of v, n floats; `v` is read up to a whole vector.
+  void (*finish_row)(const FinishRow &, const float *v, const float *add, float *out, int n);
+  void (*depth_rows)(const DepthRows &, const FinishRow &);
   void (*row_mask)(float *gradient, const float *z, const float *y, float center, int n, int activation, float *sums);
 };
 

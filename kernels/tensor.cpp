@@ -215,7 +215,7 @@ void Session::begin_output(int index, int how, float value) {
 void Session::run_tensor(const Operation &op, bool training) {
   const std::vector<int> &a = op.args;
   const TensorKernels &k = tensor_kernels();
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
+  std::vector<float> &scratch = this->scratch();
   auto map = [&](int i) -> const Map * { return i < 0 ? nullptr : &maps_.at(i); };
   auto frozen = [&](const Parsed &p, Reader r) {
     // The output's kind and index follow the axes and the number of inputs.
@@ -331,7 +331,7 @@ void Session::run_recurrent(const Operation &op, bool) {
   using A = args::RECUR_BACK; // the first arguments are RECUR's
   const std::vector<int> &a = op.args;
   const TensorKernels &k = tensor_kernels();
-  std::vector<float> &scratch = own_thread_ ? scratch_ : net_->scratch;
+  std::vector<float> &scratch = this->scratch();
   const bool back = op.code == Code::RECUR_BACK;
   const Map &x = maps_.at(a[A::x]), &y = maps_.at(a[A::y]), &kept = maps_.at(a[A::kept]);
   const Weight &w = *net_->weights.at(a[A::weight]);

@@ -11,6 +11,7 @@ from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
 from .expand import expand, operands
 from .extras import Extras, fetched_tensors, trained_parameters
+from .direct import runs_direct
 from .memory import extras_bytes, parameter_bytes, scratch_bytes
 from .plan import Optimizer, Plan
 from .program import Lowering
@@ -61,6 +62,7 @@ def compile_plan(
     recompute: bool = True,
     blocking: Mapping[str, Blocks] | None = None,
     activations: str = "float32",
+    direct: bool = False,
     **extras: Any,
 ) -> Plan:
     """Lower ``graph`` for at most ``batch`` samples a training forward and ``predict_batch`` a prediction.
@@ -70,7 +72,8 @@ def compile_plan(
     is given; it and the other ``extras`` are fields of `Extras`. ``recompute`` (see `Lowering`) saves a
     third of the arena at the same bits and, measured, the same speed. ``blocking`` overrides the table of
     `choose_blocking` for some nodes. ``activations``: ``float32`` or ``bfloat16``, what maps are kept in from the
-    forward to the backward pass. Nothing is allocated.
+    forward to the backward pass. ``direct``: of a plan that trains nothing, dense layers run from their weights as they
+    lie, without lists, if all can: a sample at a time, with other roundings. Nothing is allocated.
     """
     if activations not in ACTIVATIONS:
         raise unknown_name("activations", activations, ACTIVATIONS)
@@ -80,7 +83,8 @@ def compile_plan(
     wanted = Extras(**{"fetch": fetch, "predict_fetch": fetch, **extras})
     optimizer = optimizer or Optimizer()
     densities = dict(densities or {})
-    lanes = lanes or choose_lanes(batch, _lanes_for(graph, _kernels.lanes()))
+    direct = direct and wanted.trains == "none" and lanes in (None, 1) and runs_direct(graph, densities)
+    lanes = 1 if direct else lanes or choose_lanes(batch, _lanes_for(graph, _kernels.lanes()))
     predict_batch = predict_batch or batch
     # One expansion for both entry points: they share the lists, which count in planes.
     lowered = expand(graph, fetched_tensors(graph, (*wanted.fetch, *wanted.predict_fetch)))
@@ -93,15 +97,17 @@ def compile_plan(
     elif wanted.trains == "head":  # what waits for its backward pass are the features: few, and kept whole
         train = Lowering(lowered, size, lanes, False, fetched, trained=trained).program()
     fetched = fetched_tensors(graph, wanted.predict_fetch)
-    predict = Lowering(lowered, -(-predict_batch // lanes), lanes, False, fetched).program()
+    predict = Lowering(lowered, -(-predict_batch // lanes), lanes, False, fetched, direct=direct).program()
     if train:
         refuse_other_planes(train["planes"], predict["planes"])
     memory = {
         "arena": train["arena_bytes"] if train else 0,
         "predict_arena": predict["arena_bytes"],
-        **parameter_bytes(graph, densities, optimizer, blocks, trained),
-        "scratch": scratch_bytes(lowered, densities, batch, lanes, threads, trained),
-        **extras_bytes(graph, densities, wanted, blocks, (batch, predict_batch)),
+        **parameter_bytes(graph, densities, optimizer, blocks, trained, direct),
+        "scratch": scratch_bytes(
+            lowered, densities, predict_batch if direct else batch, lanes, threads, trained, direct
+        ),
+        **extras_bytes(graph, densities, wanted, blocks, (batch, predict_batch), direct),
     }
     program = {
         "lanes": lanes,
@@ -109,6 +115,7 @@ def compile_plan(
         "recompute": recompute,
         "activations": activations,
         "blocking": blocks,
+        "direct": direct,
         "train": train,
         "predict": predict,
     }

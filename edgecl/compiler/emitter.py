@@ -29,8 +29,10 @@ class Emitter:
         recompute: bool = False,
         half: bool = False,
         trained: Sequence[str] | None = None,
+        direct: bool = False,
     ) -> None:
         self.graph, self.blocks, self.lanes, self.training = graph, blocks, lanes, training
+        self.direct = direct
         self.recompute, self.half = recompute, half
         self.goes_back = training or bool(trained)
         self.again: dict[str, int] = {}
@@ -56,12 +58,12 @@ class Emitter:
         self.tensor_index = {name: i for i, name in enumerate(graph.parameters)}  # as tensor operations number them
         self.planes: dict[str, tuple[int, int]] = {}
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
-        self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
+        self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None and not direct}
         # Whatever this entry point fetches or makes again, its planes are those of the others: they share the lists.
         shared = (fuse(graph, {graph.logits}), self.units)
         self.gathered = self.pointwise_tensors(shared)
         self.emitting = TensorEmitter(self)  # type: ignore[arg-type]  # Backward adds the rest
-        self.pitches = Pitches(graph, [*shared[0], *shared[1]], self.fused, lanes)
+        self.pitches = Pitches(graph, [] if direct else [*shared[0], *shared[1]], self.fused, lanes)
         self.through: dict[str, tuple[int, int, int]] = {}  # tensors read through a norm: buffer, norm, activation
         self.deferred: dict[str, tuple[int, int]] = {}  # gradients read through a norm: norm, its input's buffer
 

@@ -81,7 +81,7 @@ class Forward(Emitter):
         w, norm = self.weight_index[node.name], self.statistics.get(unit.output)
         in_phases = o.pitch > 0 and strided(g)
         x = self.split(False, node, source) if in_phases else source
-        if not in_phases:
+        if not in_phases and not self.direct:
             b = self.buffers[x]
             b.need_halo(
                 *forward_halo(b.height, o.height, g[2], g[4], g[6]),

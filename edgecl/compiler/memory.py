@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from ..graph import Graph, Node
+from .direct import DIRECT, direct_scratch
 from .extras import Extras, fetched_tensors, trained_parameters
 from .flops import weight_costs
 from .operations import DEPTH, POINT, as_map, fused_code, geometry, weight_nodes
@@ -28,9 +29,10 @@ def parameter_bytes(
     optimizer: Optimizer,
     blocking: Mapping[str, Sequence[int]],
     trained: Collection[str],
+    direct: bool = False,
 ) -> dict[str, int]:
     """Bytes of parameters (values, pattern; of ``trained`` ones gradients and optimizer state) and of the kernels'
-    index lists.
+    index lists, which layers run ``direct`` do without.
     """
     nodes = {n.name: n for n in graph.nodes}
     depthwise = {n.name for n in graph.nodes if fused_code(graph, n) == DEPTH}  # one list serves both ways
@@ -42,6 +44,8 @@ def parameter_bytes(
         parameters += living * (state + (4 if density < 1 else 0))
     for cost in weight_costs(graph, trained):  # of a weight that several layers share, each has lists of its own
         living, node = round(graph.parameters[cost.name].size * densities.get(cost.name, 1.0)), nodes[cost.node]
+        if direct and node.op in DIRECT:
+            continue
         both = (cost.input_gradient or node.op == "conv_transpose2d") and cost.node not in depthwise
         lists += living * (FORWARD_BYTES + BACKWARD_BYTES * both)
         out, channels, _, _, stride_h, stride_w, _, _, groups = geometry(graph, node)
@@ -58,6 +62,7 @@ def extras_bytes(
     extras: Extras,
     blocking: Mapping[str, Sequence[int]],
     batches: tuple[int, int],
+    direct: bool = False,
 ) -> dict[str, int]:
     """Bytes of `Extras` by purpose, those that take any; ``batches``: rows of a training forward, of a prediction.
 
@@ -71,7 +76,7 @@ def extras_bytes(
         living = round(p.size * density)
         flat += 4 * living * (p.name in trained)
         side += living * (8 if density < 1 else 4)
-        if p.name in weights:
+        if p.name in weights and not (direct and weights[p.name].op in DIRECT):
             out, channels, *_, groups = geometry(graph, weights[p.name])
             pieces = -(-channels // groups // blocking[weights[p.name].name][0])
             side += living * FORWARD_BYTES + (CELL_BYTES * out + BLOCK_BYTES * groups) * pieces
@@ -92,9 +97,17 @@ def _fetched_values(graph: Graph, names: Sequence[str]) -> int:
 
 
 def scratch_bytes(
-    graph: Graph, densities: Mapping[str, float], batch: int, lanes: int, threads: int, trained: Collection[str]
+    graph: Graph,
+    densities: Mapping[str, float],
+    batch: int,
+    lanes: int,
+    threads: int,
+    trained: Collection[str],
+    direct: bool = False,
 ) -> int:
     """Bytes that the kernels keep for sums and gradient accumulators: what the layer with most of them asks for."""
+    if direct:
+        return max(direct_scratch(graph, batch, threads), _tensor_rows(graph, lanes, threads))
     return max(
         _sums(graph, lanes, threads) if trained else 0,
         _accumulators(graph, densities, batch, lanes, threads, trained),

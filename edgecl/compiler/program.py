@@ -17,6 +17,7 @@ class Lowering(Backward):
 
     ``recompute``: activations that follow from kept convolution outputs alone are not kept but made again in the
     backward pass, to the same bits. ``half``: what waits for the backward pass waits in 16 bits (saved.py).
+    ``direct``: of a prediction, dense convolutions run from their weights as they lie, over maps without halo.
 
     Depthwise and pointwise convolutions read through normalisations: an activation that only they consume, and the
     gradient behind the normalisation that follows them, have no buffer at all.

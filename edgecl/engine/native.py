@@ -86,7 +86,7 @@ class NativeEngine:
             self._session: Any = None
             self._feed: Any = None
             if self._train:
-                self._session, self._feed = open_session(plan, self._bindings, "train", own_thread=False)
+                self._session, self._feed = open_session(plan, self._bindings, "train", own_threads=0)
             self._evaluator = Evaluator(plan, self._bindings)
             # Of the training forward that backward belongs to: samples, and the tensors that may be seeded.
             self._pending: tuple[int, list[str]] | None = None

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import _kernels
 from ..compiler import Plan
+from ..compiler.direct import DIRECT
 from ..compiler.operations import dilation, geometry, weight_nodes
 from ..errors import EdgeclError
 from ..graph.freeze import keeps_statistics
@@ -29,7 +30,7 @@ class BoundNetwork:
 
     def __init__(self, plan: Plan, planes: Mapping[str, Sequence[Any]], threads: int) -> None:
         graph = plan.graph
-        self._planes, self._blocking = planes, plan.program["blocking"]
+        self._planes, self._blocking, self._direct = planes, plan.program["blocking"], plan.program["direct"]
         self.weights = weight_nodes(graph)
         self._tensors = plan.program.get("tensors", ())
         self._norms = [n for n in graph.nodes if n.op in ("batch_norm", "group_norm")]
@@ -62,8 +63,8 @@ class BoundNetwork:
                 x, dy = self._planes[node.name]
                 if node.op == "conv_transpose2d":  # its input is the gradient of a convolution
                     x, dy = dy or x, x
-                blocks = self._blocking[node.name]
-                self.kernels.build_weight(i, p.values, gradient(name), bias, p.pattern, x, dy, blocks)
+                blocks, direct = self._blocking[node.name], self._direct and node.op in DIRECT
+                self.kernels.build_weight(i, p.values, gradient(name), bias, p.pattern, x, dy, blocks, direct)
             else:
                 self.kernels.rebind_weight(i, p.values, gradient(name), bias, p.pattern)
             if name in stale or name in subsets:
@@ -90,8 +91,11 @@ class BoundNetwork:
         )
 
 
-def open_session(plan: Plan, network: BoundNetwork, entry: str, own_thread: bool) -> tuple[Any, Any]:
-    """A session of one entry point of the plan, with its arena, and the feed of its samples."""
+def open_session(plan: Plan, network: BoundNetwork, entry: str, own_threads: int) -> tuple[Any, Any]:
+    """A session of one entry point of the plan, with its arena, and the feed of its samples.
+
+    own_threads : of a session that runs beside others;  0: it takes the network's
+    """
     e = plan.program[entry]
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
     if e["arena_bytes"] > there:
@@ -105,7 +109,7 @@ def open_session(plan: Plan, network: BoundNetwork, entry: str, own_thread: bool
         int(node.attributes.get("pad", 0)),
     )
     session = _kernels.Session(
-        network.kernels, e["blocks"], e["arena_bytes"], e["maps"], e["forward"], e["backward"], own_thread
+        network.kernels, e["blocks"], e["arena_bytes"], e["maps"], e["forward"], e["backward"], own_threads
     )
     return session, feed
 
@@ -143,7 +147,9 @@ class Evaluator:
     def _open(self) -> tuple[Any, Any]:
         """The session, opened when first needed: who only trains needs no arena for predictions."""
         if self._opened is None:
-            self._opened = open_session(self._plan, self._network, "predict", own_thread=True)
+            plan = self._plan
+            threads = plan.threads if plan.extras.trains == "none" else 1  # a learner's are its training's
+            self._opened = open_session(plan, self._network, "predict", own_threads=threads)
         return self._opened
 
     def poison(self) -> None:

@@ -29,7 +29,7 @@ class Native(Executor):
         from ...engine.native import NativeEngine
 
         graph = prefix.graph
-        plan = compile_plan(graph, batch=1, predict_batch=1, optimizer=Optimizer(), trains="none")
+        plan = compile_plan(graph, batch=1, predict_batch=1, optimizer=Optimizer(), trains="none", direct=True)
         self._engine = NativeEngine(Model.standing(graph, prefix.weights), plan)
         self._predict = self._engine.predictor(1)
         self.parts = {
