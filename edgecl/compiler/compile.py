@@ -9,9 +9,9 @@ from ..errors import unknown_name
 from ..graph import Graph
 from ..graph.ops.cost_only import refuse_cost_only
 from .blocking import Blocks, choose_blocking
+from .direct import runs_direct
 from .expand import expand, operands
 from .extras import Extras, fetched_tensors, trained_parameters
-from .direct import runs_direct
 from .memory import extras_bytes, parameter_bytes, scratch_bytes
 from .plan import Optimizer, Plan
 from .program import Lowering

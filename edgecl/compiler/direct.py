@@ -1,4 +1,4 @@
-"""Which plans run dense layers from their weights as they lie, without lists (kernels/direct.h), and what that takes."""
+"""Which plans run dense layers from their weights as they lie, without lists (kernels/direct.h), and what it takes."""
 
 from __future__ import annotations
 
