@@ -74,7 +74,7 @@ bench-kernels:
 	    $(RUN) $(PY) bench/saved_activations.py --part time --nets $$n --json $(RESULTS)/saved_activations.json; fi; done
 	set -e; for d in 0.1 0.05; do \
 	  $(RUN) $(PY) bench/sparseprop.py --densities $$d --json $(RESULTS)/sparseprop.json; done
-	set -e; for b in shapes inference; do \
+	set -e; for b in shapes prediction; do \
 	  if [ -f bench/$$b.py ]; then $(RUN) $(PY) bench/$$b.py --json $(RESULTS)/$$b.json; fi; done
 	$(RUN) $(PY) bench/contention.py --contenders torch --json $(RESULTS)/contention.json
 	$(RUN) $(PY) bench/memory.py --scopes import --json $(RESULTS)/memory.json

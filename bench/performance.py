@@ -15,7 +15,6 @@ from common import arguments, host_line
 from goal_reasons import HEAD, by_case, reasons, roofline_ms
 from targets import (
     IMPORT_TARGETS,
-    INFERENCE_GOAL,
     MEMORY_TARGETS,
     SCALING_TARGET,
     SPARSEPROP_TARGETS,
@@ -270,7 +269,10 @@ def page() -> str:
                 "memory traffic; `limit` may also be list overhead: accumulators and a mispredicted branch a list.",
                 layer_tables),
         section("Shapes", "shapes", "Time per non-zero over a grid of shapes.", plain),
-        section("Inference", "inference", f"Against onnxruntime, dense; goal {INFERENCE_GOAL:g}x.", plain),
+        section("Prediction", "prediction",
+                "Networks that nothing trains (a frozen prefix), beside onnxruntime in float32, dense: `ratio_median` "
+                "is our time over the peer's, with its floor and goal; `rss_growth_bytes` that of a process that "
+                "reads the network and predicts.", plain),
         section("Peak memory", "memory",
                 "`bare`: numpy, the engine and a plan; `run`: the whole command. `bytes a weight`: model arrays, "
                 "gradients and index lists over living weights. Of the 28 asked for, value, gradient, momentum, both "

@@ -24,4 +24,3 @@ MEMORY_TARGETS = {  # MB of the bare program at 90 %
 }
 IMPORT_TARGETS = {"import edgecl": ((40, 32), (200, 120))}  # MB, ms: (floor, goal)
 SCALING_TARGET = 1.85
-INFERENCE_GOAL = 3.0

@@ -1,4 +1,4 @@
-// Cuts dense convolutions of predictions into items for the pool. Whoever runs an item and however outputs are dealt out,
+// Cuts convolutions of predictions into items for the pool. Whoever runs an item and however outputs are dealt out,
 // each sum runs over its inputs in the same order: no bit depends on threads.
 #include "direct.h"
 
@@ -10,6 +10,8 @@ namespace {
 constexpr int DEPTH = 1024;            // input values that are gathered at once
 constexpr int PANEL_FLOATS = 24 << 10; // of a panel: it stays in the second cache
 constexpr int PANEL_PRODUCTS = 8;      // products side by side in a panel, at most: outputs are written in long stretches
+constexpr int SPARSE_VECTORS = 8;      // of columns times living weights
+constexpr int SPARSE_ROWS = 32;        // rows whose sums are finished at once
 constexpr int CHUNK = 8;               // products one below the other, while a panel's part stays in the first cache
 
 struct Finish {
@@ -56,6 +58,16 @@ void cut_stretches(int first, int last, int plane, std::vector<Stretch> &stretch
   }
 }
 
+// A panel's scratch and cuts, of each worker.
+struct Cuts {
+  std::vector<GatherPiece> pieces;
+  std::vector<Stretch> stretches;
+};
+
+bool is_point(const Geometry &g, const Map &x, const Map &y) {
+  return g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1 && x.height == y.height && x.width == y.width;
+}
+
 // Vectors: one position a sample. Weights are read once, whatever they are multiplied with.
 void vectors(Threads &threads, const Kernels &k, const Geometry &g, const float *weights, const Map &x, const Map &y,
              const Finish &finish, const Samples &s) {
@@ -88,12 +100,7 @@ void products(Threads &threads, const Kernels &k, const Geometry &g, const float
   const int kept = (pieces > 1 ? blocks : 1) * step * CHUNK;
   const size_t panel_size = (size_t)std::min(depth, DEPTH) * row, each = panel_size + (size_t)kept * row + 64;
   if (scratch.size() < each * threads.count() + 16) scratch.resize(each * threads.count() + 16);
-  const bool point = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1 && x.height == y.height &&
-                     x.width == y.width; // a plane is one row
-  struct Cuts {
-    std::vector<GatherPiece> pieces;
-    std::vector<Stretch> stretches;
-  };
+  const bool point = is_point(g, x, y); // a plane is one row
   std::vector<Cuts> cuts_of(threads.count());
   threads.run(g.groups * panels * cuts, [&](int item, int worker) {
     const int cut = item % cuts, group = item / cuts / panels, first = item / cuts % panels * row;
@@ -113,7 +120,7 @@ void products(Threads &threads, const Kernels &k, const Geometry &g, const float
                       (k.vector - rest) * sizeof(float));
       k.gather({&x, group * g.group_in(), point ? 1 : x.height, point ? plane : x.width, g.taps_h(), g.taps_w(),
                 g.dilation_h, g.dilation_w, g.stride_h, g.stride_w, g.pad_h, g.pad_w, k0, k1, piece_list.data(),
-                (int)piece_list.size(), panel});
+                (int)piece_list.size(), panel, product});
       for (int chunk = row0; chunk < row1; chunk += step * CHUNK) {
         const int end = std::min(row1, chunk + step * CHUNK);
         float *sums = pieces > 1 ? sums_of_all + (size_t)chunk * row : sums_of_all;
@@ -132,6 +139,53 @@ void products(Threads &threads, const Kernels &k, const Geometry &g, const float
             k.finish_row(f, sums + (size_t)(r - chunk) * row + t.column, add ? add + t.position : nullptr,
                          y.at(t.sample, channel) + t.position, t.count);
           }
+        }
+      }
+    }
+  });
+}
+
+// Living weights alone. A panel of a pointwise convolution that lies in one plane is read where it is.
+void sparse_products(Threads &threads, const Kernels &k, const Weight &w, const Map &x, const Map &y, const Finish &finish,
+                     const Samples &s, std::vector<float> &scratch) {
+  const Geometry &g = w.geometry;
+  const int plane = y.height * y.width, columns = s.blocks * plane, row = SPARSE_VECTORS * k.vector;
+  const int depth = g.group_in() * g.taps_h() * g.taps_w(), rows = g.group_out(), panels = (columns + row - 1) / row;
+  const int wanted = threads.count() == 1 ? 1 : (4 * threads.count() + panels - 1) / panels;
+  const int cuts = std::min(wanted, (rows + SPARSE_ROWS - 1) / SPARSE_ROWS);
+  const size_t panel_size = (size_t)depth * row, each = panel_size + (size_t)SPARSE_ROWS * row + 64;
+  if (scratch.size() < each * threads.count() + 16) scratch.resize(each * threads.count() + 16);
+  const bool point = is_point(g, x, y);
+  std::vector<Cuts> cuts_of(threads.count());
+  threads.run(g.groups * panels * cuts, [&](int item, int worker) {
+    const int cut = item % cuts, group = item / cuts / panels, first = item / cuts % panels * row;
+    const int last = std::min(columns, first + row), vectors = (last - first + k.vector - 1) / k.vector;
+    float *panel = aligned(scratch.data() + each * worker), *sums = aligned(panel + panel_size);
+    Cuts &own = cuts_of[worker];
+    cut_stretches(first, last, plane, own.stretches);
+    const Stretch &only = own.stretches[0];
+    const bool there = point && only.count == row;
+    if (!there) {
+      cut_pieces(first, last, plane, point ? plane : y.width, row, 0, own.pieces);
+      const int rest = (last - first) % k.vector;
+      for (int i = 0; rest && i < depth; i++)
+        std::memset(panel + (size_t)i * row + (last - first), 0, (k.vector - rest) * sizeof(float));
+      k.gather({&x, group * g.group_in(), point ? 1 : x.height, point ? plane : x.width, g.taps_h(), g.taps_w(),
+                g.dilation_h, g.dilation_w, g.stride_h, g.stride_w, g.pad_h, g.pad_w, 0, depth, own.pieces.data(),
+                (int)own.pieces.size(), panel, row});
+    }
+    const float *in = there ? x.at(only.sample, group * g.group_in()) + only.position : panel;
+    const int row0 = group * rows + (int)((long)rows * cut / cuts), row1 = group * rows + (int)((long)rows * (cut + 1) / cuts);
+    for (int r = row0; r < row1; r += SPARSE_ROWS) {
+      const int end = std::min(row1, r + SPARSE_ROWS);
+      k.sparse_product({in, there ? (ptrdiff_t)plane : row, w.living.pattern, w.values, w.starts.data(), depth, r, end, sums,
+                        row}, vectors);
+      for (int channel = r; channel < end; channel++) {
+        const FinishRow f = finish.row(channel);
+        for (const Stretch &t : own.stretches) {
+          const float *add = finish.add(t.sample, channel);
+          k.finish_row(f, sums + (size_t)(channel - r) * row + t.column, add ? add + t.position : nullptr,
+                       y.at(t.sample, channel) + t.position, t.count);
         }
       }
     }
@@ -161,7 +215,8 @@ void depthwise(Threads &threads, const Kernels &k, const Geometry &g, const floa
       const int below = std::min(x.height, rows - g.pad_h), right = std::min(x.width, part * sw - g.pad_w);
       k.pad_plane({x.at(sample, channel), x.width, padded, (ptrdiff_t)row, part, sw, g.pad_h, g.pad_w, below, right});
       const DepthRows d{padded, (ptrdiff_t)(row * sh), offsets.data(), weights + (size_t)channel * taps, taps,
-                        y.at(sample, channel), finish.add(sample, channel), y.height, y.width};
+                        y.at(sample, channel), finish.add(sample, channel), y.height, y.width,
+                        g.taps_h() == 3 && taps_w == 3};
       k.depth_rows(d, finish.row(channel));
     }
   });
@@ -169,17 +224,20 @@ void depthwise(Threads &threads, const Kernels &k, const Geometry &g, const floa
 
 } // namespace
 
-void direct_forward(Threads &threads, const Geometry &g, const float *weights, const Map &x, const Map &y,
-                    const float *bias, const Samples &s, std::vector<float> &scratch, const Affine *finish) {
+void direct_forward(Threads &threads, const Weight &w, const Map &x, const Map &y, const Samples &s,
+                    std::vector<float> &scratch, const Affine *finish) {
   const Kernels &k = widest_kernels();
-  const Finish f(bias, finish);
+  const Geometry &g = w.geometry;
+  const Finish f(w.bias, finish);
   if (g.depthwise())
-    depthwise(threads, k, g, weights, x, y, f, s, scratch);
+    depthwise(threads, k, g, w.dense(), x, y, f, s, scratch);
+  else if (!w.starts.empty())
+    sparse_products(threads, k, w, x, y, f, s, scratch);
   else if (x.height * x.width == 1 && y.height * y.width == 1 && g.groups == 1 && g.kernel_h * g.kernel_w == 1 &&
            s.blocks < k.vector)
-    vectors(threads, k, g, weights, x, y, f, s);
+    vectors(threads, k, g, w.values, x, y, f, s);
   else
-    products(threads, k, g, weights, x, y, f, s, scratch);
+    products(threads, k, g, w.values, x, y, f, s, scratch);
 }
 
 } // namespace edgecl

@@ -85,6 +85,32 @@ void row_dots(const PanelProduct &p, int rows) {
   }
 }
 
+template <int N> EDGECL_INLINE void sparse_columns(const SparseProduct &p, int first) {
+  constexpr int W = EDGECL_WIDEST;
+  typedef typename Vec<W>::type V;
+  const float *x = p.x + first * W;
+  float *out = p.out + first * W;
+  for (int r = p.row0; r < p.row1; r++, out += p.row) {
+    V a[N] = {};
+    for (int i = p.starts[r]; i < p.starts[r + 1]; i++) {
+      const float *in = x + (p.pattern[i] - (ptrdiff_t)r * p.depth) * p.stride;
+      const V w = fill<W>(p.values[i]);
+#pragma GCC unroll 8
+      for (int n = 0; n < N; n++) a[n] += w * load<W>(in + n * W);
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) store<W>(out + n * W, a[n]);
+  }
+}
+
+void sparse_product(const SparseProduct &p, int vectors) {
+  int at = 0;
+  for (; at + 8 <= vectors; at += 8) sparse_columns<8>(p, at);
+  if (vectors - at >= 4) sparse_columns<4>(p, at), at += 4;
+  if (vectors - at >= 2) sparse_columns<2>(p, at), at += 2;
+  if (vectors - at >= 1) sparse_columns<1>(p, at);
+}
+
 // n < W floats; some may be copied twice.
 template <int W> EDGECL_INLINE void copy_few(float *out, const float *in, int n) {
   if constexpr (W > 4) {
@@ -149,15 +175,15 @@ void gather(const Gather &g) {
     if (taps == 1 && !g.pad_h && !g.pad_w && g.stride_w == 1) {
       in += (ptrdiff_t)p.y * g.stride_h * g.width + p.x;
       if (p.count == COLUMNS)
-        for (int k = g.k0; k < g.k1; k++, out += COLUMNS, in += plane)
+        for (int k = g.k0; k < g.k1; k++, out += g.row, in += plane)
 #pragma GCC unroll 4
           for (int n = 0; n < PRODUCT_VECTORS; n++) store<W>(out + n * W, load<W>(in + n * W));
       else
-        for (int k = g.k0; k < g.k1; k++, out += COLUMNS, in += plane) copy_row(out, in, p.count);
+        for (int k = g.k0; k < g.k1; k++, out += g.row, in += plane) copy_row(out, in, p.count);
       continue;
     }
     int tap = g.k0 % taps, ky = tap / g.taps_w, kx = tap % g.taps_w;
-    for (int k = g.k0; k < g.k1; k++, out += COLUMNS) {
+    for (int k = g.k0; k < g.k1; k++, out += g.row) {
       gather_tap(g, p, in, ky, kx, out);
       if (++kx < g.taps_w) continue;
       kx = 0;
@@ -235,6 +261,46 @@ template <int H, int N> EDGECL_INLINE void tap_tile(const DepthRows &d, const Fi
     }
 }
 
+// 3x3 taps, whose weights stay in registers: H rows of one vector.
+template <int H, int STRIDE, class V>
+EDGECL_INLINE void three_by_three(const DepthRows &d, const FinishRow &f, const V *w, int y, int x) {
+  constexpr int W = EDGECL_WIDEST;
+  const ptrdiff_t row = d.offsets[3], second = d.offsets[1], third = d.offsets[2];
+  const float *p = d.input + y * d.step + x;
+  V a[H] = {};
+#pragma GCC unroll 5
+  for (int i = 0; i < (H - 1) * STRIDE + 3; i++, p += row) { // input rows
+    const V v[3] = {load<W>(p), load<W>(p + second), load<W>(p + third)};
+#pragma GCC unroll 2
+    for (int h = 0; h < H; h++) {
+      const int ky = i - h * STRIDE;
+      if (ky < 0 || ky > 2) continue;
+#pragma GCC unroll 3
+      for (int t = 0; t < 3; t++) a[h] += w[ky * 3 + t] * v[t];
+    }
+  }
+#pragma GCC unroll 2
+  for (int h = 0; h < H; h++) {
+    const size_t at = (size_t)(y + h) * d.width + x;
+    const float *add = d.add ? d.add + at : nullptr;
+    if (x + W <= d.width)
+      finish(f, a[h], add, d.out + at);
+    else
+      finish_few(f, a[h], add, d.out + at, d.width - x);
+  }
+}
+
+template <int STRIDE> void three_by_three_rows(const DepthRows &d, const FinishRow &f) {
+  constexpr int W = EDGECL_WIDEST;
+  typename Vec<W>::type w[9];
+#pragma GCC unroll 9
+  for (int t = 0; t < 9; t++) w[t] = fill<W>(d.weights[t]);
+  int y = 0;
+  for (; y + 2 <= d.height; y += 2)
+    for (int x = 0; x < d.width; x += W) three_by_three<2, STRIDE>(d, f, w, y, x);
+  for (int x = 0; y < d.height && x < d.width; x += W) three_by_three<1, STRIDE>(d, f, w, y, x);
+}
+
 template <int H> void tap_rows(const DepthRows &d, const FinishRow &f, int y) {
   constexpr int W = EDGECL_WIDEST;
   int x = 0;
@@ -244,6 +310,8 @@ template <int H> void tap_rows(const DepthRows &d, const FinishRow &f, int y) {
 
 // Rows [0, height) of a depthwise plane; outputs lie row after row.
 void depth_rows(const DepthRows &d, const FinishRow &f) {
+  if (d.three && d.step == d.offsets[3]) return three_by_three_rows<1>(d, f);
+  if (d.three && d.step == 2 * d.offsets[3]) return three_by_three_rows<2>(d, f);
   int y = 0;
   for (; y + 4 <= d.height; y += 4) tap_rows<4>(d, f, y);
   if (d.height - y == 3) tap_rows<3>(d, f, y);

@@ -59,6 +59,7 @@ template <int W> const Kernels *make() {
       k.vector = W;
       k.row_dots = row_dots;
       k.panel_vectors = PRODUCT_VECTORS;
+      k.sparse_product = sparse_product;
       k.gather = gather;
       k.pad_plane = pad_plane;
       k.finish_row = finish_row;

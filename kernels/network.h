@@ -22,8 +22,9 @@ struct Weight {
   const int32_t *subset = nullptr;
   int64_t subset_count = 0;
   bool frozen = false;
-  bool direct = false;         // a convolution of a plan that only predicts: run from `dense()`, without lists
-  std::vector<float> filled;   // all weights of a direct one of which some are dead
+  bool direct = false;       // a convolution of a plan that only predicts: run from its weights as they lie
+  std::vector<float> filled; // all weights of a direct depthwise one of which some are dead
+  std::vector<int> starts;   // of another such one: where each row's living weights begin, and an end
   const float *dense() const { return filled.empty() ? values : filled.data(); }
   Lists forward;
   std::vector<Lists> backward; // one per stride phase; empty without an input gradient

@@ -42,8 +42,14 @@ void Weight::build() {
   const Geometry &g = geometry;
   if (direct) {
     forward = Lists();
-    filled.clear();
-    filled.resize(living.pattern ? g.size() : 0);
+    filled.assign(living.pattern && g.depthwise() ? g.size() : 0, 0.f);
+    starts.clear();
+    starts.reserve(living.pattern && !g.depthwise() ? g.out + 1 : 0);
+    const int64_t depth = g.size() / g.out;
+    for (int64_t i = 0, r = 0; living.pattern && !g.depthwise() && r <= g.out; r++) {
+      while (i < living.count && living.pattern[i] < r * depth) i++;
+      starts.push_back((int)i);
+    }
     refresh();
     return;
   }
@@ -73,7 +79,7 @@ void Weight::build_gradient() {
 
 void Weight::refresh() {
   if (direct) {
-    for (int64_t i = 0; living.pattern && i < living.count; i++) filled[living.pattern[i]] = values[i];
+    for (int64_t i = 0; !filled.empty() && i < living.count; i++) filled[living.pattern[i]] = values[i];
     return;
   }
   forward.refresh(values, 0, forward.cells());
@@ -81,7 +87,7 @@ void Weight::refresh() {
 }
 
 size_t Weight::bytes() const {
-  size_t n = forward.bytes() + gradient.bytes() + filled.capacity() * sizeof(float);
+  size_t n = forward.bytes() + gradient.bytes() + (filled.capacity() + starts.capacity()) * 4;
   for (const Lists &l : backward) n += l.bytes();
   return n;
 }
@@ -264,7 +270,7 @@ void Session::run(const Operation &op, bool training) {
     using A = args::CONV;
     Weight &w = *net_->weights[a[A::weight]];
     if (w.direct) {
-      direct_forward(threads, w.geometry, w.dense(), map(a[A::x]), map(a[A::y]), w.bias, s, scratch, nullptr);
+      direct_forward(threads, w, map(a[A::x]), map(a[A::y]), s, scratch, nullptr);
       break;
     }
     Norm *n = training ? norm(a[A::stats_norm]) : nullptr;
@@ -287,7 +293,7 @@ void Session::run(const Operation &op, bool training) {
       f.shift2 = scales_[a[A::norm_b]].shift.data();
     }
     if (w.direct)
-      direct_forward(threads, w.geometry, w.dense(), map(a[A::x]), map(a[A::z]), w.bias, s, scratch, &f);
+      direct_forward(threads, w, map(a[A::x]), map(a[A::z]), s, scratch, &f);
     else
       conv_forward(threads, k, w.geometry, w.forward, map(a[A::x]), map(a[A::z]), w.bias, s, nullptr, scratch, &f);
     break;

@@ -138,6 +138,19 @@ struct PanelProduct {
   bool add; // to what `out` holds
 };
 
+// out [rows][columns] = the living weights of rows [row0, row1) times columns of x, whose input values lie `stride` floats
+// apart; rows of `out` lie `row` apart. Row r has entries [starts[r], starts[r + 1]), of flat position r * depth + k.
+struct SparseProduct {
+  const float *x;
+  ptrdiff_t stride;
+  const int32_t *pattern;
+  const float *values;
+  const int *starts;
+  int depth, row0, row1;
+  float *out;
+  ptrdiff_t row;
+};
+
 // `count` output columns in a row, of one sample and one product; `at`: floats from the panel's first.
 struct GatherPiece {
   int sample, y, x, count, at;
@@ -153,6 +166,7 @@ struct Gather {
   const GatherPiece *piece;
   int pieces;
   float *panel;
+  int row; // floats from one input value to the next
 };
 
 // height x width floats of `in` into rows of `row` floats, cut into `stride` parts of `part` floats.
@@ -181,6 +195,7 @@ struct DepthRows {
   float *out;
   const float *add;
   int height, width;
+  bool three; // 3x3 taps
 };
 
 struct Pool2d {
@@ -231,6 +246,7 @@ struct Kernels {
   int vector, panel_vectors, panel_rows[3];
   void (*panel_product[8][3])(const PanelProduct &); // by rows and vectors of columns
   void (*row_dots)(const PanelProduct &, int rows);  // one column, whose values lie together
+  void (*sparse_product)(const SparseProduct &, int vectors);
   void (*gather)(const Gather &);
   void (*pad_plane)(const PadPlane &);
   // out = what FinishRow says of v, n floats; `v` is read up to a whole vector.

@@ -83,9 +83,9 @@ def compile_plan(
     wanted = Extras(**{"fetch": fetch, "predict_fetch": fetch, **extras})
     optimizer = optimizer or Optimizer()
     densities = dict(densities or {})
-    direct = direct and wanted.trains == "none" and lanes in (None, 1) and runs_direct(graph, densities)
-    lanes = 1 if direct else lanes or choose_lanes(batch, _lanes_for(graph, _kernels.lanes()))
     predict_batch = predict_batch or batch
+    direct = direct and wanted.trains == "none" and lanes in (None, 1) and runs_direct(graph, densities, predict_batch)
+    lanes = 1 if direct else lanes or choose_lanes(batch, _lanes_for(graph, _kernels.lanes()))
     # One expansion for both entry points: they share the lists, which count in planes.
     lowered = expand(graph, fetched_tensors(graph, (*wanted.fetch, *wanted.predict_fetch)))
     blocks = choose_blocking(lowered, densities, lanes, blocking)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from ..graph import Graph, Node
-from .direct import DIRECT, direct_scratch
+from .direct import DIRECT, direct_lists, direct_scratch
 from .extras import Extras, fetched_tensors, trained_parameters
 from .flops import weight_costs
 from .operations import DEPTH, POINT, as_map, fused_code, geometry, weight_nodes
@@ -53,6 +53,7 @@ def parameter_bytes(
         lists += 0 if cost.name in trained else BLOCK_BYTES * groups * -(-channels // groups // forward)
         lists += CELL_BYTES * out * -(-channels // groups // forward)
         lists += CELL_BYTES * channels * -(-out // groups // backward) * stride_h * stride_w * both
+    lists += direct_lists(graph, densities) if direct else 0
     return {"parameters": parameters, "lists": lists}
 
 
@@ -81,7 +82,7 @@ def extras_bytes(
             pieces = -(-channels // groups // blocking[weights[p.name].name][0])
             side += living * FORWARD_BYTES + (CELL_BYTES * out + BLOCK_BYTES * groups) * pieces
     found = {
-        "sides": side * len(extras.sides),
+        "sides": (side + (direct_lists(graph, densities) if direct else 0)) * len(extras.sides),
         "per_weight": flat * len(extras.per_weight),
         "gradient_copies": flat * extras.gradient_copies,
         # a training forward's values and the gradients that they are seeded with
@@ -107,7 +108,7 @@ def scratch_bytes(
 ) -> int:
     """Bytes that the kernels keep for sums and gradient accumulators: what the layer with most of them asks for."""
     if direct:
-        return max(direct_scratch(graph, batch, threads), _tensor_rows(graph, lanes, threads))
+        return max(direct_scratch(graph, densities, batch, threads), _tensor_rows(graph, lanes, threads))
     return max(
         _sums(graph, lanes, threads) if trained else 0,
         _accumulators(graph, densities, batch, lanes, threads, trained),
