@@ -7,7 +7,6 @@ Caveat: the whole state is written each time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as safetensors_arrays
 from safetensors.numpy import save as safetensors_bytes
 
+from .checksums import bytes_of, checksum
 from .errors import BadInput, EdgeclError
 from .storage.bounded import parse_json
 from .storage.whole import OWN, make_folder, overwrite, sync_directory, temporary
@@ -162,14 +162,10 @@ def _write_safetensors(fd: int, arrays: Mapping[str, np.ndarray], about: Mapping
         at += array.nbytes
     text = json.dumps(header).encode()
     text = text.ljust(-(-len(text) // 8) * 8)
-    for block in (len(text).to_bytes(8, "little"), text, *(_bytes(arrays[n]) for n in names)):
+    for block in (len(text).to_bytes(8, "little"), text, *(bytes_of(arrays[n]) for n in names)):
         view = memoryview(block)  # type: ignore[arg-type]
         while view:
             view = view[os.write(fd, view[: 1 << 24]) :]
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -242,16 +238,6 @@ def _generation(path: Path) -> int:
 
 def _not_given(path: Path, error: OSError) -> EdgeclError:
     return EdgeclError(f"{path} cannot be read: {error.strerror}.", "Check the device, then try again.")
-
-
-def checksum(about: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """sha256 over a text and arrays by name, dtype, shape and bytes: 64 hex digits."""
-    sha = hashlib.sha256(about.encode())
-    for name in sorted(arrays):
-        a = arrays[name]
-        sha.update(f"{name}{a.dtype.str}{a.shape}".encode())
-        sha.update(_bytes(a))
-    return sha.hexdigest()
 
 
 def _split(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

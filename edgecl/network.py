@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .checkpoint import checksum, write_tensors
+from .checkpoint import write_tensors
+from .checksums import checksum
 from .engine.model import initial_values
 from .errors import BadInput, EdgeclError
 from .graph import Graph
@@ -22,12 +22,12 @@ from .graph.builders import build
 from .graph.check import check_graph, graph_from_json
 from .graph.freeze import freeze_below
 from .graph.widen import head_of, head_parameters, widen_graph
+from .network_file import Tensors, refuse_long_header
 
 Array = np.ndarray
 Keep = Callable[[Graph, Mapping[str, Any]], Collection[str]]
 FORMAT = 1
 SUFFIX = ".edgecl"
-LARGEST_HEADER = 64_000_000  # bytes of graph and tensor table in a file
 FED = {"float16": "float32"}  # dtypes of samples that a graph takes as another one
 
 
@@ -155,7 +155,7 @@ class Network:
         if not path.is_file():
             raise BadInput(f"There is no network '{path}'.", "Check the path.")
         try:
-            _refuse_long_header(path)
+            refuse_long_header(path)
             with safe_open(path, "numpy") as file, open(path, "rb") as raw:
                 metadata = file.metadata() or {}
                 text = metadata.get("edgecl.model", "")
@@ -170,7 +170,7 @@ class Network:
                 graph = graph_from_json(model.get("graph"))
                 about = {k: v for k, v in model.items() if k not in ("format", "graph", "input")}
                 wanted = None if keep is None else keep(graph, about)
-                weights = _Tensors(file, raw, graph, wanted)
+                weights = Tensors(file, raw, graph, wanted)
                 if (wanted is None or wanted) and metadata.get("sha256") != checksum(text, weights):
                     raise ValueError("its checksum does not match")
             return Network(graph, weights.kept, about)
@@ -255,46 +255,3 @@ def _checked(name: Any, values: Any, graph: Graph) -> Array:
     if name.rpartition(".")[2] == "running_var" and array.min(initial=0.0) < 0:
         raise BadInput(f"The variances '{name}' are below 0.", "Use other weights.")
     return array
-
-
-class _Tensors(Mapping[str, Array]):
-    """Tensors of an open file, each checked and read when it is asked for; not mapped: a map's pages are resident until
-    it is closed. ``kept``: those of them to hold."""
-
-    def __init__(self, file: Any, raw: BinaryIO, graph: Graph, wanted: Collection[str] | None) -> None:
-        self._file, self._raw, self._graph, self._names = file, raw, graph, list(file.keys())
-        size = int.from_bytes(raw.read(8), "little")  # safetensors has checked the header and its offsets
-        self._header, self._begin = json.loads(raw.read(size)), 8 + size
-        self._wanted = self._names if wanted is None else wanted
-        self.kept: dict[str, Array] = {}
-
-    def __getitem__(self, name: str) -> Array:
-        shape = _checked_shape(self._file, name, self._graph)
-        self._raw.seek(self._begin + int(self._header[name]["data_offsets"][0]))
-        found = np.fromfile(self._raw, "<f4", math.prod(shape)).reshape(shape)
-        if name in self._wanted:
-            self.kept[name] = found
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _checked_shape(file: Any, name: str, graph: Graph) -> tuple[int, ...]:
-    """The shape of a tensor of an open file, once its header says that it fits."""
-    if name not in graph.parameters:
-        raise ValueError(f"it holds '{name}', which is no parameter of its graph")
-    header, shape = file.get_slice(name), graph.parameters[name].shape
-    if tuple(header.get_shape()) != tuple(shape) or header.get_dtype() != "F32":
-        raise ValueError(f"'{name}' is {header.get_dtype()} {header.get_shape()}, not F32 {list(shape)}")
-    return tuple(shape)
-
-
-def _refuse_long_header(path: Path) -> None:
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-    if size > LARGEST_HEADER:
-        raise ValueError(f"its header has {size} bytes")

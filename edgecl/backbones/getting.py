@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ..checkpoint import checksum
+from ..checksums import checksum
 from ..data import fetch
 from ..data.child import job, run_in_child
 from ..errors import BadInput

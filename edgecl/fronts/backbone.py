@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backbones import BACKBONES, backbone_name, network_of
-from ..checkpoint import checksum
+from ..checksums import checksum
 from ..compiler.flops import weight_costs
 from ..errors import BadInput
 from ..graph import Graph, GraphBuilder
@@ -78,7 +78,7 @@ class Backbone(Front):
         graph, tensor = network.graph, self._tensor(network.graph, network.about)
         form = chosen_format(graph, tensor, self.latent)
         self._latents = self._scales(network, tensor, form)
-        prefix = folded_prefix(network, tensor)
+        prefix = folded_prefix(network, tensor, consume=self.network is None)
         del network
         trim()
         self._backbone = prefix.digest
@@ -269,9 +269,9 @@ def _warm() -> None:
         assert front.digest
 
 
-def folded_prefix(network: Network, tensor: str) -> Network:
-    """What makes ``tensor`` as a network of its own: frozen, batch norms folded."""
-    graph, weights = fold_norms(prefix_of(network.graph, tensor), network.weights)
+def folded_prefix(network: Network, tensor: str, consume: bool = False) -> Network:
+    """What makes ``tensor`` as a network of its own: frozen, batch norms folded; ``consume``: in its own arrays."""
+    graph, weights = fold_norms(prefix_of(network.graph, tensor), network.weights, consume)
     return Network(replace(graph, name=network.graph.name), weights)
 
 

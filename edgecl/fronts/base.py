@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..checkpoint import checksum
+from ..checksums import checksum
 from ..errors import BadInput
 from ..network import Network
 from ..options import Configurable

@@ -14,11 +14,14 @@ Array = np.ndarray
 FOLDS_INTO = ("conv2d", "linear")
 
 
-def fold_norms(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
+def fold_norms(
+    graph: Graph, weights: Mapping[str, Array], consume: bool = False
+) -> tuple[Graph, dict[str, Array]]:
     """The graph without the batch norms that alone read a convolution or linear layer, and its weights.
 
     w' = w * g, b' = (b - mean) * g + shift with g = scale / sqrt(var + eps), in float64. The layer's output takes the
-    place of the norm's. weights : dense, all that are folded among them
+    place of the norm's. weights : dense, all that are folded among them;  consume : fold them where they are, so that
+    nothing is held twice
     """
     folds = _foldable(graph)
     norms = {layer: norm for norm, layer in folds.items()}
@@ -32,7 +35,7 @@ def fold_norms(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, dict[
         node = replace(node, inputs=tuple(renamed.get(i, i) for i in node.inputs))
         if node.name in norms:
             norm = next(n for n in graph.nodes if n.name == norms[node.name])
-            node, spec, folded = _folded(graph, node, norm, weights)
+            node, spec, folded = _folded(graph, node, norm, weights, consume)
             specs[spec.name] = spec
             for name in norm.parameters:
                 values.pop(name, None)
@@ -67,7 +70,7 @@ def _foldable(graph: Graph) -> dict[str, str]:
 
 
 def _folded(
-    graph: Graph, layer: Node, norm: Node, weights: Mapping[str, Array]
+    graph: Graph, layer: Node, norm: Node, weights: Mapping[str, Array], in_place: bool
 ) -> tuple[Node, ParameterSpec, dict[str, Array]]:
     """The layer with a bias, the bias's spec, weight and bias."""
     weight = layer.parameters[0]
@@ -75,12 +78,10 @@ def _folded(
     scale, shift, mean, var = (np.asarray(weights[p], np.float64).reshape(-1) for p in norm.parameters)
     factor = scale / np.sqrt(var + float(norm.attributes["eps"]))
     own = np.asarray(weights[layer.parameters[1]], np.float64).reshape(-1) if len(layer.parameters) > 1 else 0.0
-    column = (-1,) + (1,) * (len(spec.shape) - 1)
-    values = {
-        weight: (np.asarray(weights[weight], np.float64).reshape(spec.shape) * factor.reshape(column)).astype(
-            np.float32
-        ),
-        bias: ((own - mean) * factor + shift).astype(np.float32),
-    }
+    rows = np.require(weights[weight], np.float32, ("C", "W") if in_place else ("C",)).reshape(spec.shape[0], -1)
+    scaled = rows if in_place else np.empty_like(rows)
+    for row, by, out in zip(rows, factor, scaled):  # one at a time: doubles of a whole layer would be twice its bytes
+        out[:] = row.astype(np.float64) * by
+    values = {weight: scaled.reshape(spec.shape), bias: ((own - mean) * factor + shift).astype(np.float32)}
     made = ParameterSpec(bias, (spec.shape[0],), "bias", "bias_uniform", spec.fan_in, frozen=spec.frozen)
     return replace(layer, parameters=(weight, bias), attributes={**layer.attributes, "bias": True}), made, values

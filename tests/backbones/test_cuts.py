@@ -79,6 +79,11 @@ def test_folding_norms_changes_no_prediction_and_leaves_a_sound_graph(name):
     x = rng.normal(size=(3, *shape)).astype(np.float32)
     one, other = predicted(Network(whole, weights), x), predicted(Network(folded, values), x)
     np.testing.assert_allclose(one, other, atol=2e-4 * np.abs(one).max())
+    own = {n: w.copy() for n, w in weights.items()}
+    in_place, same = fold_norms(whole, own, consume=True)
+    assert in_place == folded and all(same[n].tobytes() == w.tobytes() for n, w in values.items())
+    layer = next(n for n in folded.nodes if n.op == "conv2d").parameters[0]
+    assert np.shares_memory(same[layer], own[layer])  # nothing is held twice
 
 
 def test_a_norm_that_cannot_be_folded_stays():

@@ -15,7 +15,7 @@ from edgecl.__main__ import main
 from edgecl.backbones import BACKBONES, Known, getting, network_of, weights_file
 from edgecl.backbones.efficientnet import LITE0, _names, lite0, same_padded
 from edgecl.backbones.state_dict import MAGIC, PROTOCOL, read_state_dict
-from edgecl.checkpoint import checksum
+from edgecl.checksums import checksum
 from edgecl.errors import BadInput, EdgeclError
 from edgecl.graph.check import check_graph
 from edgecl.graph.cut import cut_points

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from edgecl.checkpoint import checksum
+from edgecl.checksums import checksum
 from edgecl.compiler.extras import trained_parameters
 from edgecl.engine.model import Model
 from edgecl.errors import BadInput

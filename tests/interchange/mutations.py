@@ -10,7 +10,8 @@ import numpy as np
 from onnx import ModelProto
 from safetensors import safe_open
 
-from edgecl.checkpoint import checksum, write_tensors
+from edgecl.checkpoint import write_tensors
+from edgecl.checksums import checksum
 
 OPERATORS = ("Relu", "Conv", "Gemm", "Reshape", "Softmax", "LSTM", "Resize", "Pad", "Slice", "Split", "Attention")
 

@@ -48,7 +48,7 @@ def network_changes(place: Path) -> Changes:
 def _network(path: Path, where: tuple[Any, ...], value: int) -> None:
     from safetensors.numpy import load, save
 
-    from edgecl.checkpoint import checksum
+    from edgecl.checksums import checksum
 
     raw = path.read_bytes()
     about = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
