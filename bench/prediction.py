@@ -120,6 +120,7 @@ def session(path: Path, threads: int) -> Callable[[Array], Array]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it takes a core from who comes next
     found = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = found.get_inputs()[0].name
     return lambda x: found.run(None, {name: x})[0]
