@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 from common import arguments, table, write
+from ours import random_network
 
-from edgecl import Network
 from edgecl.child import python_command
-from edgecl.engine import Model
 from edgecl.graph.builders import build
 
 # (backbone, cut, pixels, network behind it)
@@ -42,10 +41,7 @@ SHARE, SLACK = 0.05, 1_000_000
 
 def measured(backbone: str, cut: str, size: int, network: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        graph = build(backbone, (3, size, size), 1000)
-        model = Model(graph, np.random.default_rng(0))
-        weights = {name: p.dense() for name, p in model.parameters.items()}
-        file = Network(graph, weights).save(f"{folder}/{backbone}.edgecl")
+        file = random_network(build(backbone, (3, size, size), 1000)).save(f"{folder}/{backbone}.edgecl")
         x = np.random.default_rng(0).integers(0, 256, (PICTURES, 3, size, size), dtype=np.uint8)
         np.savez(f"{folder}/pictures.npz", x=x, y=np.arange(PICTURES) % 4)
         options = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from samples import SAMPLE, SAMPLES
 
+from edgecl import Network
 from edgecl.compiler import Optimizer, compile_plan
 from edgecl.engine import Model
 from edgecl.engine.native import NativeEngine
@@ -18,6 +19,12 @@ def sparse_weights(graph: Graph) -> list[str]:
     """The weights the benches make sparse: all convolutions, shortcuts included, but the stem and depthwise ones."""
     convolutions = [n for n in graph.nodes if n.op == "conv2d"]
     return [n.parameters[0] for n in convolutions[1:] if n.attributes["groups"] == 1]
+
+
+def random_network(graph: Graph) -> Network:
+    """The graph with weights as they start."""
+    model = Model(graph, np.random.default_rng(0))
+    return Network(graph, {name: p.dense() for name, p in model.parameters.items()})
 
 
 def random_masks(graph: Graph, density: float, allocation: str, rng: np.random.Generator) -> dict[str, np.ndarray]:

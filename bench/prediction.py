@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import arguments, interleave, median, quantile, table, write
-from ours import sparse_weights
+from ours import random_masks, random_network, sparse_weights
 
 from edgecl import Network, _kernels
 from edgecl.compiler import Optimizer, Plan, compile_plan
@@ -46,7 +46,8 @@ GROWTH_FLOOR, GROWTH_GOAL = 30_000_000, 22_000_000
 GROWN = """
 import sys
 import numpy as np
-from prediction import planned, read, resident
+from prediction import planned, read
+from edgecl.budget.meters import resident
 from edgecl.engine.native import NativeEngine
 path, batch, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 np.zeros(1) @ np.zeros(1)
@@ -61,34 +62,17 @@ print(resident() - before)
 """
 
 
-def resident() -> int:
-    """VmRSS of this process in bytes."""
-    line = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
-
-
 def folded(net: str, size: int) -> Network:
     """The network with random weights and batch norms folded, as a frozen backbone is."""
-    graph = NETS[net](size)
-    model = Model(graph, np.random.default_rng(0))
-    weights = {name: p.dense() for name, p in model.parameters.items()}
-    graph, weights = fold_norms(graph, weights)
-    return Network(graph, weights)
-
-
-def masks(graph: Graph, density: float) -> dict[str, Array]:
-    """Uniform random living positions of each weight that is made sparse."""
-    rng, found = np.random.default_rng(1), {}
-    for name in sparse_weights(graph) if density < 1 else ():
-        size = graph.parameters[name].size
-        found[name] = np.sort(rng.choice(size, round(size * density), replace=False)).astype(np.int32)
-    return found
+    network = random_network(NETS[net](size))
+    return Network(*fold_norms(network.graph, network.weights))
 
 
 def pruned(network: Network, density: float) -> Network:
     """The same network with zeros where weights are dead, for a file."""
     weights = {name: np.array(w) for name, w in network.weights.items()}
-    for name, living in masks(network.graph, density).items():
+    masks = random_masks(network.graph, density, "uniform", np.random.default_rng(1)) if density < 1 else {}
+    for name, living in masks.items():
         kept = np.zeros(weights[name].size, np.float32)
         kept[living] = weights[name].reshape(-1)[living]
         weights[name] = kept.reshape(weights[name].shape)

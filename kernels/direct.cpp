@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "scratch.h"
+
 namespace edgecl {
 namespace {
 
@@ -30,8 +32,6 @@ struct Finish {
     return after && after->b.data ? after->b.at(block, channel) : nullptr;
   }
 };
-
-float *aligned(float *p) { return (float *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
 
 // The pieces of a panel of columns [first, last), cut where a row of outputs or a product ends; the products' parts of the
 // panel are `part` floats each.
@@ -76,8 +76,7 @@ void vectors(Threads &threads, const Kernels &k, const Geometry &g, const float 
     for (int r = (int)((long)g.out * item / items); r < (int)((long)g.out * (item + 1) / items); r++) {
       const FinishRow f = finish.row(r);
       for (int sample = 0; sample < s.blocks; sample++) {
-        alignas(64) float sum[16] = {};
-        k.row_dots({weights + (size_t)r * g.in, g.in, g.in, x.at(sample, 0), sum, 1, false}, 1);
+        alignas(64) float sum[16] = {k.dot(weights + (size_t)r * g.in, x.at(sample, 0), g.in)};
         k.finish_row(f, sum, finish.add(sample, r), y.at(sample, r), 1);
       }
     }
@@ -98,8 +97,7 @@ void products(Threads &threads, const Kernels &k, const Geometry &g, const float
   const int cuts = std::min(wanted, blocks);
   // Sums of a chunk of rows are finished at once; of all rows where the inputs come in several pieces.
   const int kept = (pieces > 1 ? blocks : 1) * step * CHUNK;
-  const size_t panel_size = (size_t)std::min(depth, DEPTH) * row, each = panel_size + (size_t)kept * row + 64;
-  if (scratch.size() < each * threads.count() + 16) scratch.resize(each * threads.count() + 16);
+  const Scratch room(scratch, threads.count(), {(size_t)std::min(depth, DEPTH) * row, (size_t)kept * row});
   const bool point = is_point(g, x, y); // a plane is one row
   std::vector<Cuts> cuts_of(threads.count());
   threads.run(g.groups * panels * cuts, [&](int item, int worker) {
@@ -107,7 +105,7 @@ void products(Threads &threads, const Kernels &k, const Geometry &g, const float
     const int last = std::min(columns, first + row);
     const int row0 = (int)((long)blocks * cut / cuts) * step * CHUNK;
     const int row1 = std::min(rows, (int)((long)blocks * (cut + 1) / cuts) * step * CHUNK);
-    float *panel = aligned(scratch.data() + each * worker), *sums_of_all = aligned(panel + panel_size);
+    float *panel = room(worker, 0), *sums_of_all = room(worker, 1);
     std::vector<GatherPiece> &piece_list = cuts_of[worker].pieces;
     cut_stretches(first, last, plane, cuts_of[worker].stretches);
     for (int piece = 0; piece < pieces; piece++) {
@@ -153,14 +151,13 @@ void sparse_products(Threads &threads, const Kernels &k, const Weight &w, const 
   const int depth = g.group_in() * g.taps_h() * g.taps_w(), rows = g.group_out(), panels = (columns + row - 1) / row;
   const int wanted = threads.count() == 1 ? 1 : (4 * threads.count() + panels - 1) / panels;
   const int cuts = std::min(wanted, (rows + SPARSE_ROWS - 1) / SPARSE_ROWS);
-  const size_t panel_size = (size_t)depth * row, each = panel_size + (size_t)SPARSE_ROWS * row + 64;
-  if (scratch.size() < each * threads.count() + 16) scratch.resize(each * threads.count() + 16);
+  const Scratch room(scratch, threads.count(), {(size_t)depth * row, (size_t)SPARSE_ROWS * row});
   const bool point = is_point(g, x, y);
   std::vector<Cuts> cuts_of(threads.count());
   threads.run(g.groups * panels * cuts, [&](int item, int worker) {
     const int cut = item % cuts, group = item / cuts / panels, first = item / cuts % panels * row;
     const int last = std::min(columns, first + row), vectors = (last - first + k.vector - 1) / k.vector;
-    float *panel = aligned(scratch.data() + each * worker), *sums = aligned(panel + panel_size);
+    float *panel = room(worker, 0), *sums = room(worker, 1);
     Cuts &own = cuts_of[worker];
     cut_stretches(first, last, plane, own.stretches);
     const Stretch &only = own.stretches[0];
@@ -199,30 +196,41 @@ void depthwise(Threads &threads, const Kernels &k, const Geometry &g, const floa
   const int rows = (y.height - 1) * sh + g.kernel_h;
   // Columns of one phase: what two vectors of outputs at a time read.
   const int part = (y.width + 2 * k.vector - 1) / (2 * k.vector) * 2 * k.vector + (g.kernel_w - 1) / sw;
-  const size_t row = (size_t)part * sw, each = row * rows + 16;
-  if (scratch.size() < each * threads.count() + 16) scratch.resize(each * threads.count() + 16);
+  const size_t row = (size_t)part * sw;
+  const Scratch room(scratch, threads.count(), {row * rows});
   std::vector<ptrdiff_t> offsets(taps);
   for (int t = 0; t < taps; t++) {
     const int kx = t % taps_w * g.dilation_w;
     offsets[t] = (ptrdiff_t)(t / taps_w * g.dilation_h) * row + (ptrdiff_t)(kx % sw) * part + kx / sw;
   }
-  const int planes = s.blocks * y.channels, items = std::min(planes, threads.count() == 1 ? 1 : 16);
-  threads.run(items, [&](int item, int worker) {
-    float *padded = aligned(scratch.data() + each * worker);
-    std::memset(padded, 0, row * rows * sizeof(float)); // what is around the planes stays zero
-    for (int p = (int)((long)planes * item / items); p < (int)((long)planes * (item + 1) / items); p++) {
-      const int sample = p / y.channels, channel = p % y.channels;
-      const int below = std::min(x.height, rows - g.pad_h), right = std::min(x.width, part * sw - g.pad_w);
-      k.pad_plane({x.at(sample, channel), x.width, padded, (ptrdiff_t)row, part, sw, g.pad_h, g.pad_w, below, right});
-      const DepthRows d{padded, (ptrdiff_t)(row * sh), offsets.data(), weights + (size_t)channel * taps, taps,
-                        y.at(sample, channel), finish.add(sample, channel), y.height, y.width,
-                        g.taps_h() == 3 && taps_w == 3};
-      k.depth_rows(d, finish.row(channel));
-    }
+  for (int worker = 0; worker < threads.count(); worker++) // what is around the planes stays zero
+    std::memset(room(worker, 0), 0, row * rows * sizeof(float));
+  const int below = std::min(x.height, rows - g.pad_h), right = std::min(x.width, part * sw - g.pad_w);
+  each_plane(threads, s.blocks, y.channels, [&](int sample, int channel, int worker) {
+    float *padded = room(worker, 0);
+    k.pad_plane({x.at(sample, channel), x.width, padded, (ptrdiff_t)row, part, sw, g.pad_h, g.pad_w, below, right});
+    const DepthRows d{padded, (ptrdiff_t)(row * sh), offsets.data(), weights + (size_t)channel * taps, taps,
+                      y.at(sample, channel), finish.add(sample, channel), y.height, y.width,
+                      g.taps_h() == 3 && taps_w == 3};
+    k.depth_rows(d, finish.row(channel));
   });
 }
 
 } // namespace
+
+void Weight::build_direct() {
+  const Geometry &g = geometry;
+  forward = Lists();
+  filled.assign(living.pattern && g.depthwise() ? g.size() : 0, 0.f);
+  starts.clear();
+  starts.reserve(living.pattern && !g.depthwise() ? g.out + 1 : 0);
+  const int64_t depth = g.size() / g.out;
+  for (int64_t i = 0, r = 0; living.pattern && !g.depthwise() && r <= g.out; r++) {
+    while (i < living.count && living.pattern[i] < r * depth) i++;
+    starts.push_back((int)i);
+  }
+  refresh();
+}
 
 void direct_forward(Threads &threads, const Weight &w, const Map &x, const Map &y, const Samples &s,
                     std::vector<float> &scratch, const Affine *finish) {

@@ -1,5 +1,5 @@
-// Dense convolutions of plans that only predict: rows of the weights as they lie times panels of gathered inputs, and
-// depthwise planes. One sample a lane-wide map, vectors of adjacent positions. Included by isa.cpp only.
+// Convolutions of plans that only predict, from the weights as they lie: rows of them times panels of gathered inputs,
+// living ones alone, and depthwise planes. Maps have one lane, vectors hold adjacent positions. Included by isa.cpp only.
 //
 // Cost of a panel: a vector load for each column vector and a broadcast for each row, per input value, so that the bound
 // is the multiplications: 12 of them to 7 loads in AVX2, 24 to 11 in AVX-512.
@@ -65,24 +65,20 @@ template <int R, int N> void fill_products(Kernels &k) {
   }
 }
 
-// out[r] (+)= weights [r][depth] . x [depth], for rows [0, rows): sums in lanes, which are added up in the end.
-void row_dots(const PanelProduct &p, int rows) {
+// a . b over n floats: sums in lanes, which are added up in the end.
+float dot_product(const float *a, const float *b, int n) {
   constexpr int W = EDGECL_WIDEST;
-  typedef typename Vec<W>::type V;
-  for (int r = 0; r < rows; r++) {
-    const float *w = p.weights + r * p.weight_row;
-    V a[4] = {};
-    int k = 0;
-    for (; k + 4 * W <= p.depth; k += 4 * W)
+  typename Vec<W>::type sums[4] = {};
+  int k = 0;
+  for (; k + 4 * W <= n; k += 4 * W)
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) {
-        if (i * W % 16 == 0) __builtin_prefetch(w + k + i * W + 512); // a line each
-        a[i] += load<W>(w + k + i * W) * load<W>(p.panel + k + i * W);
-      }
-    float sum = fold_all<W>((a[0] + a[1]) + (a[2] + a[3]));
-    for (; k < p.depth; k++) sum += w[k] * p.panel[k];
-    p.out[r * p.row] = p.add ? p.out[r * p.row] + sum : sum;
-  }
+    for (int i = 0; i < 4; i++) {
+      if (i * W % 16 == 0) __builtin_prefetch(a + k + i * W + 512); // a line each
+      sums[i] += load<W>(a + k + i * W) * load<W>(b + k + i * W);
+    }
+  float sum = fold_all<W>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; k < n; k++) sum += a[k] * b[k];
+  return sum;
 }
 
 template <int N> EDGECL_INLINE void sparse_columns(const SparseProduct &p, int first) {

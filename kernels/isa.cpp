@@ -57,7 +57,7 @@ template <int W> const Kernels *make() {
       fill_runs<W, 1>(k);
       fill_products<1, 1>(k);
       k.vector = W;
-      k.row_dots = row_dots;
+      k.dot = dot_product;
       k.panel_vectors = PRODUCT_VECTORS;
       k.sparse_product = sparse_product;
       k.gather = gather;

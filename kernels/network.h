@@ -30,7 +30,8 @@ struct Weight {
   std::vector<Lists> backward; // one per stride phase; empty without an input gradient
   Lists gradient;              // used with a subset
 
-  void build();           // lists from `living`; none where direct
+  void build();           // lists from `living`
+  void build_direct();    // what a direct one has in their place
   void build_gradient();  // the gradient lists from `subset`
   void refresh();         // values of the lists from `values`
   size_t bytes() const;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "runs.h"
+#include "scratch.h"
 
 namespace edgecl {
 namespace {
@@ -80,24 +81,6 @@ void end_target(const Map &m, const Run &t, int block, const float *edge, size_t
   for (int c = 0; c < m.channels; c++)
     std::memcpy(m.at(block, c, t.y, t.x), edge + c * stride, (size_t)t.floats * 4);
 }
-
-size_t rounded(size_t floats) { return (floats + 15) / 16 * 16; }
-
-// Per worker scratch of the given sizes (floats), each aligned to a cache line.
-struct Scratch {
-  float *base;
-  size_t per_worker = 0;
-  std::vector<size_t> starts;
-  Scratch(std::vector<float> &v, int workers, std::initializer_list<size_t> sizes) {
-    for (size_t s : sizes) {
-      starts.push_back(per_worker);
-      per_worker += rounded(s);
-    }
-    if (v.size() < per_worker * workers + 16) v.resize(per_worker * workers + 16);
-    base = (float *)(((uintptr_t)v.data() + 63) & ~(uintptr_t)63);
-  }
-  float *operator()(int worker, int i) const { return base + per_worker * worker + starts[i]; }
-};
 
 void store_sums(const float *sums, int rows, int width, int lanes, int real, double *out) {
   for (int i = 0; i < rows * 2; i++) {

@@ -27,32 +27,14 @@ double now() {
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-// Planes are dealt in contiguous runs, a few per thread.
-template <class F> void each_plane(Threads &threads, int blocks, int channels, const F &f) {
-  const int planes = blocks * channels, items = std::min(planes, threads.count() == 1 ? 1 : 16);
-  threads.run(items, [&](int item, int worker) {
-    for (int p = (int)((long)planes * item / items); p < (int)((long)planes * (item + 1) / items); p++)
-      f(p / channels, p % channels, worker);
-  });
-}
-
 } // namespace
 
 void Weight::build() {
-  const Geometry &g = geometry;
   if (direct) {
-    forward = Lists();
-    filled.assign(living.pattern && g.depthwise() ? g.size() : 0, 0.f);
-    starts.clear();
-    starts.reserve(living.pattern && !g.depthwise() ? g.out + 1 : 0);
-    const int64_t depth = g.size() / g.out;
-    for (int64_t i = 0, r = 0; living.pattern && !g.depthwise() && r <= g.out; r++) {
-      while (i < living.count && living.pattern[i] < r * depth) i++;
-      starts.push_back((int)i);
-    }
-    refresh();
+    build_direct();
     return;
   }
+  const Geometry &g = geometry;
   const double density = (double)living.count / (double)g.size();
   const int lanes = input.lanes;
   const int block = forward_block ? forward_block : block_channels(g, density, lanes, g.group_in());

@@ -245,7 +245,7 @@ struct Kernels {
   // its rows by their number.
   int vector, panel_vectors, panel_rows[3];
   void (*panel_product[8][3])(const PanelProduct &); // by rows and vectors of columns
-  void (*row_dots)(const PanelProduct &, int rows);  // one column, whose values lie together
+  float (*dot)(const float *a, const float *b, int n);
   void (*sparse_product)(const SparseProduct &, int vectors);
   void (*gather)(const Gather &);
   void (*pad_plane)(const PadPlane &);

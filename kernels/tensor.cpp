@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "program.h"
+#include "scratch.h"
 
 namespace edgecl {
 namespace {
@@ -223,12 +224,6 @@ void Session::run_tensor(const Operation &op, bool training) {
     const int kind = r.next(), index = r.next();
     return kind == GRADIENTS && net_->tensors.at(index).frozen;
   };
-  auto room = [&](size_t floats) { // a scratch of so many floats for every worker
-    const size_t each = (floats + 15) / 16 * 16, need = each * pool().count() + 16;
-    if (scratch.size() < need) scratch.resize(need);
-    float *base = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
-    return std::make_pair(base, each);
-  };
 
   switch (op.code) {
   case Code::EACH: {
@@ -262,12 +257,12 @@ void Session::run_tensor(const Operation &op, bool training) {
     begin_output(a[A::out], a[A::begin], p.op.alpha);
     size_t n = 1;
     for (int i = outer; i < p.op.axes; i++) n *= p.op.size[i];
-    const auto [base, each] = room((p.op.inputs + 1) * n * net_->lanes);
+    const Scratch rows(scratch, pool().count(), {(p.op.inputs + 1) * n * net_->lanes});
     const int before = p.op.axes;
     collapse(p.op, outer, p.op.axes);
     p.op.line -= before - p.op.axes;
     deal(pool(), samples_, p, parallel_axis(p, outer), 1,
-         [&, base = base, each = each](const TensorOp &o, int worker) { k.lines(o, base + worker * each); });
+         [&](const TensorOp &o, int worker) { k.lines(o, rows(worker, 0)); });
     break;
   }
   case Code::PRODUCT: {
@@ -278,14 +273,14 @@ void Session::run_tensor(const Operation &op, bool training) {
     p.op.combine = (Combine)a[A::combine];
     p.op.alpha = as_float(a[A::alpha]);
     begin_output(a[A::out], a[A::begin], 0);
-    const auto [base, each] = room(net_->lanes < 4 ? (size_t)p.op.size[p.op.axes - 1] * 64 : 0);
+    const Scratch rows(scratch, pool().count(), {net_->lanes < 4 ? (size_t)p.op.size[p.op.axes - 1] * 64 : 0});
     int axis = p.op.axes - 3, grain = 4;
     if (p.op.size[axis] < 16 && parallel_axis(p, axis) >= 0) {
       axis = parallel_axis(p, axis);
       grain = 1;
     }
     deal(pool(), samples_, p, axis, grain,
-         [&, base = base, each = each](const TensorOp &o, int worker) { k.product(o, base + worker * each); });
+         [&](const TensorOp &o, int worker) { k.product(o, rows(worker, 0)); });
     break;
   }
   case Code::RESAMPLE: {
@@ -346,9 +341,7 @@ void Session::run_recurrent(const Operation &op, bool) {
     columns[i] = (int)(flat % hidden);
   }
   for (int i = 0; i < rows; i++) starts[i + 1] += starts[i];
-  const size_t each = ((size_t)(gates + 3) * hidden * lanes + 15) / 16 * 16;
-  if (scratch.size() < each * pool().count() + 16) scratch.resize(each * pool().count() + 16);
-  float *base = (float *)(((uintptr_t)scratch.data() + 63) & ~(uintptr_t)63);
+  const Scratch state(scratch, pool().count(), {(size_t)(gates + 3) * hidden * lanes});
   auto plane = [&](const Map &m) { return (ptrdiff_t)m.plane() * lanes; };
   const Tensor *bias = a[A::bias] < 0 ? nullptr : &net_->tensors.at(a[A::bias]);
   const Map *cell = a[A::cell] < 0 ? nullptr : &maps_.at(a[A::cell]);
@@ -377,7 +370,7 @@ void Session::run_recurrent(const Operation &op, bool) {
     r.rows = starts.data();
     r.columns = columns.data();
     r.bias = bias ? bias->values : nullptr;
-    r.scratch = base + worker * each;
+    r.scratch = state(worker, 0);
     if (!back) {
       k.recur(r);
       const int real = samples_.in_block(b);

@@ -4,6 +4,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -36,5 +37,14 @@ private:
   pid_t owner_ = 0;
   Shared *shared_ = nullptr;
 };
+
+// Planes are dealt in contiguous runs, a few per thread.
+template <class F> void each_plane(Threads &threads, int blocks, int channels, const F &f) {
+  const int planes = blocks * channels, items = std::min(planes, threads.count() == 1 ? 1 : 16);
+  threads.run(items, [&](int item, int worker) {
+    for (int p = (int)((long)planes * item / items); p < (int)((long)planes * (item + 1) / items); p++)
+      f(p / channels, p % channels, worker);
+  });
+}
 
 } // namespace edgecl

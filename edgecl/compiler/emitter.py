@@ -58,7 +58,8 @@ class Emitter:
         self.tensor_index = {name: i for i, name in enumerate(graph.parameters)}  # as tensor operations number them
         self.planes: dict[str, tuple[int, int]] = {}
         self.own_planes: dict[str, list[list[int] | None]] = {}  # of the convolutions with scratch of their own
-        self.fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None and not direct}
+        fused = {n.output: c for n in self.weights if (c := fused_code(graph, n)) is not None}
+        self.fused = {} if direct else fused
         # Whatever this entry point fetches or makes again, its planes are those of the others: they share the lists.
         shared = (fuse(graph, {graph.logits}), self.units)
         self.gathered = self.pointwise_tensors(shared)

@@ -20,8 +20,8 @@ def fold_norms(
     """The graph without the batch norms that alone read a convolution or linear layer, and its weights.
 
     w' = w * g, b' = (b - mean) * g + shift with g = scale / sqrt(var + eps), in float64. The layer's output takes the
-    place of the norm's. weights : dense, all that are folded among them;  consume : fold them where they are, so that
-    nothing is held twice
+    place of the norm's. weights : dense, all that are folded among them;  consume : fold them where they are
+    (float32, writable), so that nothing is held twice
     """
     folds = _foldable(graph)
     norms = {layer: norm for norm, layer in folds.items()}
@@ -78,8 +78,8 @@ def _folded(
     scale, shift, mean, var = (np.asarray(weights[p], np.float64).reshape(-1) for p in norm.parameters)
     factor = scale / np.sqrt(var + float(norm.attributes["eps"]))
     own = np.asarray(weights[layer.parameters[1]], np.float64).reshape(-1) if len(layer.parameters) > 1 else 0.0
-    rows = np.require(weights[weight], np.float32, ("C", "W") if in_place else ("C",)).reshape(spec.shape[0], -1)
-    scaled = rows if in_place else np.empty_like(rows)
+    rows = np.asarray(weights[weight]).reshape(spec.shape[0], -1)
+    scaled = rows if in_place else np.empty(rows.shape, np.float32)
     for row, by, out in zip(rows, factor, scaled):  # one at a time: doubles of a whole layer would be twice its bytes
         out[:] = row.astype(np.float64) * by
     values = {weight: scaled.reshape(spec.shape), bias: ((own - mean) * factor + shift).astype(np.float32)}

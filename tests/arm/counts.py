@@ -3,8 +3,8 @@ of other operators per multiply-add or value and vector, forward and the whole b
 
 A count is exact and does not depend on the load of the machine, so it is gated: `counts.json` holds the committed
 figures, and 2 % more fails. Beside it stands what the innermost loops execute for a weight and vector of theirs. What a
-layer executes (list pointers, tiles, accumulators and all) may be 1.3x of that from density 0.10 on (1.35x where a stride
-cuts the lists), 1.6x at 0.05.
+layer executes (list pointers, tiles, accumulators and all) may be 1.3x of that from density 0.10 on, 1.35x where a
+stride cuts the lists, 1.6x at 0.05.
 """
 
 from __future__ import annotations
